@@ -1,0 +1,22 @@
+"""Constants that more than one module shares.
+
+Lengths are in wordpieces, with the special tokens counted.
+"""
+
+MISSING_BLOCK_ID = -1
+"""Block id of a search result that does not exist."""
+
+NULL_BLOCK_POSITION = 0
+"""Position of the null block among the candidates in pre-training."""
+
+EMBEDDING_DIM = 128
+"""Width of the released embeddings (Lee et al., 2019)."""
+
+QUERY_LENGTH = 64
+"""Question length of the released retriever (flag of the ORQA code)."""
+
+BLOCK_LENGTH = 288
+"""Block length of the released corpus (flag of the ORQA code)."""
+
+JOINT_LENGTH = 320
+"""Question and block together: 288 + 32 (flag of the ORQA code)."""

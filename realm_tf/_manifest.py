@@ -1,0 +1,352 @@
+"""manifest.json: what a folder holds, and how a folder is published.
+
+A folder is written under a temporary name beside its place, described by a
+manifest, synced, and renamed. A folder without a valid manifest does not exist
+for readers, so a killed writer leaves nothing that could be read.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import shutil
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import realm_tf._version as _version
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+TEMPORARY_MARK = ".writing-"
+_MAX_MANIFEST_BYTES = 64 * 2**20
+_MAX_COUNT = 2**48
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class FolderError(ValueError):
+    """A folder is missing, incomplete, damaged or of another kind."""
+
+
+class MismatchError(ValueError):
+    """Two folders, or a folder and a model, do not belong together."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FileEntry:
+    """Size in bytes and SHA-256 of one file."""
+
+    size: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a folder says of itself.
+
+    Args:
+        kind: what the folder is: "corpus", "index" or "preset".
+        counts: numbers of things, such as `num_blocks`.
+        fingerprints: identities of what the folder was made from.
+        options: how it was made; free-form JSON values.
+        files: relative path -> `FileEntry` of every file of the folder.
+        library_version: the realm_tf that wrote it.
+        format_version: integer, raised when older readers would misread.
+    """
+
+    kind: str
+    counts: dict[str, int]
+    fingerprints: dict[str, str]
+    options: dict[str, Any]
+    files: dict[str, FileEntry]
+    library_version: str = _version.__version__
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content: equal folders have equal fingerprints."""
+        content = dataclasses.asdict(self)
+        del content["library_version"]
+        text = json.dumps(content, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class FolderWriter:
+    """A folder on its way: write files under `path`, describe it, done."""
+
+    def __init__(self, path: pathlib.Path, kind: str):
+        self.path = path
+        self.kind = kind
+        self._description: dict[str, dict[str, Any]] = {}
+
+    def describe(
+        self,
+        *,
+        counts: dict[str, int] | None = None,
+        fingerprints: dict[str, str] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        """Sets what the manifest will say beside the list of files."""
+        self._description = {
+            "counts": counts or {},
+            "fingerprints": fingerprints or {},
+            "options": options or {},
+        }
+
+    def _finish(self) -> None:
+        files = {
+            name: _entry(self.path / name) for name in own_files(self.path)
+        }
+        description = self._description or {
+            "counts": {},
+            "fingerprints": {},
+            "options": {},
+        }
+        manifest = Manifest(kind=self.kind, files=files, **description)
+        target = self.path / MANIFEST_NAME
+        text = json.dumps(
+            dataclasses.asdict(manifest), indent=1, sort_keys=True
+        )
+        target.write_text(text + "\n", encoding="utf-8")
+        _sync(target)
+
+
+@contextlib.contextmanager
+def write_folder(
+    path: str | os.PathLike[str], kind: str, *, overwrite: bool = False
+) -> Iterator[FolderWriter]:
+    """Writes a whole folder or nothing.
+
+    Args:
+        path: where the folder will be.
+        kind: what the folder is, see `Manifest`.
+        overwrite: replace a folder of the same kind that is there already.
+
+    Yields:
+        `FolderWriter`; its `path` is a temporary folder beside `path`.
+
+    Raises:
+        FolderError: if `path` exists and may not be replaced.
+        OSError: if the disk is full, with the number of free bytes.
+    """
+    path = pathlib.Path(path)
+    _check_free(path, kind, overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(
+        f".{path.name}{TEMPORARY_MARK}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    )
+    temporary.mkdir()
+    try:
+        writer = FolderWriter(temporary, kind)
+        yield writer
+        writer._finish()
+        _check_free(path, kind, overwrite)
+        _publish(temporary, path)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise _no_space_error(path, temporary, error) from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_manifest(
+    path: str | os.PathLike[str], kind: str, *, verify: bool = True
+) -> Manifest:
+    """Reads and checks the manifest of a folder.
+
+    Args:
+        path: the folder.
+        kind: what the folder must be.
+        verify: compare the SHA-256 of every file too, not sizes only.
+
+    Returns:
+        `Manifest`.
+
+    Raises:
+        FolderError: naming the file that is missing, damaged or not allowed.
+    """
+    path = pathlib.Path(path)
+    manifest = _parse(path, kind)
+    verify_files(path, manifest, hashes=verify)
+    extra = sorted(set(own_files(path)) - set(manifest.files))
+    if extra:
+        logger.warning(
+            "%s holds files its manifest does not list; ignored: %s",
+            path,
+            ", ".join(extra[:5]),
+        )
+    return manifest
+
+
+def verify_files(
+    path: pathlib.Path, manifest: Manifest, *, hashes: bool = True
+) -> None:
+    """Compares the files of a folder with its manifest; see `read_manifest`."""
+    root = path.resolve()
+    for name, entry in manifest.files.items():
+        file = path / name
+        if not file.resolve().is_relative_to(root):
+            raise FolderError(
+                "A manifest may name files of its own folder only. Received: "
+                f"{name!r} in {path}. Take the folder from a source you trust."
+            )
+        if not file.is_file():
+            raise _damaged(file, "the file", "nothing")
+        size = file.stat().st_size
+        if size != entry.size:
+            raise _damaged(file, f"{entry.size} bytes", f"{size} bytes")
+        if hashes and (found := file_sha256(file)) != entry.sha256:
+            raise _damaged(
+                file, f"sha256={entry.sha256[:16]}", f"sha256={found[:16]}"
+            )
+
+
+def own_files(path: pathlib.Path) -> list[str]:
+    """Relative paths of a folder's files, sorted, the manifest left out.
+
+    A sub-folder with a manifest of its own describes itself.
+    """
+    names = []
+    for parent, folders, files in os.walk(path):
+        here = pathlib.Path(parent)
+        folders[:] = [
+            f for f in folders if not (here / f / MANIFEST_NAME).exists()
+        ]
+        names += [(here / f).relative_to(path).as_posix() for f in files]
+    return sorted(set(names) - {MANIFEST_NAME})
+
+
+def file_sha256(path: pathlib.Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _entry(path: pathlib.Path) -> FileEntry:
+    _sync(path)
+    return FileEntry(path.stat().st_size, file_sha256(path))
+
+
+def _sync(path: pathlib.Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _publish(temporary: pathlib.Path, path: pathlib.Path) -> None:
+    _sync(temporary)
+    replaced = temporary.with_name(temporary.name + "-replaced")
+    if path.exists():
+        path.rename(replaced)
+    temporary.rename(path)
+    _sync(path.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _check_free(path: pathlib.Path, kind: str, overwrite: bool) -> None:
+    if not path.exists():
+        return
+    if not overwrite:
+        raise FolderError(
+            f"A {kind} must be written to a path that does not exist yet. "
+            f"Received: {path}. Choose another path, or remove that folder."
+        )
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    _parse(path, kind)  # never replace something that is not ours
+
+
+def _parse(path: pathlib.Path, kind: str) -> Manifest:
+    file = path / MANIFEST_NAME
+    if not file.is_file():
+        raise FolderError(
+            f"A {kind} is a folder with a {MANIFEST_NAME}. Received: {path}, "
+            f"which has none. Check the path; a writer that was stopped leaves "
+            "no manifest, so build the folder again."
+        )
+    size = file.stat().st_size
+    if size > _MAX_MANIFEST_BYTES:
+        raise _damaged(file, f"at most {_MAX_MANIFEST_BYTES} bytes", f"{size}")
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise _damaged(file, "valid JSON", str(error)) from error
+    if not isinstance(content, dict):
+        raise _damaged(file, "a JSON object", type(content).__name__)
+    version = content.get("format_version")
+    if type(version) is not int or version < 1:
+        raise _damaged(file, "an integer format_version", repr(version))
+    if version > FORMAT_VERSION:
+        raise FolderError(
+            f"{file} must have a format this realm_tf "
+            f"{_version.__version__} reads (up to {FORMAT_VERSION}). Received: "
+            f"format_version={version}, written by realm_tf "
+            f"{content.get('library_version')}. Upgrade realm_tf."
+        )
+    if content.get("kind") != kind:
+        raise FolderError(
+            f"{path} must be a {kind} folder. Received: "
+            f"kind={content.get('kind')!r}. Check the path."
+        )
+    return _checked(file, content)
+
+
+def _checked(file: pathlib.Path, content: dict[str, Any]) -> Manifest:
+    names = {field.name for field in dataclasses.fields(Manifest)}
+    if set(content) != names:
+        raise _damaged(file, f"the keys {sorted(names)}", f"{sorted(content)}")
+    for key in ("counts", "fingerprints", "options", "files"):
+        if not isinstance(content[key], dict):
+            raise _damaged(file, f"an object under {key!r}", repr(content[key]))
+    for name, count in content["counts"].items():
+        if type(count) is not int or not 0 <= count <= _MAX_COUNT:
+            raise _damaged(file, f"a count under {name!r}", repr(count))
+    for name, value in content["fingerprints"].items():
+        if not isinstance(value, str):
+            raise _damaged(file, f"a string under {name!r}", repr(value))
+    files = {}
+    for name, entry in content["files"].items():
+        pure = pathlib.PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts or "\\" in name:
+            raise FolderError(
+                "A manifest may name files of its own folder only. Received: "
+                f"{name!r} in {file}. Take the folder from a source you trust."
+            )
+        if (
+            not isinstance(entry, dict)
+            or set(entry) != {"size", "sha256"}
+            or type(entry["size"]) is not int
+            or not isinstance(entry["sha256"], str)
+        ):
+            raise _damaged(file, f"size and sha256 of {name!r}", repr(entry))
+        files[name] = FileEntry(**entry)
+    return Manifest(**{**content, "files": files})
+
+
+def _damaged(file: pathlib.Path, expected: str, found: str) -> FolderError:
+    return FolderError(
+        f"{file} must hold what its manifest says. Expected: {expected}. "
+        f"Received: {found}. Copy the folder again, or build it again."
+    )
+
+
+def _no_space_error(
+    path: pathlib.Path, temporary: pathlib.Path, error: OSError
+) -> OSError:
+    written = sum(f.stat().st_size for f in temporary.rglob("*") if f.is_file())
+    free = shutil.disk_usage(path.parent).free
+    return OSError(
+        error.errno,
+        f"{path} must fit on the disk. Received: {free} bytes free after "
+        f"{written} bytes were written. Nothing was kept of it; free some "
+        f"space and run again ({os.strerror(error.errno or 0)})",
+    )
