@@ -1,0 +1,301 @@
+"""Text to wordpieces with byte offsets, and to the inputs of the models."""
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from realm_tf import _constants
+
+_ALGORITHM = "FastBertTokenizer/1"
+_MAX_TITLE_IN_JOINT = 32  # wordpieces; keeps room for the block
+
+
+class Tokens(NamedTuple):
+    """Wordpieces of many texts, one text after the other.
+
+    Args:
+        ids: int32 `(num_tokens,)`, places in the vocabulary.
+        starts: int32 `(num_tokens,)`, first byte in the UTF-8 text.
+        ends: int32 `(num_tokens,)`, byte after the last.
+        row_splits: int64 `(num_texts + 1,)`, where each text begins.
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    row_splits: np.ndarray
+
+    def row(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`ids`, `starts` and `ends` of text `i`."""
+        part = slice(self.row_splits[i], self.row_splits[i + 1])
+        return self.ids[part], self.starts[part], self.ends[part]
+
+
+class Featurizer:
+    """Text to `token_ids`, `segment_ids` and `padding_mask`, with offsets.
+
+    One tokenizer, `tensorflow_text.FastBertTokenizer`, serves questions,
+    blocks and joint inputs, eagerly and inside a `tf.function` that is
+    exported. Offsets are bytes of the raw UTF-8 text, so an answer is a slice
+    of its block. The words "[CLS]", "[SEP]", "[MASK]" and the like in a text
+    are plain text.
+
+    Args:
+        vocabulary: the wordpieces, in order of their ids. Must hold `[PAD]`,
+            `[UNK]`, `[CLS]`, `[SEP]` and `[MASK]`.
+        lowercase: lower the case and strip accents before the lookup.
+        query_length: wordpieces of a question, special tokens counted.
+            Longer questions are cut at the end.
+        block_length: wordpieces of a title and block, special tokens counted.
+        joint_length: wordpieces of a question and block, special tokens
+            counted. Only the block is cut.
+        joint_title: put the block's title between question and block in
+            joint inputs. The original does not.
+
+    Raises:
+        ValueError: if a special token is missing from `vocabulary`, or a
+            length leaves no room for text.
+
+    Example:
+    >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "who", "?"]
+    >>> featurizer = Featurizer(words, query_length=5)
+    >>> featurizer.questions(["Who?"])["token_ids"].numpy().tolist()
+    [[2, 5, 6, 3, 0]]
+
+    Source: Lee et al., 2019, section 3; google-research/language,
+    orqa/ops/orqa_ops.cc (`ReaderInputs`) and realm/featurization.py.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        *,
+        lowercase: bool = True,
+        query_length: int = _constants.QUERY_LENGTH,
+        block_length: int = _constants.BLOCK_LENGTH,
+        joint_length: int = _constants.JOINT_LENGTH,
+        joint_title: bool = True,
+    ):
+        self.vocabulary = tuple(vocabulary)
+        self.lowercase = lowercase
+        self.query_length = query_length
+        self.block_length = block_length
+        self.joint_length = joint_length
+        self.joint_title = joint_title
+        place = {word: i for i, word in enumerate(self.vocabulary)}
+        special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+        missing = [word for word in special if word not in place]
+        if missing:
+            raise ValueError(
+                "`vocabulary` must be a BERT vocabulary. Received: "
+                f"{len(self.vocabulary)} words without {', '.join(missing)}. "
+                "Use the vocab.txt that came with the checkpoint."
+            )
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
+            place[word] for word in special
+        )
+        self._check_lengths()
+        # Its fast-path is a compiled trie, so the vocabulary travels inside
+        # exported graphs.
+        self._tokenizer = tf_text.FastBertTokenizer(
+            vocab=list(self.vocabulary),
+            token_out_type=tf.int32,
+            lower_case_nfd_strip_accents=lowercase,
+        )
+        self._compiled = tf.function(self._tokenize, reduce_retracing=True)
+
+    @classmethod
+    def from_file(
+        cls, path: str | os.PathLike[str], **options: Any
+    ) -> "Featurizer":
+        """Reads `vocab.txt`: one wordpiece a line, UTF-8."""
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+        return cls(text.rstrip("\n").split("\n"), **options)
+
+    @property
+    def vocabulary_size(self) -> int:
+        return len(self.vocabulary)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides the ids of a text."""
+        content = json.dumps([_ALGORITHM, self.lowercase, self.vocabulary])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything but the vocabulary."""
+        return {
+            "lowercase": self.lowercase,
+            "query_length": self.query_length,
+            "block_length": self.block_length,
+            "joint_length": self.joint_length,
+            "joint_title": self.joint_title,
+        }
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """Wordpieces of each text, without special tokens, uncut."""
+        ids, starts, ends = self._compiled(_as_strings(texts))
+        return Tokens(
+            ids.values.numpy(),
+            starts.values.numpy(),
+            ends.values.numpy(),
+            ids.row_splits.numpy(),
+        )
+
+    def questions(self, texts: Any) -> dict[str, tf.Tensor]:
+        """Inputs of the query embedder.
+
+        Args:
+            texts: strings, `(batch,)`.
+
+        Returns:
+            dict of int32 `(batch, query_length)` tensors: `[CLS] question
+            [SEP]`, all segments 0.
+        """
+        ids, _, _ = self._tokenize(_as_strings(texts))
+        return self._pack([ids], [0], self.query_length)
+
+    def blocks(self, titles: Any, texts: Any) -> dict[str, tf.Tensor]:
+        """Inputs of the block embedder.
+
+        Args:
+            titles: strings, `(batch,)`; "" for none.
+            texts: strings, `(batch,)`.
+
+        Returns:
+            dict of int32 `(batch, block_length)` tensors: `[CLS] title [SEP]
+            block [SEP]`, segments 0 up to the first `[SEP]`, then 1.
+        """
+        title_ids, _, _ = self._tokenize(_as_strings(titles))
+        block_ids, _, _ = self._tokenize(_as_strings(texts))
+        return self.block_features(title_ids, block_ids)
+
+    def block_features(
+        self, title_ids: tf.RaggedTensor, block_ids: tf.RaggedTensor
+    ) -> dict[str, tf.Tensor]:
+        """`blocks` from wordpieces that are known already."""
+        title_ids = title_ids[:, : self.block_length - 3]
+        return self._pack([title_ids, block_ids], [0, 1], self.block_length)
+
+    def joint(
+        self, questions: Any, titles: Any, texts: Any
+    ) -> dict[str, tf.Tensor]:
+        """Inputs of the reader: each question together with one block.
+
+        Args:
+            questions: strings, `(batch,)`.
+            titles: strings, `(batch,)`.
+            texts: strings, `(batch,)`.
+
+        Returns:
+            dict of int32 `(batch, joint_length)` tensors: `token_ids`,
+            `segment_ids`, `padding_mask`, `block_mask` (1 = wordpiece of the
+            block's text) and `starts`, `ends` (bytes in the block's text).
+            Layout: `[CLS] question [SEP] title [SEP] block [SEP]`, or
+            `[CLS] question [SEP] block [SEP]` with `joint_title=False`.
+        """
+        question_ids, _, _ = self._tokenize(_as_strings(questions))
+        title_ids, _, _ = self._tokenize(_as_strings(titles))
+        block_ids, starts, ends = self._tokenize(_as_strings(texts))
+        parts = [question_ids[:, : self.query_length - 2], block_ids]
+        segments = [0, 1]
+        if self.joint_title:
+            parts.insert(1, title_ids[:, :_MAX_TITLE_IN_JOINT])
+            segments.insert(1, 1)
+        features = self._pack(parts, segments, self.joint_length)
+        # The same layout once more, with the offsets in place of the ids.
+        before = [tf.zeros_like(part) for part in parts[:-1]]
+        mask = self._layout(
+            [*before, tf.ones_like(block_ids)], 0, 0, self.joint_length
+        )
+        features["block_mask"] = mask
+        for name, offsets in (("starts", starts), ("ends", ends)):
+            features[name] = mask * self._layout(
+                [*before, offsets], 0, 0, self.joint_length
+            )
+        return features
+
+    def _tokenize(
+        self, texts: tf.Tensor
+    ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        # A scalar would end the process inside the tokenizer.
+        texts = tf.ensure_shape(texts, [None])
+        ids, starts, ends = self._tokenizer.tokenize_with_offsets(texts)
+        return ids, tf.cast(starts, tf.int32), tf.cast(ends, tf.int32)
+
+    def _pack(
+        self, parts: list[tf.RaggedTensor], segments: list[int], length: int
+    ) -> dict[str, tf.Tensor]:
+        token_ids = self._layout(parts, self.cls_id, self.sep_id, length)
+        marks = [
+            tf.ones_like(part) * (2 * segment + 1)
+            for part, segment in zip(parts, segments, strict=True)
+        ]
+        # Odd numbers tell segments from padding in one layout.
+        marks = self._layout_marks(marks, segments, length)
+        return {
+            "token_ids": token_ids,
+            "segment_ids": marks // 2,
+            "padding_mask": marks % 2,
+        }
+
+    def _layout(
+        self, parts: list[tf.RaggedTensor], cls: int, sep: int, length: int
+    ) -> tf.Tensor:
+        return _join(parts, cls, [sep] * len(parts), length)
+
+    def _layout_marks(
+        self, parts: list[tf.RaggedTensor], segments: list[int], length: int
+    ) -> tf.Tensor:
+        ends = [2 * segment + 1 for segment in segments]
+        return _join(parts, ends[0], ends, length)
+
+    def _check_lengths(self) -> None:
+        room = self.joint_length - self.query_length - _MAX_TITLE_IN_JOINT
+        if self.query_length < 3 or self.block_length < 4 or room < 3:
+            raise ValueError(
+                "`query_length` must be at least 3, `block_length` at least 4 "
+                "and `joint_length` at least `query_length` + "
+                f"{_MAX_TITLE_IN_JOINT + 3}. Received: query_length="
+                f"{self.query_length}, block_length={self.block_length}, "
+                f"joint_length={self.joint_length}. Raise the one that is "
+                "too small."
+            )
+
+
+def _as_strings(texts: Any) -> tf.Tensor:
+    if tf.is_tensor(texts):
+        return texts
+    # Lone surrogates have no UTF-8; they count as one "?".
+    return tf.constant(
+        [text.encode("utf-8", "replace") for text in texts],
+        tf.string,
+        shape=(len(texts),),
+    )
+
+
+def _join(
+    parts: list[tf.RaggedTensor], first: int, separators: list[int], length: int
+) -> tf.Tensor:
+    """`first part separator part separator ...`, cut and padded to `length`.
+
+    The last separator is kept when something is cut.
+    """
+    num_rows = parts[0].nrows()
+
+    def column(value: int) -> tf.RaggedTensor:
+        return tf.RaggedTensor.from_tensor(tf.fill([num_rows, 1], value))
+
+    pieces = [column(first)]
+    for part, separator in zip(parts, separators, strict=True):
+        pieces += [part, column(separator)]
+    body = tf.concat(pieces[:-1], axis=1)[:, : length - 1]
+    joined = tf.concat([body, pieces[-1]], axis=1)
+    return joined.to_tensor(shape=[None, length])
