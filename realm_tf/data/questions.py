@@ -1,0 +1,147 @@
+"""Questions with their answers, read from JSON lines."""
+
+import dataclasses
+import os
+import reprlib
+from collections.abc import Iterable
+from typing import Any
+
+from realm_tf.data import jsonl
+
+Path = str | os.PathLike[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """One question, and what is known of its answer.
+
+    Args:
+        question_id: str. Name of the question in reports.
+        question: str. The text that is asked.
+        answers: tuple of str. Spellings of the answer, any of which is right.
+        passage_id: str or None. Document that holds the answer.
+        answer_starts: tuple of int. Where each answer starts in that document,
+            in characters; empty if not known.
+        split: str or None. "train", "dev" or "test".
+        regex: bool. The answers are regular expressions.
+    """
+
+    question_id: str
+    question: str
+    answers: tuple[str, ...]
+    passage_id: str | None = None
+    answer_starts: tuple[int, ...] = ()
+    split: str | None = None
+    regex: bool = False
+
+
+def read_questions(
+    paths: Path | Iterable[Path],
+    *,
+    split: str | None = None,
+    skip_bad: bool = False,
+) -> list[Question]:
+    """Reads questions from JSON-lines files, plain or gzip-compressed.
+
+    A record is `{"id", "question", "answers"}` with the optional fields
+    `passage_id`, `answer_start` (characters: one number, or a list with one
+    for each answer), `split` and `regex`; other fields are passed over. The
+    official form of ORQA, `{"question", "answer"}`, is read too. A record
+    without an id is named after its file and line. Questions that occur twice
+    are kept twice.
+
+    Args:
+        paths: one file or several.
+        split: str. Keep the questions of this split only.
+        skip_bad: bool. Leave bad records out and log how many there were, in
+            place of stopping at the first.
+
+    Returns:
+        list of `Question`, in the order of the files.
+
+    Raises:
+        BadRecordError: at the first bad record, unless `skip_bad`.
+        ValueError: if there are questions, but none of `split`.
+    """
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    questions = []
+    for path in paths:
+        records = jsonl.read_jsonl(path, parse=_question, skip_bad=skip_bad)
+        for line, question in records:
+            if not question.question_id:
+                name = f"{os.path.basename(path)}:{line}"
+                question = dataclasses.replace(question, question_id=name)
+            questions.append(question)
+    if split is None:
+        return questions
+    kept = [question for question in questions if question.split == split]
+    if questions and not kept:
+        found = sorted({str(question.split) for question in questions})
+        raise ValueError(
+            "`split` must be one of the files' splits. Received: "
+            f"split={split!r}, the files have {found}."
+        )
+    return kept
+
+
+def _question(record: dict[str, Any]) -> Question:
+    answers = _answers(record)
+    return Question(
+        question_id=jsonl.text_field(record, "id", default=""),
+        question=jsonl.text_field(record, "question"),
+        answers=answers,
+        passage_id=_optional_text(record, "passage_id"),
+        answer_starts=_answer_starts(record, len(answers)),
+        split=_optional_text(record, "split"),
+        regex=_flag(record, "regex"),
+    )
+
+
+def _answers(record: dict[str, Any]) -> tuple[str, ...]:
+    name = "answers" if "answers" in record else "answer"
+    answers = record.get(name)
+    if answers is None:
+        fields = reprlib.repr(sorted(record))
+        raise ValueError(f"`answers` must be given. Received: fields {fields}.")
+    if (
+        not isinstance(answers, list)
+        or not answers
+        or not all(isinstance(answer, str) for answer in answers)
+    ):
+        raise ValueError(
+            f"`{name}` must be a list of texts with at least one. Received: "
+            f"{name}={reprlib.repr(answers)}."
+        )
+    return tuple(answers)
+
+
+def _answer_starts(record: dict[str, Any], num_answers: int) -> tuple[int, ...]:
+    starts = record.get("answer_start", [])
+    if not isinstance(starts, list):
+        starts = [starts]
+    # A bool is an int to Python, but not an offset.
+    if not all(type(start) is int and start >= 0 for start in starts):
+        raise ValueError(
+            "`answer_start` must hold offsets in characters. Received: "
+            f"answer_start={reprlib.repr(starts)}."
+        )
+    if starts and len(starts) != num_answers:
+        raise ValueError(
+            "`answer_start` must hold one offset for each answer. Received: "
+            f"{len(starts)} offsets, {num_answers} answers."
+        )
+    return tuple(starts)
+
+
+def _optional_text(record: dict[str, Any], name: str) -> str | None:
+    return jsonl.text_field(record, name) if name in record else None
+
+
+def _flag(record: dict[str, Any], name: str) -> bool:
+    value = record.get(name, False)
+    if isinstance(value, bool):
+        return value
+    raise ValueError(
+        f"`{name}` must be true or false. Received: {name}={value!r}."
+    )
