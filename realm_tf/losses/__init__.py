@@ -1,0 +1,5 @@
+"""Losses as functions of logits, in nats, float32 under every dtype policy.
+
+No layers and no weights here. Start with `marginal_likelihood.py` for
+pre-training and `open_qa.py` for question answering.
+"""
