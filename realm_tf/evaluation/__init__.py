@@ -1,0 +1,5 @@
+"""Exact match, F1, recall, and the report over a set of questions.
+
+No model is built here: `open_qa.evaluate` takes any function that answers.
+Start with `open_qa.py`.
+"""
