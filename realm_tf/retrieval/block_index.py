@@ -1,65 +1,100 @@
 """BlockIndex: the index folder. Embeddings, searcher and blocks together."""
 
-import logging
+import contextlib
 import os
 import pathlib
+import threading
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from realm_tf import _manifest
-from realm_tf._manifest import MismatchError
-from realm_tf.retrieval import index_versions
+from realm_tf._manifest import FolderError, Manifest, MismatchError
+from realm_tf.retrieval import index_builder, index_loader, index_versions
+from realm_tf.retrieval.block_updates import BlockUpdates
 from realm_tf.retrieval.brute_force_searcher import BruteForceSearcher
-from realm_tf.retrieval.embedding_matrix import (
-    CHUNK_ROWS,
-    EmbeddingMatrix,
-    EmbeddingWriter,
+from realm_tf.retrieval.index_builder import EmbeddingChunks
+from realm_tf.retrieval.journal import Journal
+from realm_tf.retrieval.scann_options import ScannOptions
+from realm_tf.retrieval.searcher import (
+    SearchResult,
+    merge_results,
 )
-from realm_tf.retrieval.searcher import Searcher, SearchResult
-from realm_tf.retrieval.writer_lock import writer_lock
+from realm_tf.retrieval.writer_lock import LockedError, writer_lock
 
 if TYPE_CHECKING:
     from realm_tf.data.blocks import Block
     from realm_tf.data.corpus import Corpus
 
-logger = logging.getLogger(__name__)
-
-_KIND = "index"
-_EXCLUDED_NAME = "excluded_block_ids.npy"
-_KEEP_VERSIONS = 3
-EmbeddingChunks = Iterable[npt.ArrayLike] | npt.NDArray[Any]
+# An update takes milliseconds, so another process's will be over soon.
+_UPDATE_TIMEOUT_SECONDS = 10.0
+_RECALL_FLOOR = 0.9
 
 
 class BlockIndex:
-    """One version of an index, opened.
+    """One version of an index, with the updates made to it since.
 
-    Made by `BlockIndex.build` and `BlockIndex.open`.
+    Made by `BlockIndex.build` and `BlockIndex.open`; the constructor is for
+    these two.
 
-    Folder:
-        index/v000001/manifest.json, embeddings-*.npy, excluded_block_ids.npy,
-        scann/ (if it was built with ScaNN).
+    ```
+    index/v000001/            never changes once it is there
+      manifest.json             counts, fingerprints, SHA-256 of every file
+      embeddings-*.npy          row number = block id
+      excluded_block_ids.npy    blocks whose embeddings were bad
+      scann/                    only if it was built with ScaNN
+    index/v000001.updates     journal of added and deleted documents
+    index/v000002/ ...        the newest complete version is the one in use
+    ```
+
+    Many threads may search while one updates; each search sees one state.
+
+    Attributes:
+        path: the index folder.
+        version: number of the version.
+        corpus: `Corpus` whose blocks are indexed.
+        is_mismatched: True if it was opened with `allow_mismatch=True` and
+            does not belong to the corpus or the embedder.
+
+    Example:
+    ```python
+    index = BlockIndex.build(
+        "index", corpus, embeddings, embedder_fingerprint=fingerprint
+    )
+    result = index.search(queries, k=5)
+    blocks = index.blocks(result.block_ids[0])
+    ```
     """
 
     def __init__(
         self,
         path: pathlib.Path,
         version: int,
-        manifest: _manifest.Manifest,
+        manifest: Manifest,
         corpus: "Corpus",
-        searcher: Searcher,
+        *,
+        exact: bool,
+        is_mismatched: bool,
     ):
         self.path = path
         self.version = version
         self.manifest = manifest
         self.corpus = corpus
-        self._searcher = searcher
-        self._excluded = np.load(
-            self.folder / _EXCLUDED_NAME, allow_pickle=False
+        self.is_mismatched = is_mismatched
+        self._matrix = index_loader.open_matrix(self.folder, manifest)
+        self._excluded = index_loader.open_excluded(self.folder, manifest)
+        self._searcher = index_loader.open_searcher(
+            self.folder, manifest, self._matrix, exact
         )
+        self._updates = BlockUpdates(
+            index_versions.updates_file(path, version),
+            corpus,
+            dim=self._matrix.dim,
+            dtype=manifest.options["dtype"],
+        )
+        self._update_lock = threading.Lock()
 
     @classmethod
     def build(
@@ -69,43 +104,58 @@ class BlockIndex:
         embeddings: EmbeddingChunks,
         *,
         embedder_fingerprint: str,
+        searcher: str = "auto",
         dtype: str = "float32",
+        scann: ScannOptions | None = None,
+        recall_floor: float = _RECALL_FLOOR,
+        probe_queries: npt.ArrayLike | None = None,
         skip_bad: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> "BlockIndex":
-        """Builds the next version of an index."""
+        """Builds the next version of an index, and opens it.
+
+        Args:
+            path: the index folder; created if it does not exist.
+            corpus: `Corpus` whose blocks were embedded.
+            embeddings: chunks `(n, embedding_dim)` in the order of block ids,
+                streamed to disk as they come, or one array.
+            embedder_fingerprint: identity of the weights that embedded them.
+            searcher: "brute_force" (exact), "scann", or "auto": brute force
+                below 50,000 blocks or where ScaNN cannot be used.
+            dtype: "float32" or "bfloat16", which halves the disk space.
+            scann: `ScannOptions`; default: chosen from the number of blocks.
+            recall_floor: least share of the exact top 20 that ScaNN must find.
+            probe_queries: float array `(n, embedding_dim)`, on which that
+                share is measured; default: blocks with noise.
+            skip_bad: leave blocks with NaN, infinite, all-zero or overlong
+                embeddings out of every search, in place of raising.
+            progress: called with the numbers of blocks written and to write.
+
+        Raises:
+            LockedError: if another process is writing the index.
+            ValueError: if `embeddings` do not fit the corpus, or are bad.
+            RecallError: if ScaNN finds less than `recall_floor`.
+            ScannBuildError: if ScaNN failed.
+        """
         path = pathlib.Path(path)
         with writer_lock(path):
-            index_versions.remove_leftovers(path)
-            version = index_versions.next_version(path)
-            folder = index_versions.version_folder(path, version)
-            with _manifest.write_folder(folder, _KIND) as writer:
-                matrix, excluded = _write_embeddings(
-                    writer.path,
-                    corpus.num_blocks,
+            _refuse_to_lose_updates(path, corpus)
+            version = index_versions.publish(
+                path,
+                lambda writer: index_builder.write_version(
+                    writer,
+                    corpus,
                     embeddings,
+                    embedder_fingerprint=embedder_fingerprint,
+                    searcher=searcher,
                     dtype=dtype,
+                    scann=scann,
+                    recall_floor=recall_floor,
+                    probe_queries=probe_queries,
                     skip_bad=skip_bad,
                     progress=progress,
-                )
-                writer.describe(
-                    counts={
-                        "num_blocks": matrix.num_rows,
-                        "embedding_dim": matrix.dim,
-                        "num_excluded": len(excluded),
-                    },
-                    fingerprints={
-                        "corpus": corpus.fingerprint,
-                        "tokenizer": corpus.tokenizer_fingerprint,
-                        "embedder": embedder_fingerprint,
-                    },
-                    options={
-                        "dtype": dtype,
-                        "max_norm": matrix.max_norm,
-                        "searcher": "brute_force",
-                    },
-                )
-            index_versions.prune(path, _KEEP_VERSIONS)
+                ),
+            )
         return cls.open(path, corpus, version=version, verify=False)
 
     @classmethod
@@ -116,22 +166,65 @@ class BlockIndex:
         *,
         embedder_fingerprint: str | None = None,
         version: int | None = None,
+        exact: bool = False,
         verify: bool = True,
         allow_mismatch: bool = False,
     ) -> "BlockIndex":
-        """Opens a version of an index."""
+        """Opens a version of an index; memory does not grow with its size.
+
+        Args:
+            path: the index folder.
+            corpus: `Corpus` it was built from.
+            embedder_fingerprint: identity of the query embedder's weights;
+                None leaves that unchecked.
+            version: number of the version; default: the newest complete one.
+            exact: score every block, even if the index has ScaNN files.
+            verify: compare the SHA-256 of every file, not only its size.
+            allow_mismatch: warn, in place of raising, if the index belongs to
+                another corpus of as many blocks or to another embedder.
+
+        Raises:
+            FolderError: if the version is missing, incomplete or damaged.
+            MismatchError: if it does not belong to `corpus` or the embedder.
+        """
         path = pathlib.Path(path)
         version = index_versions.find_version(path, version)
         folder = index_versions.version_folder(path, version)
-        manifest = _manifest.read_manifest(folder, _KIND, verify=verify)
-        matrix = EmbeddingMatrix.open(
-            folder,
-            num_rows=manifest.counts["num_blocks"],
-            dim=manifest.counts["embedding_dim"],
-            dtype=manifest.options["dtype"],
-            max_norm=manifest.options["max_norm"],
+        manifest = index_loader.read_description(folder, verify=verify)
+        mismatch = index_loader.describe_mismatch(
+            folder, manifest, corpus, embedder_fingerprint
         )
-        return cls(path, version, manifest, corpus, BruteForceSearcher(matrix))
+        if mismatch:
+            same_size = manifest.counts["num_blocks"] == corpus.num_blocks
+            if not (allow_mismatch and same_size):
+                raise MismatchError(mismatch)
+            warnings.warn(mismatch, stacklevel=2)
+        return cls(
+            path,
+            version,
+            manifest,
+            corpus,
+            exact=exact,
+            is_mismatched=mismatch is not None,
+        )
+
+    @classmethod
+    def roll_back(cls, path: str | os.PathLike[str], version: int) -> int:
+        """Makes an older version the newest one, under a new number.
+
+        Its updates come with it. Files are linked, not copied, where the file
+        system can. Open it with the corpus that it was built from.
+
+        Args:
+            path: the index folder.
+            version: number of the version to go back to.
+
+        Returns:
+            Number of the new version.
+        """
+        path = pathlib.Path(path)
+        with writer_lock(path):
+            return index_versions.republish(path, version)
 
     @property
     def folder(self) -> pathlib.Path:
@@ -140,56 +233,175 @@ class BlockIndex:
 
     @property
     def num_blocks(self) -> int:
-        return self._searcher.num_blocks
+        """Number of blocks that can be found, updates included."""
+        snapshot = self._updates.snapshot
+        hidden = len(self._hidden(snapshot.deleted))
+        return self._matrix.num_rows + snapshot.matrix.num_rows - hidden
 
     @property
     def embedding_dim(self) -> int:
-        return self._searcher.embedding_dim
+        """Width of queries and embeddings."""
+        return self._matrix.dim
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every search finds the true best blocks."""
+        return self._searcher.is_exact
 
     @property
     def fingerprint(self) -> str:
+        """Identity of the version, without its updates."""
         return self.manifest.fingerprint
 
     @property
     def embedder_fingerprint(self) -> str:
+        """Identity of the weights that embedded the blocks."""
         return self.manifest.fingerprints["embedder"]
 
     def search(self, queries: npt.ArrayLike, k: int) -> SearchResult:
-        return self._searcher.search(queries, k, excluded=self._excluded)
+        """Returns the `k` best blocks of each query.
 
-    def blocks(self, block_ids: Sequence[int]) -> list["Block"]:
-        return self.corpus.blocks(block_ids)
+        Args:
+            queries: float array `(batch, embedding_dim)`.
+            k: number of results, 1 or more; missing ones are padded.
+
+        Returns:
+            `SearchResult` with exact scores, the same for a query alone and in
+            a batch. Equal scores are in the order of block ids.
+
+        Raises:
+            ValueError: if `queries` are not finite or have another width.
+        """
+        snapshot = self._updates.snapshot
+        hidden = self._hidden(snapshot.deleted_from_corpus)
+        main = self._searcher.search(queries, k, excluded=hidden)
+        if not snapshot.matrix.num_rows:
+            return main
+        added = BruteForceSearcher(snapshot.matrix).search(
+            queries, k, excluded=snapshot.deleted_rows
+        )
+        found = added.block_ids >= 0
+        added.block_ids[found] += snapshot.first_id
+        return merge_results([main, added], k)
+
+    def blocks(self, block_ids: Iterable[int]) -> list["Block"]:
+        """Looks blocks up, in the order of `block_ids`.
+
+        Blocks that were deleted after a search found them are still there.
+
+        Raises:
+            IndexError: if an id does not exist; `MISSING_BLOCK_ID` is none.
+        """
+        ids = np.asarray(block_ids, np.int64)
+        first = self.corpus.num_blocks
+        added = self._updates.blocks
+        end = first + len(added)
+        if ((ids < 0) | (ids >= end)).any():
+            bad = ids[(ids < 0) | (ids >= end)]
+            raise IndexError(
+                f"`block_ids` must be in [0, {end}). Received: "
+                f"{bad[:5].tolist()}. Leave out `MISSING_BLOCK_ID`."
+            )
+        from_corpus = iter(self.corpus.blocks(ids[ids < first]))
+        return [
+            next(from_corpus) if block_id < first else added[block_id - first]
+            for block_id in ids
+        ]
 
     def embeddings(
         self, block_ids: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:
-        return self._searcher.embeddings.rows(block_ids)
+        """Looks embeddings up.
+
+        Args:
+            block_ids: int64 array `(...)`; `MISSING_BLOCK_ID` gives zeros.
+
+        Returns:
+            float32 array `(..., embedding_dim)`.
+        """
+        ids = np.asarray(block_ids, np.int64)
+        snapshot = self._updates.snapshot
+        found = np.zeros((*ids.shape, self.embedding_dim), np.float32)
+        main = (ids >= 0) & (ids < snapshot.first_id)
+        added = ids >= snapshot.first_id
+        found[main] = self._matrix.rows(ids[main])
+        found[added] = snapshot.matrix.rows(ids[added] - snapshot.first_id)
+        return found
+
+    def add(
+        self, blocks: Sequence["Block"], embeddings: npt.ArrayLike
+    ) -> npt.NDArray[np.int64]:
+        """Adds documents, or replaces those that exist.
+
+        All blocks that a document had before are deleted. The update is on the
+        disk when this returns, and in every search that begins afterwards.
+
+        Args:
+            blocks: all blocks of the documents, each with a `document_id`.
+            embeddings: float array `(len(blocks), embedding_dim)`.
+
+        Returns:
+            int64 array: the ids of the blocks, from `corpus.num_blocks` upward
+            in the order of adding.
+
+        Raises:
+            ValueError: if `blocks` and `embeddings` do not fit or are bad.
+            LockedError: if another process is writing the index.
+            OSError: if the disk is full. Nothing is changed by any of these.
+        """
+        with self._updating():
+            return self._updates.add(blocks, embeddings)
+
+    def delete(self, document_ids: Iterable[str]) -> None:
+        """Deletes documents with all their blocks.
+
+        Args:
+            document_ids: documents of the corpus or added ones.
+
+        Raises:
+            UnknownDocumentError: a `KeyError`, if one does not exist.
+            LockedError: if another process is writing the index.
+            OSError: if the disk is full. Nothing is changed by any of these.
+        """
+        with self._updating():
+            self._updates.delete(document_ids)
+
+    @contextlib.contextmanager
+    def _updating(self) -> Iterator[None]:
+        lock = writer_lock(self.path, timeout=_UPDATE_TIMEOUT_SECONDS)
+        with self._update_lock, lock:
+            newest = index_versions.find_version(self.path, None)
+            if newest != self.version:
+                raise LockedError(
+                    "Only the newest version of an index may be updated. "
+                    f"Received: version={self.version}, newest={newest}. Open "
+                    "the index again, or roll back to this version."
+                )
+            self._updates.catch_up()
+            yield
+
+    def _hidden(self, deleted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Ids of blocks no search may return."""
+        if not len(self._excluded):
+            return deleted
+        return np.union1d(self._excluded, deleted)
 
 
-def _write_embeddings(
-    folder: pathlib.Path,
-    num_blocks: int,
-    embeddings: EmbeddingChunks,
-    *,
-    dtype: str,
-    skip_bad: bool,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[EmbeddingMatrix, npt.NDArray[np.int64]]:
-    with EmbeddingWriter(
-        folder, num_blocks, dtype=dtype, skip_bad=skip_bad
-    ) as writer:
-        for chunk in _chunks(embeddings):
-            writer.write(chunk)
-            if progress is not None:
-                progress(writer.rows_written, num_blocks)
-        matrix = writer.finish()
-    excluded = np.array(writer.bad_rows, np.int64)
-    np.save(folder / _EXCLUDED_NAME, excluded, allow_pickle=False)
-    return matrix, excluded
-
-
-def _chunks(embeddings: EmbeddingChunks) -> Iterable[npt.ArrayLike]:
-    if not isinstance(embeddings, np.ndarray):
-        return embeddings
-    starts = range(0, max(len(embeddings), 1), CHUNK_ROWS)
-    return (embeddings[start : start + CHUNK_ROWS] for start in starts)
+def _refuse_to_lose_updates(path: pathlib.Path, corpus: "Corpus") -> None:
+    """Raises if the newest version of this corpus was updated."""
+    versions = index_versions.list_versions(path)
+    if not versions:
+        return
+    folder = index_versions.version_folder(path, versions[-1])
+    try:
+        manifest = index_loader.read_description(folder, verify=False)
+        updates = Journal(index_versions.updates_file(path, versions[-1]))
+    except FolderError:
+        return  # what cannot be opened is what a new version replaces
+    same_corpus = manifest.fingerprints["corpus"] == corpus.fingerprint
+    if same_corpus and updates.read():
+        raise FolderError(
+            "A new version must not lose documents that were added to the "
+            f"last one. Received: {folder} with updates. Fold them into the "
+            "corpus with `BlockIndex.compact`, or choose another path."
+        )

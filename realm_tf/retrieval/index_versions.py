@@ -1,6 +1,6 @@
-"""Names and order of the versions in an index folder.
+"""Versions of an index folder: names, order, publishing.
 
-    index/v000001/  index/v000002/ ...
+    index/v000001/  index/v000001.updates  index/v000002/ ...
 
 Versions are ordered by number, never by time, and a number is used once.
 """
@@ -9,15 +9,32 @@ import os
 import pathlib
 import re
 import shutil
+from collections.abc import Callable
 
-from realm_tf._manifest import MANIFEST_NAME, TEMPORARY_MARK, FolderError
+from realm_tf._manifest import (
+    MANIFEST_NAME,
+    TEMPORARY_MARK,
+    FolderError,
+    FolderWriter,
+    read_manifest,
+    write_folder,
+)
+from realm_tf.retrieval.journal import Journal
 
+# The one in use, one that readers may still hold, one to roll back to.
+_KEEP = 3
+KIND = "index"
 _NAME = re.compile(r"v(\d{6,})")
 
 
 def version_folder(root: str | os.PathLike[str], version: int) -> pathlib.Path:
     """Where a version is, or would be."""
     return pathlib.Path(root) / f"v{version:06d}"
+
+
+def updates_file(root: str | os.PathLike[str], version: int) -> pathlib.Path:
+    """Where the updates of a version are."""
+    return pathlib.Path(root) / f"v{version:06d}.updates"
 
 
 def list_versions(root: str | os.PathLike[str]) -> list[int]:
@@ -60,19 +77,88 @@ def remove_leftovers(root: str | os.PathLike[str]) -> None:
     """Removes what killed writers left; the caller holds the writer lock."""
     for leftover in pathlib.Path(root).glob(f".v*{TEMPORARY_MARK}*"):
         shutil.rmtree(leftover, ignore_errors=True)
+    complete = list_versions(root)
+    for number in _numbers(root):
+        # A newer folder without a manifest may be a copy that still runs.
+        if complete and number < complete[-1] and number not in complete:
+            _remove(root, number)
 
 
-def prune(root: str | os.PathLike[str], keep: int) -> None:
-    """Removes all but the `keep` newest complete versions.
+def prune(root: str | os.PathLike[str]) -> None:
+    """Removes all but the three newest complete versions.
 
     Whoever has an old version open goes on reading: its files live until they
     are closed.
     """
-    for number in list_versions(root)[:-keep]:
-        folder = version_folder(root, number)
-        # Without its manifest a half-removed folder is no version any more.
-        (folder / MANIFEST_NAME).unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+    for number in list_versions(root)[:-_KEEP]:
+        _remove(root, number)
+
+
+def publish(
+    root: pathlib.Path,
+    fill: Callable[[FolderWriter], None],
+    updates: pathlib.Path | None = None,
+) -> int:
+    """Writes the next version; the caller holds the writer lock.
+
+    Args:
+        root: the index folder.
+        fill: writes files and description into a temporary folder.
+        updates: journal to start from; default: an empty one.
+
+    Returns:
+        Number of the new version.
+    """
+    remove_leftovers(root)
+    version = next_version(root)
+    folder = version_folder(root, version)
+    with write_folder(folder, KIND) as writer:
+        fill(writer)
+        # Before the version appears: it is not complete without.
+        journal = updates_file(root, version)
+        if updates is None:
+            Journal.create(journal)
+        else:
+            shutil.copyfile(updates, journal)
+    prune(root)
+    return version
+
+
+def republish(root: pathlib.Path, version: int) -> int:
+    """Publishes a version again, with its updates, as the newest.
+
+    The caller holds the writer lock.
+    """
+    folder = version_folder(root, find_version(root, version))
+    manifest = read_manifest(folder, KIND)
+
+    def fill(writer: FolderWriter) -> None:
+        for name in manifest.files:
+            target = writer.path / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link_or_copy(folder / name, target)
+        writer.describe(
+            counts=manifest.counts,
+            fingerprints=manifest.fingerprints,
+            options=manifest.options,
+        )
+
+    return publish(root, fill, updates_file(root, version))
+
+
+def _remove(root: str | os.PathLike[str], version: int) -> None:
+    folder = version_folder(root, version)
+    # Without its manifest a half-removed folder is no version any more.
+    (folder / MANIFEST_NAME).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    updates_file(root, version).unlink(missing_ok=True)
+
+
+def _link_or_copy(source: pathlib.Path, target: pathlib.Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _numbers(root: str | os.PathLike[str]) -> list[int]:

@@ -121,8 +121,8 @@ def check_queries(
     array = np.asarray(queries)
     if array.ndim != 2 or array.shape[1] != embedding_dim:
         raise ValueError(
-            f"`queries` must have the shape (batch, {embedding_dim}). Received: "
-            f"shape={array.shape}. Embed them with the query embedder that "
+            f"`queries` must have the shape (batch, {embedding_dim}). "
+            f"Received: shape={array.shape}. Use the query embedder that "
             "belongs to this index."
         )
     array = np.ascontiguousarray(array, np.float32)
