@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 TEMPORARY_MARK = ".writing-"
+_CHECKSUM = "sha256"  # of everything else in the manifest
 _MAX_MANIFEST_BYTES = 64 * 2**20
 _MAX_COUNT = 2**48
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -73,8 +74,7 @@ class Manifest:
         """SHA-256 of the content: equal folders have equal fingerprints."""
         content = dataclasses.asdict(self)
         del content["library_version"]
-        text = json.dumps(content, sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _json_sha256(content)
 
 
 class FolderWriter:
@@ -83,7 +83,9 @@ class FolderWriter:
     def __init__(self, path: pathlib.Path, kind: str):
         self.path = path
         self.kind = kind
-        self._description: dict[str, dict[str, Any]] = {}
+        self._counts: dict[str, int] = {}
+        self._fingerprints: dict[str, str] = {}
+        self._options: dict[str, Any] = {}
 
     def describe(
         self,
@@ -93,26 +95,25 @@ class FolderWriter:
         options: dict[str, Any] | None = None,
     ) -> None:
         """Sets what the manifest will say beside the list of files."""
-        self._description = {
-            "counts": counts or {},
-            "fingerprints": fingerprints or {},
-            "options": options or {},
-        }
+        self._counts = counts or {}
+        self._fingerprints = fingerprints or {}
+        self._options = options or {}
 
     def _finish(self) -> None:
         files = {
             name: _entry(self.path / name) for name in own_files(self.path)
         }
-        description = self._description or {
-            "counts": {},
-            "fingerprints": {},
-            "options": {},
-        }
-        manifest = Manifest(kind=self.kind, files=files, **description)
-        target = self.path / MANIFEST_NAME
-        text = json.dumps(
-            dataclasses.asdict(manifest), indent=1, sort_keys=True
+        manifest = Manifest(
+            kind=self.kind,
+            counts=self._counts,
+            fingerprints=self._fingerprints,
+            options=self._options,
+            files=files,
         )
+        content = dataclasses.asdict(manifest)
+        content[_CHECKSUM] = _json_sha256(content)
+        target = self.path / MANIFEST_NAME
+        text = json.dumps(content, indent=1, sort_keys=True)
         target.write_text(text + "\n", encoding="utf-8")
         _sync(target)
 
@@ -234,6 +235,11 @@ def _entry(path: pathlib.Path) -> FileEntry:
     return FileEntry(path.stat().st_size, file_sha256(path))
 
 
+def _json_sha256(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _sync(path: pathlib.Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -301,6 +307,9 @@ def _parse(path: pathlib.Path, kind: str) -> Manifest:
 
 
 def _checked(file: pathlib.Path, content: dict[str, Any]) -> Manifest:
+    checksum = content.pop(_CHECKSUM, None)
+    if checksum != (found := _json_sha256(content)):
+        raise _damaged(file, f"{_CHECKSUM}={checksum!r}", repr(found))
     names = {field.name for field in dataclasses.fields(Manifest)}
     if set(content) != names:
         raise _damaged(file, f"the keys {sorted(names)}", f"{sorted(content)}")
