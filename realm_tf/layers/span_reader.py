@@ -5,7 +5,7 @@ from keras import ops
 
 from realm_tf.layers.backbone_layer import BackboneLayer
 from realm_tf.layers.retriever import MASKED_LOGIT
-from realm_tf.layers.spans import span_mask
+from realm_tf.layers.spans import span_mask, span_offsets
 
 
 @keras.saving.register_keras_serializable(package="realm_tf")
@@ -31,16 +31,14 @@ class SpanReader(BackboneLayer):
     Call arguments:
         inputs: dict of int tensors `token_ids`, `segment_ids` and
             `padding_mask` (1 = real), each `(batch, num_candidates,
-            joint_length)`. `joint_length` must be static.
+            joint_length)`. Where `joint_length` is not static, it must be at
+            least `max_span_width`.
         block_mask: int or bool tensor `(batch, num_candidates, joint_length)`.
             1 = a wordpiece of the block, so a possible start or end.
 
     Returns:
         float32 tensor `(batch, num_candidates, num_spans)`. Spans outside of
         the block have the logit -1e9.
-
-    Raises:
-        ValueError: if `joint_length` is unknown when the layer is traced.
 
     Example:
     >>> backbone = keras_hub.models.BertBackbone(
@@ -97,22 +95,16 @@ class SpanReader(BackboneLayer):
         self.built = True
 
     def call(self, inputs, block_mask, training=None):
-        joint_length = inputs["token_ids"].shape[-1]
-        if joint_length is None:
-            raise ValueError(
-                "`joint_length` must be static, because it decides the number "
-                "of spans. Received: token_ids.shape="
-                f"{tuple(inputs['token_ids'].shape)}. Give `keras.Input` or "
-                "`tf.TensorSpec` a length, or pad the features."
-            )
+        joint_length = ops.shape(inputs["token_ids"])[-1]
         states = self.encode(inputs, "sequence_output", training)
+        hidden = ops.cast(self.start_end_dense(states), "float32")
         # 2 x (batch * num_candidates, joint_length, span_hidden_dim)
-        starts, ends = ops.split(self.start_end_dense(states), 2, axis=-1)
+        starts, ends = ops.split(hidden, 2, axis=-1)
         # Width by width, so that no tensor is larger than `starts`: all spans
         # at once would hold `max_span_width` times as much.
         scores = [
             self._score(starts[:, : joint_length - offset], ends[:, offset:])
-            for offset in range(min(self.max_span_width, joint_length))
+            for offset in span_offsets(joint_length, self.max_span_width)
         ]
         logits = self.restore(ops.concatenate(scores, axis=1), inputs)
         mask = span_mask(block_mask, self.max_span_width)

@@ -32,6 +32,22 @@ def span_positions(joint_length, max_span_width):
     return np.concatenate(starts), np.concatenate(ends)
 
 
+def span_offsets(joint_length, max_span_width):
+    """Distances from the first to the last wordpiece that spans can have.
+
+    Args:
+        joint_length: int, or int tensor where the length is not static. It
+            must then be at least `max_span_width`.
+        max_span_width: int, in wordpieces.
+
+    Returns:
+        range of ints.
+    """
+    if isinstance(joint_length, int):
+        return range(min(max_span_width, joint_length))
+    return range(max_span_width)
+
+
 def span_mask(block_mask, max_span_width):
     """Spans that begin and end on a wordpiece of the block.
 
@@ -49,10 +65,17 @@ def span_mask(block_mask, max_span_width):
     [False, True, True, False, True]
     """
     block_mask = ops.cast(block_mask, "bool")
-    starts, ends = span_positions(block_mask.shape[-1], max_span_width)
-    return ops.logical_and(
-        ops.take(block_mask, starts, axis=-1),
-        ops.take(block_mask, ends, axis=-1),
+    joint_length = ops.shape(block_mask)[-1]
+    # By slices, width by width, so that the length need not be static.
+    return ops.concatenate(
+        [
+            ops.logical_and(
+                block_mask[..., : joint_length - offset],
+                block_mask[..., offset:],
+            )
+            for offset in span_offsets(joint_length, max_span_width)
+        ],
+        axis=-1,
     )
 
 

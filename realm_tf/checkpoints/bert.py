@@ -1,0 +1,110 @@
+"""A BERT folder in the Hugging Face layout -> trunk, vocabulary, pooling."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+import keras
+import keras_hub
+
+from realm_tf.data.featurizers import Featurizer
+
+_WEIGHTS_NAME = "model.safetensors"
+_CONFIG_NAME = "config.json"
+_VOCABULARY_NAME = "vocab.txt"
+
+
+@dataclasses.dataclass(frozen=True)
+class BertFolder:
+    """What a BERT folder says of itself; the weights stay on disk.
+
+    Args:
+        path: the folder.
+        featurizer: `Featurizer` of its vocabulary.
+        pooling: "mean" if the folder says that its sentence embeddings are
+            means, as sentence-transformers does; otherwise "cls".
+    """
+
+    path: pathlib.Path
+    featurizer: Featurizer
+    pooling: str
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], **featurizer_options: Any
+    ) -> "BertFolder":
+        """Reads the configuration and the vocabulary.
+
+        Args:
+            path: folder with `config.json`, `model.safetensors` and
+                `vocab.txt`.
+            **featurizer_options: of `Featurizer`.
+
+        Raises:
+            ValueError: if the folder is no BERT, naming what is missing.
+        """
+        path = pathlib.Path(path)
+        names = (_CONFIG_NAME, _WEIGHTS_NAME, _VOCABULARY_NAME)
+        missing = [name for name in names if not (path / name).is_file()]
+        if missing:
+            raise ValueError(
+                f"A BERT folder must hold {', '.join(names)}. Received: "
+                f"{path}, without {', '.join(missing)}. Save the model with "
+                "`save_pretrained(folder)` and name that folder."
+            )
+        config = _read_json(path / _CONFIG_NAME)
+        if config.get("model_type") != "bert":
+            raise ValueError(
+                "`model_type` must be 'bert'. Received: "
+                f"{config.get('model_type')!r} in {path / _CONFIG_NAME}. "
+                "Choose a checkpoint of the BERT family."
+            )
+        tokenizer = _read_json(path / "tokenizer_config.json", default={})
+        featurizer_options.setdefault(
+            "lowercase", tokenizer.get("do_lower_case", True)
+        )
+        featurizer = Featurizer.from_file(
+            path / _VOCABULARY_NAME, **featurizer_options
+        )
+        if len(featurizer.vocabulary) > config["vocab_size"]:
+            raise ValueError(
+                "The vocabulary must fit the embedding table. Received: "
+                f"{len(featurizer.vocabulary)} words in {_VOCABULARY_NAME}, "
+                f"{config['vocab_size']} rows in {_CONFIG_NAME}. Take both "
+                "from the same checkpoint."
+            )
+        return cls(path, featurizer, _pooling(path))
+
+    def load_backbone(
+        self, *, dropout: float = 0.1, dtype: Any = None
+    ) -> keras.Model:
+        """Reads the weights into a new `keras_hub.models.BertBackbone`.
+
+        Args:
+            dropout: rate of hidden and attention dropout in training.
+            dtype: dtype or policy; defaults to Keras' global policy.
+        """
+        return keras_hub.models.BertBackbone.from_preset(
+            str(self.path),
+            dropout=dropout,
+            dtype=dtype or keras.config.dtype_policy(),
+        )
+
+
+def _pooling(path: pathlib.Path) -> str:
+    pooling = _read_json(path / "1_Pooling" / _CONFIG_NAME, default={})
+    return "mean" if pooling.get("pooling_mode_mean_tokens") else "cls"
+
+
+def _read_json(path: pathlib.Path, default: Any = None) -> Any:
+    if default is not None and not path.is_file():
+        return default
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} must be valid JSON. Received: {error}. Download the "
+            "checkpoint again."
+        ) from error
