@@ -1,0 +1,61 @@
+import keras
+import numpy as np
+
+from realm_tf.layers.backbone_layer import BackboneLayer
+
+
+def test_encode_and_restore_fold_and_unfold_leading_axes(
+    make_backbone, make_features
+):
+    layer = BackboneLayer(make_backbone())
+    features = make_features(2, 3, 7)
+    states = layer.encode(features, "sequence_output")
+    assert tuple(states.shape) == (6, 7, 4)
+    assert tuple(layer.restore(states, features).shape) == (2, 3, 7, 4)
+    one = {name: value[1, 2:] for name, value in features.items()}
+    np.testing.assert_allclose(
+        states[5:], layer.encode(one, "sequence_output"), rtol=1e-4
+    )
+
+
+def test_encode_ignores_features_that_are_not_of_the_trunk(
+    make_backbone, make_features
+):
+    layer = BackboneLayer(make_backbone())
+    features = make_features(2, 7)
+    extended = {**features, "mask_ids": np.zeros((2, 1))}
+    np.testing.assert_array_equal(
+        layer.encode(extended, "pooled_output"),
+        layer.encode(features, "pooled_output"),
+    )
+
+
+def test_encode_passes_training_on(make_backbone, make_features):
+    layer = BackboneLayer(make_backbone(dropout=0.5))
+    features = make_features(2, 7)
+    states = layer.encode(features, "sequence_output")
+    dropped = layer.encode(features, "sequence_output", training=True)
+    assert np.abs(states - dropped).max() > 0.1
+
+
+def test_freeze_pooler_takes_its_weights_out_of_training(make_backbone):
+    layer = BackboneLayer(make_backbone())
+    before = len(layer.trainable_weights)
+    layer.freeze_pooler()
+    assert len(layer.trainable_weights) == before - 2
+    assert len(layer.weights) == before
+
+
+def test_layers_with_one_backbone_share_its_weights(make_backbone):
+    backbone = make_backbone()
+    one, other = BackboneLayer(backbone), BackboneLayer(backbone)
+    shared = keras.Sequential([one, other]).weights
+    assert len(shared) == len(backbone.weights)
+
+
+def test_config_rebuilds_the_backbone(make_backbone):
+    layer = BackboneLayer(make_backbone("mixed_bfloat16"), name="reader")
+    copy = BackboneLayer.from_config(layer.get_config())
+    assert copy.backbone.get_config() == layer.backbone.get_config()
+    assert copy.dtype_policy.name == "mixed_bfloat16"
+    assert copy.name == "reader"
