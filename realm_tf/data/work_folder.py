@@ -1,0 +1,83 @@
+"""The hidden folder beside a corpus in which it is built."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from realm_tf._manifest import TEMPORARY_MARK, FolderError
+
+_PLAN_NAME = "plan.json"
+
+
+@contextlib.contextmanager
+def open_work_folder(
+    path: pathlib.Path, plan: dict[str, Any]
+) -> Iterator[pathlib.Path]:
+    """Opens the work folder of a folder that is being built.
+
+    What an earlier run of the same plan left is kept, what another plan or a
+    killed writer left is removed. The work folder itself goes when the body
+    ends without an error.
+
+    Args:
+        path: the folder to be built.
+        plan: JSON value. Everything that decides the result.
+
+    Yields:
+        The work folder, locked until the body ends.
+
+    Raises:
+        FolderError: if another process is building the same folder.
+    """
+    work = path.with_name(f".{path.name}.building")
+    work.mkdir(parents=True, exist_ok=True)
+    with _locked(work, path):
+        _remove_leftovers(path)
+        if _read_plan(work) != plan:
+            _restart(work, plan)
+        yield work
+        shutil.rmtree(work)
+
+
+@contextlib.contextmanager
+def _locked(work: pathlib.Path, path: pathlib.Path) -> Iterator[None]:
+    # The system releases the lock of a process that dies.
+    descriptor = os.open(work, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FolderError(
+                "A folder must be built by one process at a time. Received: "
+                f"{path}, which another process is building. Wait for it, or "
+                "choose another path."
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_leftovers(path: pathlib.Path) -> None:
+    for leftover in path.parent.iterdir():
+        if leftover.name.startswith(f".{path.name}{TEMPORARY_MARK}"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _read_plan(work: pathlib.Path) -> Any:
+    try:
+        return json.loads((work / _PLAN_NAME).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _restart(work: pathlib.Path, plan: dict[str, Any]) -> None:
+    for file in work.iterdir():
+        file.unlink()
+    temporary = work / "plan.tmp"
+    temporary.write_text(json.dumps(plan), encoding="utf-8")
+    temporary.rename(work / _PLAN_NAME)
