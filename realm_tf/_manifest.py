@@ -115,7 +115,10 @@ class FolderWriter:
         target = self.path / MANIFEST_NAME
         text = json.dumps(content, indent=1, sort_keys=True)
         target.write_text(text + "\n", encoding="utf-8")
+        _parse(self.path, self.kind)  # never publish what cannot be read
         _sync(target)
+        for folder, _, _ in os.walk(self.path):
+            _sync(pathlib.Path(folder))
 
 
 @contextlib.contextmanager
@@ -136,7 +139,7 @@ def write_folder(
         FolderError: if `path` exists and may not be replaced.
         OSError: if the disk is full, with the number of free bytes.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(os.path.realpath(path))
     _check_free(path, kind, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(
@@ -190,15 +193,12 @@ def verify_files(
     path: pathlib.Path, manifest: Manifest, *, hashes: bool = True
 ) -> None:
     """Compares the files of a folder with its manifest; see `read_manifest`."""
-    root = path.resolve()
+    root = os.path.realpath(path)
     for name, entry in manifest.files.items():
         file = path / name
-        if not file.resolve().is_relative_to(root):
-            raise FolderError(
-                "A manifest may name files of its own folder only. Received: "
-                f"{name!r} in {path}. Take the folder from a source you trust."
-            )
-        if not file.is_file():
+        if not pathlib.Path(os.path.realpath(file)).is_relative_to(root):
+            raise _outside(name, path)
+        if not os.path.isfile(file):
             raise _damaged(file, "the file", "nothing")
         size = file.stat().st_size
         if size != entry.size:
@@ -249,11 +249,15 @@ def _sync(path: pathlib.Path) -> None:
 
 
 def _publish(temporary: pathlib.Path, path: pathlib.Path) -> None:
-    _sync(temporary)
     replaced = temporary.with_name(temporary.name + "-replaced")
     if path.exists():
         path.rename(replaced)
-    temporary.rename(path)
+    try:
+        temporary.rename(path)
+    except OSError:
+        if replaced.exists():
+            replaced.rename(path)
+        raise
     _sync(path.parent)
     shutil.rmtree(replaced, ignore_errors=True)
 
@@ -263,7 +267,7 @@ def _check_free(path: pathlib.Path, kind: str, overwrite: bool) -> None:
         return
     if not overwrite:
         raise FolderError(
-            f"A {kind} must be written to a path that does not exist yet. "
+            f"The {kind} must be written to a path that does not exist yet. "
             f"Received: {path}. Choose another path, or remove that folder."
         )
     if path.is_dir() and not any(path.iterdir()):
@@ -275,16 +279,16 @@ def _parse(path: pathlib.Path, kind: str) -> Manifest:
     file = path / MANIFEST_NAME
     if not file.is_file():
         raise FolderError(
-            f"A {kind} is a folder with a {MANIFEST_NAME}. Received: {path}, "
-            f"which has none. Check the path; a writer that was stopped leaves "
-            "no manifest, so build the folder again."
+            f"The {kind} must be a folder with a {MANIFEST_NAME}. Received: "
+            f"{path}, which has none. Check the path; a writer that was "
+            "stopped leaves no manifest, so build the folder again."
         )
     size = file.stat().st_size
     if size > _MAX_MANIFEST_BYTES:
         raise _damaged(file, f"at most {_MAX_MANIFEST_BYTES} bytes", f"{size}")
     try:
         content = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(file, "valid JSON", str(error)) from error
     if not isinstance(content, dict):
         raise _damaged(file, "a JSON object", type(content).__name__)
@@ -300,7 +304,7 @@ def _parse(path: pathlib.Path, kind: str) -> Manifest:
         )
     if content.get("kind") != kind:
         raise FolderError(
-            f"{path} must be a {kind} folder. Received: "
+            f"{path} must be of kind {kind!r}. Received: "
             f"kind={content.get('kind')!r}. Check the path."
         )
     return _checked(file, content)
@@ -322,23 +326,37 @@ def _checked(file: pathlib.Path, content: dict[str, Any]) -> Manifest:
     for name, value in content["fingerprints"].items():
         if not isinstance(value, str):
             raise _damaged(file, f"a string under {name!r}", repr(value))
-    files = {}
-    for name, entry in content["files"].items():
-        pure = pathlib.PurePosixPath(name)
-        if pure.is_absolute() or ".." in pure.parts or "\\" in name:
-            raise FolderError(
-                "A manifest may name files of its own folder only. Received: "
-                f"{name!r} in {file}. Take the folder from a source you trust."
-            )
-        if (
-            not isinstance(entry, dict)
-            or set(entry) != {"size", "sha256"}
-            or type(entry["size"]) is not int
-            or not isinstance(entry["sha256"], str)
-        ):
-            raise _damaged(file, f"size and sha256 of {name!r}", repr(entry))
-        files[name] = FileEntry(**entry)
+    files = {
+        name: _checked_entry(file, name, entry)
+        for name, entry in content["files"].items()
+    }
     return Manifest(**{**content, "files": files})
+
+
+def _checked_entry(file: pathlib.Path, name: str, entry: Any) -> FileEntry:
+    pure = pathlib.PurePosixPath(name)
+    if (
+        pure.is_absolute()
+        or ".." in pure.parts
+        or "\\" in name
+        or not name.isprintable()  # NUL, lone surrogates
+    ):
+        raise _outside(name, file)
+    if (
+        not isinstance(entry, dict)
+        or set(entry) != {"size", "sha256"}
+        or type(entry["size"]) is not int
+        or not isinstance(entry["sha256"], str)
+    ):
+        raise _damaged(file, f"size and sha256 of {name!r}", repr(entry))
+    return FileEntry(**entry)
+
+
+def _outside(name: str, where: pathlib.Path) -> FolderError:
+    return FolderError(
+        "A manifest may name files of its own folder only. Received: "
+        f"{name!r} in {where}. Take the folder from a source you trust."
+    )
 
 
 def _damaged(file: pathlib.Path, expected: str, found: str) -> FolderError:
