@@ -1,12 +1,15 @@
 """Questions with their answers, read from JSON lines."""
 
 import dataclasses
+import logging
 import os
 import reprlib
 from collections.abc import Iterable
 from typing import Any
 
 from realm_tf.data import jsonl
+
+logger = logging.getLogger(__name__)
 
 Path = str | os.PathLike[str]
 
@@ -39,6 +42,7 @@ def read_questions(
     paths: Path | Iterable[Path],
     *,
     split: str | None = None,
+    regex: bool | None = None,
     skip_bad: bool = False,
 ) -> list[Question]:
     """Reads questions from JSON-lines files, plain or gzip-compressed.
@@ -53,6 +57,10 @@ def read_questions(
     Args:
         paths: one file or several.
         split: str. Keep the questions of this split only.
+        regex: bool. Whether answers are regular expressions, where the
+            records do not say so, as in the official CuratedTrec files. None
+            leaves it to the records. A warning tells if it does not go with
+            the name of the file, as in the official evaluation.
         skip_bad: bool. Leave bad records out and log how many there were, in
             place of stopping at the first.
 
@@ -68,11 +76,12 @@ def read_questions(
     questions = []
     for path in paths:
         records = jsonl.read_jsonl(path, parse=_question, skip_bad=skip_bad)
-        for line, question in records:
-            if not question.question_id:
-                name = f"{os.path.basename(path)}:{line}"
-                question = dataclasses.replace(question, question_id=name)
-            questions.append(question)
+        named = [
+            _complete(question, f"{os.path.basename(path)}:{line}", regex)
+            for line, question in records
+        ]
+        _check_rule(os.fspath(path), named, regex)
+        questions += named
     if split is None:
         return questions
     kept = [question for question in questions if question.split == split]
@@ -83,6 +92,31 @@ def read_questions(
             f"split={split!r}, the files have {found}."
         )
     return kept
+
+
+def _complete(question: Question, name: str, regex: bool | None) -> Question:
+    return dataclasses.replace(
+        question,
+        question_id=question.question_id or name,
+        regex=question.regex if regex is None else regex,
+    )
+
+
+def _check_rule(
+    path: str, questions: list[Question], regex: bool | None
+) -> None:
+    is_curatedtrec = "curatedtrec" in path.lower()
+    if regex is None and not is_curatedtrec:
+        return
+    if any(question.regex != is_curatedtrec for question in questions):
+        logger.warning(
+            "The answers of CuratedTrec, and of no other set, are regular "
+            "expressions. Received: path=%s, regex=%s. Pass `regex=%s`, or "
+            "rename the file.",
+            path,
+            not is_curatedtrec,
+            is_curatedtrec,
+        )
 
 
 def _question(record: dict[str, Any]) -> Question:

@@ -113,3 +113,28 @@ def test_bad_record_names_file_and_line_or_is_skipped(
     with caplog.at_level(logging.WARNING):
         assert len(read_questions(path, skip_bad=True)) == 1
     assert "Skipped 1 bad records" in caplog.text
+
+
+def test_regex_sets_the_rule_where_records_do_not(write):
+    path = write({"question": "who", "answer": ["x"]}, name="CuratedTrec.jsonl")
+    assert not read_questions(path)[0].regex
+    assert read_questions(path, regex=True)[0].regex
+
+
+@pytest.mark.parametrize(
+    "name, regex, is_warned",
+    [
+        ("CuratedTrec.resplit.test.jsonl", None, True),
+        ("CuratedTrec.resplit.test.jsonl", True, False),
+        ("NaturalQuestions.test.jsonl", True, True),
+        ("NaturalQuestions.test.jsonl", None, False),
+        ("NaturalQuestions.test.jsonl", False, False),
+    ],
+)
+def test_rule_that_does_not_go_with_the_file_is_logged(
+    write, caplog, name, regex, is_warned
+):
+    path = write({"question": "who", "answer": ["x"]}, name=name)
+    with caplog.at_level(logging.WARNING):
+        read_questions(path, regex=regex)
+    assert ("regular expressions. Received" in caplog.text) is is_warned

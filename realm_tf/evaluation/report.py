@@ -1,0 +1,109 @@
+"""Report: the scores of a question set, overall and question by question."""
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+from realm_tf.data.questions import Question
+from realm_tf.evaluation.recall import Rank
+
+
+@dataclasses.dataclass(frozen=True)
+class QuestionScore:
+    """What became of one question.
+
+    Args:
+        question: `Question` that was asked.
+        prediction: str, or None where a predictions file has none.
+        score: float or None. The model's own score of its answer.
+        exact_match: bool. Whether the prediction is right.
+        f1: float, or None where answers are regular expressions.
+        answer_rank: int or None. Rank of the first block with an answer.
+        block_rank: int or None. Rank of the first block of the question's own
+            passage.
+    """
+
+    question: Question
+    prediction: str | None
+    score: float | None
+    exact_match: bool
+    f1: float | None
+    answer_rank: Rank
+    block_rank: Rank
+
+    def to_json(self) -> dict[str, Any]:
+        """The score as a JSON object, readable by `read_predictions`."""
+        return {
+            "id": self.question.question_id,
+            "question": self.question.question,
+            "prediction": self.prediction,
+            "answers": list(self.question.answers),
+            "exact_match": self.exact_match,
+            "f1": self.f1,
+            "score": self.score,
+            "answer_rank": self.answer_rank,
+            "block_rank": self.block_rank,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Scores of a question set. Shares are between 0 and 1.
+
+    Args:
+        num_questions: int.
+        exact_match: float. Share of right predictions.
+        f1: float. Mean over the questions whose answers are no regular
+            expressions; None if there are none.
+        answer_recall_at_k: dict from k to the share of questions with an
+            answer in the text of the first k blocks (`contains_answer`; for
+            regular expressions a match anywhere). Empty without blocks.
+        num_with_passage: int. Questions whose passage is known; the two
+            measures below are over these.
+        block_recall_at_k: dict from k to the share of questions with a block
+            of their own passage among the first k. Empty if no passage is
+            known.
+        mean_reciprocal_rank: float or None. Of the first block of the
+            question's own passage, among the blocks that were returned.
+        num_invalid_regexes: int. Answers that are no valid expressions; they
+            match nothing.
+        num_regex_timeouts: int. Searches that were given up; they count as no
+            match.
+        num_missing_predictions: int. Questions a predictions file leaves out;
+            they count as wrong.
+        num_extra_predictions: int. Predictions for no question of the set.
+        scores: tuple of `QuestionScore`, in the order of the questions.
+    """
+
+    num_questions: int
+    exact_match: float
+    f1: float | None
+    answer_recall_at_k: dict[int, float]
+    num_with_passage: int
+    block_recall_at_k: dict[int, float]
+    mean_reciprocal_rank: float | None
+    num_invalid_regexes: int
+    num_regex_timeouts: int
+    num_missing_predictions: int
+    num_extra_predictions: int
+    scores: tuple[QuestionScore, ...] = dataclasses.field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The overall scores as a flat JSON object."""
+        flat: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, dict):
+                name = field.name.removesuffix("_k")
+                flat |= {f"{name}_{k}": share for k, share in value.items()}
+            elif field.name != "scores":
+                flat[field.name] = value
+        return flat
+
+    def write_scores(self, path: str | os.PathLike[str]) -> None:
+        """Writes one JSON line for each question."""
+        with open(path, "w", encoding="utf-8") as file:
+            for score in self.scores:
+                line = json.dumps(score.to_json(), ensure_ascii=False)
+                file.write(line + "\n")
