@@ -7,11 +7,6 @@ POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 VOCABULARY_SIZE = 30
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    keras.utils.set_random_seed(0)
-
-
 @pytest.fixture
 def make_backbone():
     """Builds the smallest trunk; without dropout, so that calls repeat."""

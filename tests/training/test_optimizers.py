@@ -1,0 +1,244 @@
+import contextlib
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from realm_tf.training.optimizers import BertAdamW, WarmupLinearDecay
+
+FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
+RUNS = json.loads((FIXTURES / "optimizer.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def trajectories():
+    with np.load(FIXTURES / "optimizer.npz") as file:
+        return dict(file)
+
+
+def schedule_of(run):
+    return WarmupLinearDecay(
+        run["init_lr"], run["num_train_steps"], run["num_warmup_steps"]
+    )
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_learning_rates_equal_the_official_ones(name, trajectories):
+    schedule = schedule_of(RUNS[name])
+    rates = [schedule(step) for step in range(20)]
+    np.testing.assert_allclose(
+        rates, trajectories[f"{name}/learning_rate"], rtol=1e-6, atol=1e-9
+    )
+
+
+def named_variable(path, value):
+    *scopes, name = path.split("/")
+    with contextlib.ExitStack() as stack:
+        for scope in scopes:
+            stack.enter_context(keras.name_scope(scope))
+        return keras.Variable(value, name=name)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_weights_follow_the_official_ones(name, trajectories):
+    run = RUNS[name]
+    clipnorm = 1.0
+    if name == "many_variables":
+        # Here the official norm is not that of the gradient, because it does
+        # not sum the rows of the table; so its norm is given, not computed.
+        clipnorm = None
+    variables = [
+        named_variable(path, trajectories[f"{name}/var/{path}"][0])
+        for path in run["variables"]
+    ]
+    optimizer = BertAdamW(schedule_of(run), global_clipnorm=clipnorm)
+    for step in range(20):
+        norm = trajectories[f"{name}/grad_global_norm_official"][step]
+        scale = 1.0 if clipnorm else 1.0 / max(norm, 1.0)
+        gradients = [
+            tf.constant(trajectories[f"{name}/grad/{path}"][step] * scale)
+            for path in run["variables"]
+        ]
+        optimizer.apply(gradients, variables)
+        for path, variable in zip(run["variables"], variables, strict=True):
+            official = trajectories[f"{name}/var/{path}"][step + 1]
+            tolerance = 1e-5 * np.abs(official).max()
+            np.testing.assert_allclose(variable, official, atol=tolerance)
+
+
+def test_schedule_of_the_paper_drops_a_little_after_warmup():
+    schedule = WarmupLinearDecay(3e-5, num_train_steps=200_000)
+    np.testing.assert_allclose(schedule(9_999), 2.9997e-5, rtol=1e-6)
+    np.testing.assert_allclose(schedule(10_000), 2.85e-5, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("num_train_steps", "num_warmup_steps"),
+    [(500, 100), (5_000, 500), (1_000_000, 10_000)],
+)
+def test_warmup_defaults_to_a_tenth_within_bounds(
+    num_train_steps, num_warmup_steps
+):
+    schedule = WarmupLinearDecay(1.0, num_train_steps)
+    assert schedule.num_warmup_steps == num_warmup_steps
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"num_train_steps": 0}, "`num_train_steps` must be at least 1"),
+        (
+            {"num_train_steps": 9, "num_warmup_steps": -1},
+            "`num_warmup_steps` must not be negative",
+        ),
+    ],
+)
+def test_impossible_schedules_are_refused(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        WarmupLinearDecay(1.0, **arguments)
+
+
+def test_optimizer_and_schedule_survive_a_config_round_trip():
+    optimizer = BertAdamW(
+        WarmupLinearDecay(0.1, 20),
+        weight_decay=0.02,
+        beta_1=0.8,
+        beta_2=0.99,
+        epsilon=1e-5,
+        global_clipnorm=2.0,
+        not_decayed=("gamma",),
+    )
+    config = keras.optimizers.serialize(optimizer)
+    copy = keras.optimizers.deserialize(json.loads(json.dumps(config)))
+    assert isinstance(copy, BertAdamW)
+    assert keras.optimizers.serialize(copy) == config
+
+
+def updates(optimizer, gradients, paths=("kernel",)):
+    """What one step adds to variables that were all 1."""
+    variables = [
+        named_variable(path, np.ones(gradient.shape, "float32"))
+        for path, gradient in zip(paths, gradients, strict=True)
+    ]
+    optimizer.apply(gradients, variables)
+    return [variable.numpy() - 1.0 for variable in variables]
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        # Without bias correction: lr (0.1 g / sqrt(0.001 g^2) + 0.01 w).
+        ({}, -0.1 * (0.1 / np.sqrt(0.001) + 0.01)),
+        ({"weight_decay": 0.5}, -0.1 * (0.1 / np.sqrt(0.001) + 0.5)),
+        ({"beta_1": 0.5}, -0.1 * (0.5 / np.sqrt(0.001) + 0.01)),
+        ({"beta_2": 0.9}, -0.1 * (0.1 / np.sqrt(0.1) + 0.01)),
+        ({"epsilon": 1.0}, -0.1 * (0.05 / (0.5 * np.sqrt(0.001) + 1) + 0.01)),
+        # The gradient 0.5 is cut to 0.25, which only epsilon can tell.
+        (
+            {"epsilon": 1.0, "global_clipnorm": 0.25},
+            -0.1 * (0.025 / (0.25 * np.sqrt(0.001) + 1) + 0.01),
+        ),
+        ({"not_decayed": ("kernel",)}, -0.1 * (0.1 / np.sqrt(0.001))),
+    ],
+)
+def test_first_update_equals_the_equation(option, expected):
+    optimizer = BertAdamW(0.1, **option)
+    (update,) = updates(optimizer, [tf.constant([0.5])])
+    np.testing.assert_allclose(update, [expected], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_decayed"),
+    [
+        ("token_embedding/embeddings", True),
+        ("transformer_layer_0/self_attention_layer/query/kernel", True),
+        ("transformer_layer_0/self_attention_layer/query/bias", False),
+        ("transformer_layer_0/self_attention_layer_norm/gamma", False),
+        ("embeddings_layer_norm/beta", False),
+        ("layer_normalization_3/gamma", False),
+        ("masked_lm_head/output_bias", False),
+    ],
+)
+def test_layer_norms_and_biases_are_not_decayed(path, is_decayed):
+    optimizer = BertAdamW(0.1)
+    (update,) = updates(optimizer, [tf.constant([0.0])], [path])
+    np.testing.assert_allclose(
+        update, [-0.001 if is_decayed else 0.0], rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("clipnorm", [None, 1.0])
+def test_rows_looked_up_twice_count_as_one_gradient(clipnorm):
+    rows = tf.IndexedSlices(
+        values=tf.constant([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
+        indices=tf.constant([1, 1, 3]),
+        dense_shape=tf.constant([4, 2]),
+    )
+    sparse = updates(BertAdamW(0.1, global_clipnorm=clipnorm), [rows])
+    summed = tf.constant([[0.0, 0.0], [4.0, 6.0], [0.0, 0.0], [5.0, 6.0]])
+    dense = updates(BertAdamW(0.1, global_clipnorm=clipnorm), [summed])
+    np.testing.assert_array_equal(sparse, dense)
+
+
+def fitted_model(optimizer):
+    """A table, a bias and a layer norm after three steps of large loss."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.layers.Embedding(5, 3),
+            keras.layers.LayerNormalization(),
+            keras.layers.Dense(2),
+            keras.layers.GlobalAveragePooling1D(),
+        ]
+    )
+    model.compile(optimizer=optimizer, loss="mse")
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 5, (4, 6))
+    y = 10.0 * rng.normal(size=(4, 2))
+    model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
+    return model
+
+
+def test_two_replicas_update_like_one():
+    # The gradient's norm is above 1, so clipping each replica's half by
+    # itself, as Keras does, would show.
+    one = fitted_model(BertAdamW(0.1, epsilon=1.0))
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        two = fitted_model(BertAdamW(0.1, epsilon=1.0))
+    for expected, weight in zip(one.weights, two.weights, strict=True):
+        np.testing.assert_allclose(weight, expected, atol=1e-5)
+
+
+def test_training_resumes_from_a_saved_model(tmp_path):
+    model = fitted_model(BertAdamW(WarmupLinearDecay(0.1, 20, 5)))
+    model.save(tmp_path / "model.keras")
+    copy = keras.saving.load_model(tmp_path / "model.keras")
+    assert int(copy.optimizer.iterations) == 3
+    for saved, loaded in zip(
+        model.optimizer.variables, copy.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(saved, loaded)
+
+
+def test_optimizer_works_behind_loss_scaling():
+    plain = fitted_model(BertAdamW(0.1))
+    scaled = fitted_model(keras.optimizers.LossScaleOptimizer(BertAdamW(0.1)))
+    for expected, weight in zip(plain.weights, scaled.weights, strict=True):
+        np.testing.assert_allclose(weight, expected, atol=1e-4)
+
+
+def test_accumulated_gradients_are_clipped_together():
+    gradients = [tf.constant([0.75]), tf.constant([-0.25])]
+    accumulating = BertAdamW(
+        0.1, epsilon=1.0, global_clipnorm=0.5, gradient_accumulation_steps=2
+    )
+    variable = named_variable("kernel", np.ones(1, "float32"))
+    for gradient in gradients:
+        accumulating.apply([gradient], [variable])
+    mean = tf.constant([0.25])  # Clipped one by one: (0.5 - 0.25) / 2.
+    (expected,) = updates(BertAdamW(0.1, epsilon=1.0), [mean])
+    np.testing.assert_allclose(variable - 1.0, expected, rtol=1e-5)
