@@ -63,7 +63,8 @@ def retrieval_loss(retrieval_logits, answer_mask, candidate_mask=None):
     >>> float(loss[0])  # -log(1 / 2)
     0.6931...
 
-    Source: Lee et al., 2019 (arXiv:1906.00300), section 7.
+    Source: Lee et al., 2019 (arXiv:1906.00300); original:
+    `language/orqa/models/orqa_model.py`.
     """
     return masked_marginal_loss(retrieval_logits, answer_mask, candidate_mask)
 
@@ -92,7 +93,8 @@ def reader_loss(span_logits, retrieval_logits, gold_mask, candidate_mask=None):
     >>> float(loss[0])  # -log(1 / 4)
     1.3862...
 
-    Source: Lee et al., 2019 (arXiv:1906.00300), section 7.
+    Source: Lee et al., 2019 (arXiv:1906.00300); original:
+    `language/orqa/models/orqa_model.py`.
     """
     span_logits = ops.cast(span_logits, "float32")
     retrieval_logits = ops.cast(retrieval_logits, "float32")
