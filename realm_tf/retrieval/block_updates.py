@@ -1,6 +1,7 @@
 """BlockUpdates: documents added to and deleted from an index version."""
 
 import dataclasses
+import itertools
 import json
 import os
 import struct
@@ -127,7 +128,7 @@ class BlockUpdates:
         embeddings = self._checked(blocks, embeddings)
         with self._lock:
             first = self.snapshot.first_id + len(self._blocks)
-            documents = sorted({block.document_id for block in blocks})
+            documents = sorted(set(_document_ids(blocks)))
             if blocks:
                 self._journal.append(_encode(documents, blocks, embeddings))
                 self._apply(documents, list(blocks), embeddings)
@@ -170,6 +171,12 @@ class BlockUpdates:
                 "`blocks` must have a `document_id`, by which they can be "
                 f"replaced and deleted. Received: blocks {nameless[:5]} "
                 "without one."
+            )
+        runs = [name for name, _ in itertools.groupby(_document_ids(blocks))]
+        if len(runs) != len(set(runs)):
+            raise ValueError(
+                "`blocks` of one document must follow each other. Received: "
+                f"documents in the order {runs[:10]}. Sort the blocks."
             )
         bad = bad_rows(array)
         if len(bad):
@@ -232,6 +239,10 @@ class BlockUpdates:
             self._buffer = grown
         self._buffer[count:end] = rows
         return self._buffer[:end]
+
+
+def _document_ids(blocks: Sequence[Block]) -> list[str]:
+    return [block.document_id for block in blocks]
 
 
 def _insert(

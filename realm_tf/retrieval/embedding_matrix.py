@@ -165,10 +165,10 @@ def _map_shard(
             f"{path} must be an .npy file. Received: {error}. Copy the folder "
             "again, or build it again."
         ) from error
-    if (shard.shape, shard.dtype) != (shape, STORED_DTYPES[dtype]):
+    if (shard.shape, shard.dtype) != (shape, STORED_DTYPES.get(dtype)):
         raise FolderError(
             f"{path} must hold what its manifest says. Expected: {shape} "
-            f"{STORED_DTYPES[dtype]}. Received: {shard.shape} {shard.dtype}. "
+            f"{dtype}. Received: {shard.shape} {shard.dtype}. "
             "Build the index again."
         )
     return shard.view(ml_dtypes.bfloat16) if dtype == "bfloat16" else shard

@@ -112,14 +112,18 @@ def publish(
     remove_leftovers(root)
     version = next_version(root)
     folder = version_folder(root, version)
-    with write_folder(folder, KIND) as writer:
-        fill(writer)
-        # Before the version appears: it is not complete without.
-        journal = updates_file(root, version)
-        if updates is None:
-            Journal.create(journal)
-        else:
-            shutil.copyfile(updates, journal)
+    journal = updates_file(root, version)
+    try:
+        with write_folder(folder, KIND) as writer:
+            fill(writer)
+            # Before the version appears: it is not complete without.
+            if updates is None:
+                Journal.create(journal)
+            else:
+                _copy_synced(updates, journal)
+    finally:
+        if not folder.exists():
+            journal.unlink(missing_ok=True)
     prune(root)
     return version
 
@@ -159,6 +163,13 @@ def _link_or_copy(source: pathlib.Path, target: pathlib.Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def _copy_synced(source: pathlib.Path, target: pathlib.Path) -> None:
+    with open(source, "rb") as original, open(target, "wb") as copy:
+        shutil.copyfileobj(original, copy)
+        copy.flush()
+        os.fsync(copy.fileno())
 
 
 def _numbers(root: str | os.PathLike[str]) -> list[int]:
