@@ -82,15 +82,30 @@ def write_part(
         for (source, _), blocks in zip(readable, groups, strict=True)
         if blocks
     ]
-    blocks = [block for _, blocks in documents for block in blocks]
     counts = PartCounts(
         num_articles=len(readable),
         num_left_out=len(finished) - len(readable),
         num_documents=len(documents),
-        num_blocks=len(blocks),
+        num_blocks=sum(len(blocks) for _, blocks in documents),
     )
-    _save(task.path, {**_arrays(documents, blocks), "counts": np.array(counts)})
+    save_part(task.path, documents, counts)
     return counts
+
+
+def save_part(
+    path: pathlib.Path,
+    documents: Sequence[tuple[SourceArticle, list[TokenizedBlock]]],
+    counts: PartCounts,
+) -> None:
+    """Writes the file of a part.
+
+    Args:
+        path: the file.
+        documents: where each document came from, and its blocks.
+        counts: what `read_counts` will return.
+    """
+    blocks = [block for _, own in documents for block in own]
+    _save(path, {**_arrays(documents, blocks), "counts": np.array(counts)})
 
 
 def read_counts(path: pathlib.Path) -> PartCounts:

@@ -1,6 +1,7 @@
 """BlockIndex: the index folder. Embeddings, searcher and blocks together."""
 
 import contextlib
+import functools
 import os
 import pathlib
 import threading
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from realm_tf._manifest import FolderError, Manifest, MismatchError
+from realm_tf._manifest import Manifest, MismatchError
+from realm_tf.data.corpus_editor import edit_corpus
 from realm_tf.retrieval import index_builder, index_loader, index_versions
 from realm_tf.retrieval.block_updates import BlockUpdates
 from realm_tf.retrieval.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.index_builder import EmbeddingChunks
-from realm_tf.retrieval.journal import Journal
 from realm_tf.retrieval.scann_options import ScannOptions
 from realm_tf.retrieval.searcher import (
     SearchResult,
@@ -27,6 +28,7 @@ from realm_tf.retrieval.writer_lock import LockedError, writer_lock
 if TYPE_CHECKING:
     from realm_tf.data.blocks import Block
     from realm_tf.data.corpus import Corpus
+    from realm_tf.data.featurizers import Featurizer
 
 # An update takes milliseconds, so another process's will be over soon.
 _UPDATE_TIMEOUT_SECONDS = 10.0
@@ -139,23 +141,21 @@ class BlockIndex:
         """
         path = pathlib.Path(path)
         with writer_lock(path):
-            _refuse_to_lose_updates(path, corpus)
-            version = index_versions.publish(
-                path,
-                lambda writer: index_builder.write_version(
-                    writer,
-                    corpus,
-                    embeddings,
-                    embedder_fingerprint=embedder_fingerprint,
-                    searcher=searcher,
-                    dtype=dtype,
-                    scann=scann,
-                    recall_floor=recall_floor,
-                    probe_queries=probe_queries,
-                    skip_bad=skip_bad,
-                    progress=progress,
-                ),
+            index_loader.refuse_to_lose_updates(path, corpus)
+            fill = functools.partial(
+                index_builder.write_version,
+                corpus=corpus,
+                embeddings=embeddings,
+                embedder_fingerprint=embedder_fingerprint,
+                searcher=searcher,
+                dtype=dtype,
+                scann=scann,
+                recall_floor=recall_floor,
+                probe_queries=probe_queries,
+                skip_bad=skip_bad,
+                progress=progress,
             )
+            version = index_versions.publish(path, fill)
         return cls.open(path, corpus, version=version, verify=False)
 
     @classmethod
@@ -366,6 +366,59 @@ class BlockIndex:
         with self._updating():
             self._updates.delete(document_ids)
 
+    def compact(
+        self,
+        corpus_path: str | os.PathLike[str],
+        featurizer: "Featurizer",
+        *,
+        searcher: str = "auto",
+        scann: ScannOptions | None = None,
+        recall_floor: float = _RECALL_FLOOR,
+    ) -> "BlockIndex":
+        """Folds the updates into a new corpus and the next version.
+
+        Answers stay the same, but for what ScaNN finds; block ids become those
+        of the new corpus. This version stays as it is. Updates by other
+        threads wait, and those by other processes are refused meanwhile.
+
+        Args:
+            corpus_path: folder of the new corpus; must not exist.
+            featurizer: has the tokenizer of the corpus, for added blocks.
+            searcher: see `build`.
+            scann: see `build`.
+            recall_floor: see `build`.
+
+        Returns:
+            `BlockIndex` of the new version, with the new corpus.
+
+        Raises:
+            LockedError: if another process is writing the index.
+            MismatchError: if `featurizer` has another tokenizer.
+        """
+        with self._updating():
+            snapshot = self._updates.snapshot
+            live = snapshot.live_rows.tolist()
+            corpus = edit_corpus(
+                self.corpus,
+                corpus_path,
+                featurizer,
+                deleted=snapshot.deleted_from_corpus.tolist(),
+                added=[self._updates.blocks[row] for row in live],
+            )
+            fill = functools.partial(
+                index_builder.write_version,
+                corpus=corpus,
+                embeddings=snapshot.live_embeddings(self._matrix),
+                embedder_fingerprint=self.embedder_fingerprint,
+                searcher=searcher,
+                dtype=self.manifest.options["dtype"],
+                scann=scann,
+                recall_floor=recall_floor,
+                skip_bad=len(self._excluded) > 0,
+            )
+            version = index_versions.publish(self.path, fill)
+        return BlockIndex.open(self.path, corpus, version=version, verify=False)
+
     @contextlib.contextmanager
     def _updating(self) -> Iterator[None]:
         lock = writer_lock(self.path, timeout=_UPDATE_TIMEOUT_SECONDS)
@@ -385,23 +438,3 @@ class BlockIndex:
         if not len(self._excluded):
             return deleted
         return np.union1d(self._excluded, deleted)
-
-
-def _refuse_to_lose_updates(path: pathlib.Path, corpus: "Corpus") -> None:
-    """Raises if the newest version of this corpus was updated."""
-    versions = index_versions.list_versions(path)
-    if not versions:
-        return
-    folder = index_versions.version_folder(path, versions[-1])
-    try:
-        manifest = index_loader.read_description(folder, verify=False)
-        updates = Journal(index_versions.updates_file(path, versions[-1]))
-    except FolderError:
-        return  # what cannot be opened is what a new version replaces
-    same_corpus = manifest.fingerprints["corpus"] == corpus.fingerprint
-    if same_corpus and updates.read():
-        raise FolderError(
-            "A new version must not lose documents that were added to the "
-            f"last one. Received: {folder} with updates. Fold them into the "
-            "corpus with `BlockIndex.compact`, or choose another path."
-        )

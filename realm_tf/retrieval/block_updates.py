@@ -6,7 +6,7 @@ import json
 import os
 import struct
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from realm_tf.data.blocks import Block
 from realm_tf.retrieval.embedding_matrix import (
+    CHUNK_ROWS,
     EmbeddingMatrix,
     bad_rows,
     bad_rows_error,
@@ -60,6 +61,26 @@ class UpdatesSnapshot:
         """Rows of `matrix` whose blocks are deleted."""
         start = np.searchsorted(self.deleted, self.first_id)
         return self.deleted[start:] - self.first_id
+
+    @property
+    def live_rows(self) -> npt.NDArray[np.int64]:
+        """Rows of `matrix` whose blocks are not deleted, ascending."""
+        return np.setdiff1d(np.arange(self.matrix.num_rows), self.deleted_rows)
+
+    def live_embeddings(
+        self, main: EmbeddingMatrix
+    ) -> Iterator[npt.NDArray[np.float32]]:
+        """Yields the embeddings of all blocks that are not deleted, in order.
+
+        Args:
+            main: embeddings of the corpus.
+        """
+        for first, rows in main.chunks():
+            ids = np.arange(first, first + len(rows))
+            yield rows[~np.isin(ids, self.deleted_from_corpus)]
+        live = self.live_rows
+        for start in range(0, len(live), CHUNK_ROWS):
+            yield self.matrix.rows(live[start : start + CHUNK_ROWS])
 
 
 class BlockUpdates:

@@ -54,9 +54,9 @@ def write_version(
     dtype: str,
     scann: ScannOptions | None,
     recall_floor: float,
-    probe_queries: npt.ArrayLike | None,
     skip_bad: bool,
-    progress: Callable[[int, int], None] | None,
+    probe_queries: npt.ArrayLike | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Fills the folder of `writer`; see `BlockIndex.build`."""
     kind = _choose_searcher(searcher, corpus.num_blocks)

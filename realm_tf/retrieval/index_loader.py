@@ -9,10 +9,12 @@ import numpy.typing as npt
 
 from realm_tf import _manifest
 from realm_tf._manifest import FolderError, Manifest
+from realm_tf.retrieval import index_versions
 from realm_tf.retrieval.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.embedding_matrix import EmbeddingMatrix
 from realm_tf.retrieval.index_builder import EXCLUDED_NAME, SCANN_NAME
 from realm_tf.retrieval.index_versions import KIND
+from realm_tf.retrieval.journal import Journal
 from realm_tf.retrieval.scann_searcher import ScannSearcher
 from realm_tf.retrieval.searcher import Searcher
 
@@ -140,3 +142,23 @@ def open_searcher(
             stacklevel=4,
         )
         return BruteForceSearcher(matrix)
+
+
+def refuse_to_lose_updates(path: pathlib.Path, corpus: "Corpus") -> None:
+    """Raises `FolderError` if the newest version of `corpus` was updated."""
+    versions = index_versions.list_versions(path)
+    if not versions:
+        return
+    folder = index_versions.version_folder(path, versions[-1])
+    try:
+        manifest = read_description(folder, verify=False)
+        updates = Journal(index_versions.updates_file(path, versions[-1]))
+    except FolderError:
+        return  # what cannot be opened is what a new version replaces
+    same_corpus = manifest.fingerprints["corpus"] == corpus.fingerprint
+    if same_corpus and updates.read():
+        raise FolderError(
+            "A new version must not lose documents that were added to the "
+            f"last one. Received: {folder} with updates. Fold them into the "
+            "corpus with `BlockIndex.compact`, or choose another path."
+        )
