@@ -1,5 +1,4 @@
-"""What training needs beside a model: optimizer, schedule, data, callbacks.
+"""Training: optimizers, metrics, input stages with retrieval, fine-tuning.
 
-No layers and no losses here. Start with `optimizers.py`, and with
-`finetuning.py` for a whole run.
+Models and losses are defined elsewhere. Start with `finetuning.py`.
 """

@@ -1,0 +1,103 @@
+"""DualEncoder: one embedder learns to bring questions to their blocks."""
+
+import keras
+from keras import ops
+
+from realm_tf.layers.embedder import Embedder
+from realm_tf.layers.retriever import Retriever
+
+FEATURES = ("token_ids", "segment_ids", "padding_mask")
+
+
+@keras.saving.register_keras_serializable(package="realm_tf")
+class DualEncoder(keras.Model):
+    """Scores the questions of a batch against all blocks of the batch.
+
+    Each row has one block and some questions it answers. The blocks of the
+    other rows are the negatives (in-batch negatives), so that rows of one
+    article side by side make hard ones.
+
+    Args:
+        embedder: `Embedder`, shared by questions and blocks.
+        **kwargs: of `keras.Model`.
+
+    Call arguments:
+        inputs: dict of int tensors: `question_token_ids`,
+            `question_segment_ids`, `question_padding_mask` `(batch,
+            num_questions, query_length)` and `block_token_ids`,
+            `block_segment_ids`, `block_padding_mask` `(batch, block_length)`.
+
+    Returns:
+        float32 tensor `(batch, num_questions, batch)`: retrieval logits. Those
+        of question `[i, j]` and its own block are at `[i, j, i]`.
+
+    Source: Lee et al., 2019, section 6 (arXiv:1906.00300), with questions in
+    place of sentences; Karpukhin et al., 2020 (arXiv:2004.04906).
+    """
+
+    def __init__(self, embedder, **kwargs):
+        super().__init__(**kwargs)
+        self.embedder = embedder
+        self.retriever = Retriever(name="retriever")
+
+    def build(self, inputs_shape):
+        # A part may come with weights of its own already.
+        if not self.embedder.built:
+            self.embedder.build(None)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        questions, blocks = (
+            self.embedder(
+                {name: inputs[prefix + name] for name in FEATURES},
+                training=training,
+            )
+            for prefix in ("question_", "block_")
+        )
+        num_questions = ops.shape(questions)[1]
+        flat = ops.reshape(questions, (-1, self.embedder.embedding_dim))
+        logits = self.retriever(flat, blocks)
+        return ops.reshape(logits, (-1, num_questions, ops.shape(blocks)[0]))
+
+    def get_config(self):
+        embedder = keras.saving.serialize_keras_object(self.embedder)
+        return {**super().get_config(), "embedder": embedder}
+
+    @classmethod
+    def from_config(cls, config):
+        embedder: Embedder = keras.saving.deserialize_keras_object(
+            config["embedder"]
+        )
+        return cls(**{**config, "embedder": embedder})
+
+
+@keras.saving.register_keras_serializable(package="realm_tf")
+class InBatchLoss(keras.losses.Loss):
+    """-log of the probability of the row's own block; in nats.
+
+    Call arguments:
+        y_true: tensor `(batch, num_questions)`. 1 = a question, 0 = padding.
+        y_pred: float tensor `(batch, num_questions, batch)`, see
+            `DualEncoder`.
+
+    Example:
+    >>> loss = InBatchLoss()
+    >>> logits = [[[0.0, 0.0]], [[0.0, 0.0]]]  # two blocks, a question each
+    >>> float(loss([[1], [1]], logits))  # -log(1 / 2)
+    0.6931...
+    """
+
+    def __init__(
+        self, reduction="sum_over_batch_size", name="in_batch_loss", dtype=None
+    ):
+        super().__init__(
+            reduction=reduction, name=name, dtype=dtype or "float32"
+        )
+
+    def call(self, y_true, y_pred):
+        log_probs = ops.log_softmax(y_pred, axis=-1)
+        own = ops.eye(ops.shape(y_pred)[0], dtype=log_probs.dtype)
+        loss = -ops.einsum("bqc,bc->bq", log_probs, own)
+        weights = ops.cast(y_true, loss.dtype)
+        total = ops.sum(loss * weights, axis=-1)
+        return total / ops.maximum(ops.sum(weights, axis=-1), 1.0)

@@ -1,0 +1,89 @@
+"""Texts to embeddings in batches, with little padding and few shapes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from realm_tf.data.blocks import Block
+from realm_tf.data.featurizers import Featurizer
+from realm_tf.layers.embedder import Embedder
+
+BATCH_SIZE = 64  # texts; larger ones are no faster on a processor
+_CHUNK = 64 * BATCH_SIZE  # texts that are sorted by length together
+_BUCKET = 16  # wordpieces; padded lengths are multiples of it
+_FEATURES = ("token_ids", "segment_ids", "padding_mask")
+
+
+def trim(features: dict[str, Any], bucket: int = _BUCKET) -> dict[str, Any]:
+    """Cuts padding that every row of a batch has.
+
+    Args:
+        features: dict of int arrays `(..., length)`, `padding_mask` among
+            those whose name ends so.
+        bucket: the new length is a multiple of it, so that shapes stay few.
+    """
+    mask = next(v for k, v in features.items() if k.endswith("padding_mask"))
+    mask = np.asarray(mask)
+    used = int(mask.sum(axis=-1).max(initial=1))
+    length = min(-(-used // bucket) * bucket, mask.shape[-1])
+    return {name: value[..., :length] for name, value in features.items()}
+
+
+class TextEmbedder:
+    """Embeds questions and blocks with one `Embedder`.
+
+    A text has the same embedding, up to rounding, whatever is embedded with
+    it.
+
+    Args:
+        embedder: `Embedder`.
+        featurizer: `Featurizer`.
+    """
+
+    def __init__(self, embedder: Embedder, featurizer: Featurizer):
+        self.embedder = embedder
+        self.featurizer = featurizer
+        spec = tf.TensorSpec([None, None], tf.int32)
+        self._embed = tf.function(
+            lambda features: embedder(features, training=False),
+            input_signature=[{name: spec for name in _FEATURES}],
+        )
+
+    def questions(self, questions: Sequence[str]) -> np.ndarray:
+        """Float32 embeddings `(len(questions), embedding_dim)`."""
+        return self._sorted(
+            questions, [len(q) for q in questions], self.featurizer.questions
+        )
+
+    def blocks(self, blocks: Sequence[Block]) -> np.ndarray:
+        """Float32 embeddings `(len(blocks), embedding_dim)`."""
+
+        def featurize(part: Sequence[Block]) -> dict[str, Any]:
+            return self.featurizer.blocks(
+                [block.title for block in part], [block.text for block in part]
+            )
+
+        lengths = [len(block.title) + len(block.text) for block in blocks]
+        return self._sorted(blocks, lengths, featurize)
+
+    def corpus(self, corpus: Any) -> Iterator[np.ndarray]:
+        """Embeddings of all blocks of a `Corpus`, in order, in chunks."""
+        for start in range(0, corpus.num_blocks, _CHUNK):
+            end = min(start + _CHUNK, corpus.num_blocks)
+            yield self.blocks(corpus.blocks(range(start, end)))
+
+    def _sorted(
+        self,
+        items: Sequence[Any],
+        lengths: Sequence[int],
+        featurize: Callable[[Sequence[Any]], dict[str, Any]],
+    ) -> np.ndarray:
+        out = np.zeros((len(items), self.embedder.embedding_dim), np.float32)
+        order = np.argsort(lengths, kind="stable")
+        for start in range(0, len(order), BATCH_SIZE):
+            places = order[start : start + BATCH_SIZE]
+            features = featurize([items[i] for i in places])
+            out[places] = self._embed(trim(features)).numpy()
+        return out

@@ -1,0 +1,101 @@
+"""OpenQA: the question embedder and the reader, trained together."""
+
+import keras
+from keras import ops
+
+from realm_tf.layers.embedder import Embedder
+from realm_tf.layers.retriever import Retriever
+from realm_tf.layers.span_reader import SpanReader
+
+FEATURES = ("token_ids", "segment_ids", "padding_mask")
+RETRIEVAL = "retrieval"
+READING = "reading"
+
+
+@keras.saving.register_keras_serializable(package="realm_tf")
+class OpenQA(keras.Model):
+    """Retrieval logits and span logits of questions and their candidates.
+
+    Which blocks are candidates was decided by a search before; here their
+    (frozen) embeddings are scored again with the current question embedder,
+    so the gradients of both losses reach it.
+
+    The logit of a span is that of the reader plus the retrieval logit of its
+    block: one softmax then runs over all spans of all blocks of a question.
+
+    Args:
+        query_embedder: `Embedder` of questions.
+        reader: `SpanReader`.
+        **kwargs: of `keras.Model`.
+
+    Call arguments:
+        inputs: dict of
+            `query_token_ids`, `query_segment_ids`, `query_padding_mask`:
+                int `(batch, query_length)`;
+            `retrieved_embeddings`: float `(batch, num_retrieved,
+                embedding_dim)`, blocks for the retrieval loss;
+            `read_embeddings`: float `(batch, num_read, embedding_dim)`;
+            `joint_token_ids`, `joint_segment_ids`, `joint_padding_mask`,
+                `block_mask`: int `(batch, num_read, joint_length)`;
+            `read_mask`: int `(batch, num_read)`, 0 = no such block.
+
+    Returns:
+        dict of float32 tensors: `retrieval` `(batch, num_retrieved)` and
+        `reading` `(batch, num_read, num_spans)`, both logits; spans in the
+        order of `span_positions`, impossible ones at -1e9 or below.
+
+    Source: Lee et al., 2019, sections 3 and 7 (arXiv:1906.00300); original:
+    `language/orqa/models/orqa_model.py`. HF: RealmForOpenQA.
+    """
+
+    def __init__(self, query_embedder, reader, **kwargs):
+        super().__init__(**kwargs)
+        self.query_embedder = query_embedder
+        self.reader = reader
+        self.retriever = Retriever(name="retriever")
+
+    def build(self, inputs_shape):
+        # A part may come with weights of its own already.
+        if not self.query_embedder.built:
+            self.query_embedder.build(None)
+        if not self.reader.built:
+            self.reader.build(None, None)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        query, joint = (
+            {name: inputs[prefix + name] for name in FEATURES}
+            for prefix in ("query_", "joint_")
+        )
+        embeddings = self.query_embedder(query, training=training)
+        retrieval = self.retriever(embeddings, inputs["retrieved_embeddings"])
+        read = self.retriever(
+            embeddings, inputs["read_embeddings"], inputs["read_mask"]
+        )
+        spans = self.reader(
+            joint, block_mask=inputs["block_mask"], training=training
+        )
+        reading = spans + ops.expand_dims(read, axis=-1)
+        return {RETRIEVAL: retrieval, READING: reading}
+
+    def get_config(self):
+        parts = {"query_embedder": self.query_embedder, "reader": self.reader}
+        return {
+            **super().get_config(),
+            **{
+                name: keras.saving.serialize_keras_object(part)
+                for name, part in parts.items()
+            },
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        query_embedder: Embedder = keras.saving.deserialize_keras_object(
+            config["query_embedder"]
+        )
+        reader: SpanReader = keras.saving.deserialize_keras_object(
+            config["reader"]
+        )
+        return cls(
+            **{**config, "query_embedder": query_embedder, "reader": reader}
+        )

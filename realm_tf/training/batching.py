@@ -1,0 +1,36 @@
+"""Batches of rows of similar length, in random order."""
+
+import numpy as np
+
+_BATCHES_SORTED_TOGETHER = 32
+
+
+def length_batches(
+    lengths: np.ndarray, batch_size: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Shuffles rows, then groups those of similar length.
+
+    Padding then costs little, and a batch is still a random draw from the
+    rows of about its length.
+
+    Args:
+        lengths: `(num_rows,)`.
+        batch_size: rows in each batch. What is left over is left out this
+            time; another order leaves out others.
+        rng: source of the order.
+
+    Returns:
+        list of int arrays `(batch_size,)`: the rows of each batch.
+    """
+    order = rng.permutation(len(lengths))
+    batches = []
+    width = batch_size * _BATCHES_SORTED_TOGETHER
+    for start in range(0, len(order), width):
+        group = order[start : start + width]
+        group = group[np.argsort(lengths[group], kind="stable")]
+        spare = len(group) % batch_size
+        kept = np.delete(
+            group, rng.choice(len(group), size=spare, replace=False)
+        )
+        batches += list(kept.reshape(-1, batch_size))
+    return [batches[i] for i in rng.permutation(len(batches))]

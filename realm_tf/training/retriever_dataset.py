@@ -1,0 +1,173 @@
+"""tf.data for `DualEncoder`: blocks with the questions they answer."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from realm_tf.data.corpus import Corpus
+from realm_tf.data.featurizers import Featurizer
+from realm_tf.data.questions import Question
+from realm_tf.models.dual_encoder import FEATURES
+from realm_tf.models.embedding import trim
+
+_RUN_LENGTH = 8  # neighbours of one article in a batch
+
+
+class RetrieverDataset:
+    """Batches for `DualEncoder`: each row a block and some of its questions.
+
+    Blocks of one article stay together in runs, because they are the hardest
+    negatives of each other (the order of ICT keeps them together too). Runs
+    of similar length share a batch.
+
+    Args:
+        questions: sequence of `Question`.
+        positives: block id that answers each question; -1 = none known, the
+            question is left out.
+        corpus: `Corpus`.
+        featurizer: `Featurizer`.
+        batch_size: blocks in a batch.
+        num_questions: most questions of a block in a batch; others have their
+            turn in another epoch.
+        seed: of the order.
+    """
+
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        positives: np.ndarray,
+        corpus: Corpus,
+        featurizer: Featurizer,
+        *,
+        batch_size: int = 32,
+        num_questions: int = 4,
+        seed: int = 0,
+    ):
+        self.corpus = corpus
+        self.featurizer = featurizer
+        self.num_questions = num_questions
+        self._rng = np.random.default_rng(seed)
+        self._questions: dict[int, list[str]] = {}
+        for question, block_id in zip(questions, positives, strict=True):
+            if block_id >= 0:
+                self._questions.setdefault(int(block_id), []).append(
+                    question.question
+                )
+        self.batch_size = min(batch_size, len(self._questions))
+        if self.batch_size < 2:
+            raise ValueError(
+                "In-batch negatives need questions on at least 2 blocks. "
+                f"Received: {len(self._questions)} blocks that answer a "
+                "question. Use questions whose answers the corpus holds."
+            )
+
+    @property
+    def num_batches(self) -> int:
+        """Batches in an epoch."""
+        return len(self._questions) // self.batch_size
+
+    def as_dataset(self) -> tf.data.Dataset:
+        """One epoch; each iteration has another order.
+
+        Returns:
+            `tf.data.Dataset` of (features of `DualEncoder`, int32 `(batch,
+            num_questions)`, 1 = a question).
+        """
+        block = tf.TensorSpec([self.batch_size, None], tf.int32)
+        question = tf.TensorSpec(
+            [self.batch_size, self.num_questions, None], tf.int32
+        )
+        signature = (
+            {f"block_{name}": block for name in FEATURES}
+            | {f"question_{name}": question for name in FEATURES},
+            tf.TensorSpec([self.batch_size, self.num_questions], tf.int32),
+        )
+        return as_dataset(self._batches, signature, self.num_batches)
+
+    def _batches(self) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+        runs = self._runs()
+        order = [block for run in runs for block in run]
+        starts = np.arange(self.num_batches) * self.batch_size
+        for start in self._rng.permutation(starts):
+            yield self._batch(order[start : start + self.batch_size])
+
+    def _runs(self) -> list[list[int]]:
+        articles: dict[str, list[int]] = {}
+        for block_id in self._questions:
+            title = self.corpus[block_id].title
+            articles.setdefault(title, []).append(block_id)
+        runs = []
+        for blocks in articles.values():
+            blocks = sorted(blocks, key=self._length)
+            # Where runs begin changes from epoch to epoch.
+            start = int(self._rng.integers(_RUN_LENGTH))
+            cuts = [0, *range(start, len(blocks), _RUN_LENGTH), len(blocks)]
+            runs += [
+                blocks[a:b] for a, b in zip(cuts, cuts[1:], strict=False)
+            ]
+        runs = [run for run in runs if run]
+        noise = self._rng.uniform(0.8, 1.25, size=len(runs))
+        order = np.argsort(
+            [self._length(run[-1]) for run in runs] * noise, kind="stable"
+        )
+        return [runs[i] for i in order]
+
+    def _length(self, block_id: int) -> int:
+        return len(self.corpus.token_ids(block_id))
+
+    def _batch(
+        self, block_ids: Sequence[int]
+    ) -> tuple[dict[str, Any], np.ndarray]:
+        blocks = self.corpus.blocks(block_ids)
+        mask = np.zeros((len(block_ids), self.num_questions), np.int32)
+        texts = []
+        for row, block_id in enumerate(block_ids):
+            asked = self._questions[block_id]
+            n = min(len(asked), self.num_questions)
+            chosen = self._rng.choice(len(asked), size=n, replace=False)
+            texts += [asked[i] for i in chosen]
+            texts += [""] * (self.num_questions - n)
+            mask[row, :n] = 1
+        questions = trim(numpy_features(self.featurizer.questions(texts)))
+        shape = (len(block_ids), self.num_questions, -1)
+        features = {
+            f"question_{name}": questions[name].reshape(shape)
+            for name in FEATURES
+        }
+        block_features = trim(
+            numpy_features(
+                self.featurizer.blocks(
+                    [b.title for b in blocks], [b.text for b in blocks]
+                )
+            )
+        )
+        features |= {
+            f"block_{name}": block_features[name] for name in FEATURES
+        }
+        return features, mask
+
+
+def numpy_features(features: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
+    """Tensors of a featurizer as arrays."""
+    return {name: value.numpy() for name, value in features.items()}
+
+
+def as_dataset(
+    batches: Callable[[], Iterator[Any]], signature: Any, num_batches: int
+) -> tf.data.Dataset:
+    """A generator of batches as a dataset of known length."""
+    dataset = tf.data.Dataset.from_generator(
+        batches, output_signature=signature
+    )
+    dataset = dataset.apply(
+        tf.data.experimental.assert_cardinality(num_batches)
+    )
+    # Rows were drawn from one snapshot, so replicas may share batches, but
+    # files to split there are none.
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.DATA
+    )
+    return dataset.with_options(options).prefetch(2)
