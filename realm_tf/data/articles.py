@@ -1,10 +1,10 @@
 """Files and folders to articles."""
 
 import abc
+import functools
 import logging
 import os
 import pathlib
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, NamedTuple
 
@@ -46,18 +46,24 @@ class SourceArticle(NamedTuple):
 
 
 class ArticleSource(abc.ABC):
-    """Articles, one at a time, with a count of those that were not usable.
+    """Articles, one at a time, with a count of those that cannot be used.
 
     Args:
         skip_bad: count bad records in `num_bad`, in place of stopping at the
             first.
+        skip_navigation: leave out articles named "List of ...", "Index of
+            ...", "Outline of ..." or "... (disambiguation)", and count them
+            in `num_left_out`. By default in the Wikipedia formats only.
     """
 
     num_bytes = 0
     """Size of what is read, where known."""
 
-    def __init__(self, *, skip_bad: bool = False):
+    def __init__(
+        self, *, skip_bad: bool = False, skip_navigation: bool | None = None
+    ):
         self.skip_bad = skip_bad
+        self.skip_navigation = skip_navigation
         self.num_bad = 0
         self.num_left_out = 0
 
@@ -72,14 +78,35 @@ class ArticleSource(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def identity(self) -> list[list[Any]]:
-        """JSON value that changes when the articles may have changed."""
+    def identity(self) -> list[list[Any]] | None:
+        """JSON value that changes with the articles; None if not known."""
 
-    def _report_bad(self, path: str, line: int, problem: str) -> None:
-        if not self.skip_bad:
-            raise BadRecordError(path, line, problem, _ADVICE)
-        self.num_bad += 1
-        logger.debug("Skipped line %d of %s: %s", line, path, problem)
+    def _accept(
+        self,
+        path: str,
+        line: int,
+        parse: Callable[[], Article | None],
+        skip_navigation: bool,
+    ) -> Article | None:
+        """The article `parse` returns, or None if it cannot be used."""
+        try:
+            article = parse()
+            if article is not None:
+                check_article(article)
+        except ValueError as error:
+            if not self.skip_bad:
+                raise BadRecordError(path, line, str(error), _ADVICE) from error
+            self.num_bad += 1
+            logger.debug("Skipped line %d of %s: %s", line, path, error)
+            return None
+        if self.skip_navigation is not None:
+            skip_navigation = self.skip_navigation
+        if article is None or (
+            skip_navigation and is_navigation(article.title)
+        ):
+            self.num_left_out += 1
+            return None
+        return article
 
 
 class GivenArticles(ArticleSource):
@@ -88,18 +115,11 @@ class GivenArticles(ArticleSource):
     Args:
         articles: read once.
         skip_bad: see `ArticleSource`.
-        skip_navigation: see `ArticleFiles`.
+        skip_navigation: see `ArticleSource`.
     """
 
-    def __init__(
-        self,
-        articles: Iterable[Article],
-        *,
-        skip_bad: bool = False,
-        skip_navigation: bool | None = None,
-    ):
-        super().__init__(skip_bad=skip_bad)
-        self.skip_navigation = bool(skip_navigation)
+    def __init__(self, articles: Iterable[Article], **options: Any):
+        super().__init__(**options)
         self._articles = articles
         self._num_read = 0
 
@@ -110,21 +130,17 @@ class GivenArticles(ArticleSource):
         return self._num_read / max(1, len(self._articles))
 
     @property
-    def identity(self) -> list[list[Any]]:
-        return [[uuid.uuid4().hex]]  # whatever they are, they may have changed
+    def identity(self) -> None:
+        return None
 
     def __iter__(self) -> Iterator[SourceArticle]:
-        for i, article in enumerate(self._articles, 1):
+        self.num_bad = self.num_left_out = 0
+        for i, given in enumerate(self._articles, 1):
             self._num_read = i
-            try:
-                check_article(article)
-            except ValueError as error:
-                self._report_bad("articles", i, str(error))
-                continue
-            if self.skip_navigation and is_navigation(article.title):
-                self.num_left_out += 1
-                continue
-            yield SourceArticle(article, "articles", i)
+            parse = functools.partial(_identity, given)
+            article = self._accept("the articles", i, parse, False)
+            if article is not None:
+                yield SourceArticle(article, "the articles", i)
 
 
 class ArticleFiles(ArticleSource):
@@ -140,8 +156,7 @@ class ArticleFiles(ArticleSource):
 
     Each may be compressed with gzip or bzip2. Articles without an id get the
     file's path below the files' common folder, and the line. HTML entities are
-    resolved in the Wikipedia formats, and lists, indices, outlines and
-    disambiguation pages left out.
+    resolved in the Wikipedia formats.
 
     Text is kept as it is: control characters, marks of direction, NUL and
     characters of four bytes too. Bytes that are no UTF-8, half surrogate pairs
@@ -153,31 +168,21 @@ class ArticleFiles(ArticleSource):
             known, in the order of their paths.
         format: one of the table, or "auto" for each file's own.
         skip_bad: see `ArticleSource`.
-        skip_navigation: leave out articles named "List of ...", "Index of
-            ...", "Outline of ..." or "... (disambiguation)"; by default in the
-            Wikipedia formats only.
+        skip_navigation: see `ArticleSource`.
 
     Raises:
         ValueError: if there is no file, or a file's format is not known.
         BadRecordError: while reading, at a bad record.
     """
 
-    def __init__(
-        self,
-        sources: Paths,
-        format: str = "auto",
-        *,
-        skip_bad: bool = False,
-        skip_navigation: bool | None = None,
-    ):
-        super().__init__(skip_bad=skip_bad)
+    def __init__(self, sources: Paths, format: str = "auto", **options: Any):
+        super().__init__(**options)
         if format != "auto" and format not in FORMATS:
             raise ValueError(
                 f"`format` must be auto, {', '.join(FORMATS)}. Received: "
                 f"format={format!r}. Name the format of your files."
             )
         self.files = _list_files(sources, format)
-        self.skip_navigation = skip_navigation
         self.num_bytes = sum(f.stat().st_size for f, _ in self.files)
         self._root = os.path.commonpath([f.parent for f, _ in self.files])
         self._bytes_before = 0
@@ -205,23 +210,16 @@ class ArticleFiles(ArticleSource):
         self, file: DecompressedFile, path: pathlib.Path, format: str
     ) -> Iterator[SourceArticle]:
         records, parse, finish, skip_navigation = FORMATS[format]
-        if self.skip_navigation is not None:
-            skip_navigation = self.skip_navigation
         label = path.relative_to(self._root).as_posix()
         for line, record in records(file):
-            try:
-                article = parse(record, f"{label}:{line}")
-                if article is not None:
-                    check_article(article)
-            except ValueError as error:
-                self._report_bad(str(path), line, str(error))
-                continue
-            if article is None or (
-                skip_navigation and is_navigation(article.title)
-            ):
-                self.num_left_out += 1
-                continue
-            yield SourceArticle(article, str(path), line, finish)
+            article = self._accept(
+                str(path),
+                line,
+                functools.partial(parse, record, f"{label}:{line}"),
+                skip_navigation,
+            )
+            if article is not None:
+                yield SourceArticle(article, str(path), line, finish)
 
 
 def read_articles(
@@ -295,3 +293,7 @@ def _list_folder(
             if found is not None:
                 files.append((path, found))
     return files
+
+
+def _identity(article: Article) -> Article:
+    return article

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from realm_tf import _constants, _version
-from realm_tf._manifest import FolderError
 from realm_tf.data import corpus_parts
 from realm_tf.data.articles import (
     ArticleFiles,
@@ -89,12 +88,7 @@ def build_corpus(
     >>> corpus[0].text
     'Emma is a novel.'
     """
-    path = pathlib.Path(path)
-    if path.exists():
-        raise FolderError(
-            "A corpus must be written to a path that does not exist yet. "
-            f"Received: {path}. Choose another path, or remove that folder."
-        )
+    path = pathlib.Path(os.path.realpath(path))
     source = _open_source(sources, format, skip_bad, skip_navigation)
     num_processes = _checked_processes(num_processes, source)
     if max_wordpieces < 4:
@@ -103,16 +97,8 @@ def build_corpus(
             f"two [SEP]. Received: max_wordpieces={max_wordpieces}. Pass 4 or "
             "more."
         )
-    plan = {
-        "sources": source.identity,
-        "tokenizer": featurizer.fingerprint,
-        "max_wordpieces": max_wordpieces,
-        "skip_bad": skip_bad,
-        "skip_navigation": skip_navigation,
-        "part_characters": corpus_parts.PART_CHARACTERS,
-        "library_version": _version.__version__,
-    }
     tally = _Tally(source, progress)
+    plan = _plan(source, featurizer, max_wordpieces)
     with open_work_folder(path, plan) as work:
         tasks = tally.unfinished(corpus_parts.cut_into_parts(source, work))
         with _no_space_explained(work):
@@ -210,6 +196,22 @@ def _open_source(
         skip_bad=skip_bad,
         skip_navigation=skip_navigation,
     )
+
+
+def _plan(
+    source: ArticleSource, featurizer: Featurizer, max_wordpieces: int
+) -> dict[str, Any] | None:
+    """What decides the parts. Bad records do not: they are in none."""
+    if source.identity is None:
+        return None
+    return {
+        "sources": source.identity,
+        "skip_navigation": source.skip_navigation,
+        "tokenizer": featurizer.fingerprint,
+        "max_wordpieces": max_wordpieces,
+        "part_characters": corpus_parts.PART_CHARACTERS,
+        "library_version": _version.__version__,
+    }
 
 
 def _checked_processes(num_processes: int | None, source: ArticleSource) -> int:

@@ -16,32 +16,44 @@ _PLAN_NAME = "plan.json"
 
 @contextlib.contextmanager
 def open_work_folder(
-    path: pathlib.Path, plan: dict[str, Any]
+    path: pathlib.Path, plan: dict[str, Any] | None
 ) -> Iterator[pathlib.Path]:
     """Opens the work folder of a folder that is being built.
 
     What an earlier run of the same plan left is kept, what another plan or a
     killed writer left is removed. The work folder itself goes when the body
-    ends without an error.
+    ends without an error, and without a plan in any case.
 
     Args:
         path: the folder to be built.
-        plan: JSON value. Everything that decides the result.
+        plan: JSON value. Everything that decides the result; None if that is
+            not known, and nothing is to be kept.
 
     Yields:
         The work folder, locked until the body ends.
 
     Raises:
-        FolderError: if another process is building the same folder.
+        FolderError: if `path` exists, or another process is building it.
     """
     work = path.with_name(f".{path.name}.building")
     work.mkdir(parents=True, exist_ok=True)
     with _locked(work, path):
         _remove_leftovers(path)
-        if _read_plan(work) != plan:
+        if path.exists():
+            shutil.rmtree(work)
+            raise FolderError(
+                "A folder must be built at a path that does not exist yet. "
+                f"Received: {path}. Choose another path, or remove it."
+            )
+        if plan is None or _read_plan(work) != plan:
             _restart(work, plan)
-        yield work
-        shutil.rmtree(work)
+        is_finished = False
+        try:
+            yield work
+            is_finished = True
+        finally:
+            if is_finished or plan is None:
+                shutil.rmtree(work)
 
 
 @contextlib.contextmanager
@@ -75,7 +87,7 @@ def _read_plan(work: pathlib.Path) -> Any:
         return None
 
 
-def _restart(work: pathlib.Path, plan: dict[str, Any]) -> None:
+def _restart(work: pathlib.Path, plan: dict[str, Any] | None) -> None:
     for file in work.iterdir():
         file.unlink()
     temporary = work / "plan.tmp"
