@@ -1,3 +1,33 @@
-"""REALM: retrieval-augmented language models for Keras 3 and TensorFlow."""
+"""REALM: retrieval-augmented language models for Keras 3 and TensorFlow.
+
+Start with `RealmQA`. Layers and losses work with any Keras backend; what
+reads text, searches or trains needs the TensorFlow backend.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from realm_tf._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from realm_tf.models.answers import Answer as Answer
+    from realm_tf.models.realm_qa import RealmQA as RealmQA
+
+_HOMES = {
+    "Answer": "realm_tf.models.answers",
+    "RealmQA": "realm_tf.models.realm_qa",
+}
+
+__all__ = ["Answer", "RealmQA", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: TensorFlow takes seconds, and layers and losses
+    # must not need it.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'realm_tf' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,12 +1,12 @@
 """Presets: a folder with everything a `RealmQA` is made of.
 
-    config.json                    Keras configurations of the parts
-    query_embedder.weights.h5      float32
-    block_embedder.weights.h5      only if it has weights of its own
-    reader.weights.h5
-    vocabulary.txt
-    manifest.json                  sizes, hashes, fingerprints
-    corpus/, index/                optional, described by themselves
+config.json                    Keras configurations of the parts
+query_embedder.weights.h5      float32
+block_embedder.weights.h5      only if it has weights of its own
+reader.weights.h5
+vocabulary.txt
+manifest.json                  sizes, hashes, fingerprints
+corpus/, index/                optional, described by themselves
 """
 
 import dataclasses

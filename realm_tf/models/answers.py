@@ -10,6 +10,7 @@ from realm_tf.data.blocks import Block
 from realm_tf.layers.spans import span_positions
 
 _SPANS_MERGED = 256  # the most probable ones; the rest weighs next to nothing
+_NO_SPAN = -1e8  # logits of what is no span are far below, of spans far above
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,16 +45,38 @@ class Span:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer(Span):
-    """The best answer to a question, with all evidence that was read.
+class Evidence:
+    """What was retrieved for a question.
 
     Args:
         question: as it was asked.
-        blocks: the blocks that were read, best first.
+        blocks: the blocks, best first.
+        retrieval_logits: float `(num_retrieved,)`.
+        truncated: the question was longer than the model reads.
+    """
+
+    question: str
+    blocks: tuple[Block, ...]
+    retrieval_logits: np.ndarray
+    truncated: bool
+
+    @property
+    def log_probs(self) -> np.ndarray:
+        """Of each block: log p(z | x), in nats."""
+        return self.retrieval_logits - _logsumexp(self.retrieval_logits)
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer(Span):
+    """The best answer to a question, with all evidence.
+
+    Args:
+        question: as it was asked.
+        blocks: the blocks that were retrieved, best first.
         block_probabilities: p(z | x) of each of `blocks`.
         alternatives: other answers, most probable first.
         truncated: the question was longer than the model reads.
-        threshold: `found` needs this probability.
+        threshold: probability that `found` asks for.
     """
 
     question: str = ""
@@ -62,6 +85,46 @@ class Answer(Span):
     alternatives: tuple[Span, ...] = ()
     truncated: bool = False
     threshold: float = 0.0
+
+    @classmethod
+    def of(
+        cls, evidence: Evidence, spans: Sequence[Span], threshold: float
+    ) -> "Answer":
+        """The first of `spans`, with the others as alternatives."""
+        if not spans:
+            return cls.none(evidence, threshold)
+        best = {
+            field.name: getattr(spans[0], field.name)
+            for field in dataclasses.fields(Span)
+        }
+        return cls(
+            **best,
+            question=evidence.question,
+            blocks=evidence.blocks,
+            block_probabilities=tuple(np.exp(evidence.log_probs).tolist()),
+            alternatives=tuple(spans[1:]),
+            truncated=evidence.truncated,
+            threshold=threshold,
+        )
+
+    @classmethod
+    def none(cls, evidence: Evidence, threshold: float) -> "Answer":
+        """No answer, because nothing could be read."""
+        return cls(
+            text="",
+            block=Block(""),
+            start=0,
+            end=0,
+            byte_start=0,
+            byte_end=0,
+            retrieval_probability=0.0,
+            reading_probability=0.0,
+            probability=0.0,
+            question=evidence.question,
+            blocks=evidence.blocks,
+            truncated=evidence.truncated,
+            threshold=threshold,
+        )
 
     @property
     def score(self) -> float:
@@ -75,8 +138,7 @@ class Answer(Span):
 
 
 def select_answers(
-    blocks: Sequence[Block],
-    retrieval_logits: np.ndarray,
+    evidence: Evidence,
     span_logits: np.ndarray,
     starts: np.ndarray,
     ends: np.ndarray,
@@ -86,62 +148,59 @@ def select_answers(
 ) -> list[Span]:
     """The most probable distinct answers of one question.
 
-    p(y, z | x) is one softmax over all spans of all blocks, of the span logit
-    plus the retrieval logit of the block (Lee et al., 2019, section 3). Spans
-    that spell the same answer are summed. Ties go to the better block, then
-    to the shorter span, then to the leftmost.
+    p(y, z | x) is one softmax over all spans of all blocks that were read, of
+    the span logit plus the retrieval logit of its block (Lee et al., 2019).
+    Spans that spell the same answer are summed. Ties go to the better block,
+    then to the shorter span, then to the leftmost.
 
     Args:
-        blocks: blocks that were read, best first.
-        retrieval_logits: float `(num_read,)`.
-        span_logits: float `(num_read, num_spans)`, without retrieval logits.
+        evidence: `Evidence`; its first `num_read` blocks were read.
+        span_logits: float `(num_read, num_spans)`, without retrieval logits;
+            -1e9 for what is no span of the block.
         starts: int `(num_read, joint_length)`, bytes, of `Featurizer.joint`.
         ends: int `(num_read, joint_length)`, bytes.
         max_span_width: of the reader, in wordpieces.
-        num_answers: how many to return.
+        num_answers: how many to return at most.
 
     Returns:
         list of `Span`, most probable first.
     """
-    joint = span_logits + retrieval_logits[:, None]
-    log_joint = joint - _logsumexp(joint.ravel())
-    block_log_probs = retrieval_logits - _logsumexp(retrieval_logits)
-    reading = span_logits - np.array([[_logsumexp(row)] for row in span_logits])
+    num_read, num_spans = span_logits.shape
+    logits = evidence.retrieval_logits[:num_read, None] + span_logits
+    log_probs = logits.ravel() - _logsumexp(logits.ravel())
+    order = np.argsort(-log_probs, kind="stable")[:_SPANS_MERGED]
+    order = order[span_logits.ravel()[order] > _NO_SPAN]
     first, last = span_positions(starts.shape[-1], max_span_width)
-    flat = log_joint.ravel()
-    possible = flat > flat.max() - 50  # masked spans are far below
-    order = np.argsort(-flat, kind="stable")[:_SPANS_MERGED]
-    encoded = [block.text.encode("utf-8", "replace") for block in blocks]
-    best: dict[str, tuple[int, int, int, int]] = {}
+    encoded = [b.text.encode("utf-8", "replace") for b in evidence.blocks]
+    best: dict[str, Span] = {}
     totals: dict[str, float] = {}
-    for place in order[possible[order]]:
-        z, span = divmod(int(place), len(first))
+    for place in order.tolist():
+        z, span = divmod(place, num_spans)
         start, end = int(starts[z, first[span]]), int(ends[z, last[span]])
         text = encoded[z][start:end].decode("utf-8", "replace")
-        # Answers without a letter normalise to nothing; they stay apart.
+        # An answer without a letter normalises to nothing and stands alone.
         key = normalize_answer(text) or text
-        best.setdefault(key, (z, span, start, end))
-        totals[key] = totals.get(key, 0.0) + float(np.exp(flat[place]))
-    ranked = sorted(totals, key=lambda key: -totals[key])[:num_answers]
-    answers = []
-    for key in ranked:
-        z, span, start, end = best[key]
-        text = encoded[z][start:end].decode("utf-8", "replace")
+        totals[key] = totals.get(key, 0.0) + float(np.exp(log_probs[place]))
+        if key in best:
+            continue
         characters = len(encoded[z][:start].decode("utf-8", "replace"))
-        answers.append(
-            Span(
-                text=text,
-                block=blocks[z],
-                start=characters,
-                end=characters + len(text),
-                byte_start=start,
-                byte_end=end,
-                retrieval_probability=float(np.exp(block_log_probs[z])),
-                reading_probability=float(np.exp(reading[z, span])),
-                probability=min(totals[key], 1.0),
-            )
+        reading = span_logits[z, span] - _logsumexp(span_logits[z])
+        best[key] = Span(
+            text=text,
+            block=evidence.blocks[z],
+            start=characters,
+            end=characters + len(text),
+            byte_start=start,
+            byte_end=end,
+            retrieval_probability=float(np.exp(evidence.log_probs[z])),
+            reading_probability=float(np.exp(reading)),
+            probability=0.0,
         )
-    return answers
+    ranked = sorted(totals, key=lambda key: -totals[key])[:num_answers]
+    return [
+        dataclasses.replace(best[key], probability=min(totals[key], 1.0))
+        for key in ranked
+    ]
 
 
 def _logsumexp(x: np.ndarray) -> np.floating:

@@ -13,7 +13,7 @@ from realm_tf.layers.embedder import Embedder
 BATCH_SIZE = 64  # texts; larger ones are no faster on a processor
 _CHUNK = 64 * BATCH_SIZE  # texts that are sorted by length together
 _BUCKET = 16  # wordpieces; padded lengths are multiples of it
-_FEATURES = ("token_ids", "segment_ids", "padding_mask")
+FEATURES = ("token_ids", "segment_ids", "padding_mask")
 
 
 def trim(features: dict[str, Any], bucket: int = _BUCKET) -> dict[str, Any]:
@@ -48,13 +48,19 @@ class TextEmbedder:
         spec = tf.TensorSpec([None, None], tf.int32)
         self._embed = tf.function(
             lambda features: embedder(features, training=False),
-            input_signature=[{name: spec for name in _FEATURES}],
+            input_signature=[{name: spec for name in FEATURES}],
         )
 
     def questions(self, questions: Sequence[str]) -> np.ndarray:
         """Float32 embeddings `(len(questions), embedding_dim)`."""
         return self._sorted(
             questions, [len(q) for q in questions], self.featurizer.questions
+        )
+
+    def questions_one_by_one(self, questions: Sequence[str]) -> np.ndarray:
+        """As `questions`, but the same to the last bit alone or together."""
+        return np.concatenate(
+            [self.questions([question]) for question in questions]
         )
 
     def blocks(self, blocks: Sequence[Block]) -> np.ndarray:

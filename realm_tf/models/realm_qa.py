@@ -3,31 +3,69 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from realm_tf import _constants
+from realm_tf import _constants, _manifest
+from realm_tf.checkpoints import presets
 from realm_tf.checkpoints.bert import BertFolder
-from realm_tf.data.blocks import Block
+from realm_tf.data.blocks import Article, split_into_blocks
 from realm_tf.data.corpus import Corpus
+from realm_tf.data.corpus_builder import build_corpus
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
-from realm_tf.models.answers import Answer, select_answers
-from realm_tf.models.embedding import TextEmbedder, trim
+from realm_tf.models.answers import Answer
+from realm_tf.models.embedding import TextEmbedder
 from realm_tf.models.open_qa import OpenQA
 from realm_tf.models.projection import fit_projection
+from realm_tf.models.question_answerer import (
+    QuestionAnswerer,
+    check_questions,
+)
 from realm_tf.retrieval.block_index import BlockIndex
+from realm_tf.retrieval.searcher import SearchResult
 
-_PROJECTION_SAMPLE = 2048  # blocks
+ArticleLike = Article | Mapping[str, str] | tuple[str, str] | str
+
+_PROJECTION_SAMPLE = 2048  # blocks; 5 for each dimension of a MiniLM state
 
 
 class RealmQA:
-    """x."""
+    """Answers questions from a corpus: retriever, reader and index together.
+
+    Start from a preset (`from_preset`) or from any BERT (`from_bert`), index
+    documents (`build_index`), and ask. Train it with
+    `realm_tf.training.finetuning.finetune`, or with `fit` of `model`.
+
+    Args:
+        featurizer: `Featurizer`.
+        query_embedder: `Embedder` of questions.
+        block_embedder: `Embedder` of blocks; the same object while the two
+            share weights.
+        reader: `SpanReader`.
+        num_read: blocks that are read for a question. Defaults to 5 (the ORQA
+            code); another number can be asked for with each question.
+        projection_fitted: `False` if the projection of a mean-pooled
+            `block_embedder` is still to be fitted to the first corpus.
+
+    Example:
+    ```python
+    qa = RealmQA.from_preset("presets/realm_nq")
+    qa.build_index([("Emma", "Emma is a novel by Jane Austen.")])
+    answer = qa.ask("Who wrote Emma?")
+    answer.block.text[answer.start : answer.end]  # == answer.text
+    ```
+
+    Source: Guu et al., 2020 (arXiv:2002.08909); Lee et al., 2019
+    (arXiv:1906.00300). HF: RealmForOpenQA and RealmRetriever.
+    """
 
     def __init__(
         self,
@@ -39,34 +77,27 @@ class RealmQA:
         num_read: int = 5,
         projection_fitted: bool = True,
     ):
+        for layer in (query_embedder, block_embedder, reader):
+            presets.build(layer)
         self.featurizer = featurizer
-        self.num_read = num_read
-        self.index: BlockIndex | None = None
-        self.projection_fitted = projection_fitted
         self.reader = reader
-        self.set_embedders(query_embedder, block_embedder)
-        _build(self.query_embedder, self.block_embedder, reader)
-        spec = tf.TensorSpec([None, None, None], tf.int32)
-        self._read = tf.function(
-            lambda joint, mask: reader(joint, block_mask=mask, training=False),
-            input_signature=[
-                {
-                    name: spec
-                    for name in ("token_ids", "segment_ids", "padding_mask")
-                },
-                spec,
-            ],
-        )
+        self.num_read = num_read
+        self.projection_fitted = projection_fitted
+        self.index: BlockIndex | None = None
+        self._temporary: tempfile.TemporaryDirectory | None = None
+        self._set_embedders(query_embedder, block_embedder)
 
-    def set_embedders(self, query_embedder, block_embedder):
+    def _set_embedders(
+        self, query_embedder: Embedder, block_embedder: Embedder
+    ) -> None:
         self.query_embedder = query_embedder
         self.block_embedder = block_embedder
-        self._embed_queries = TextEmbedder(query_embedder, self.featurizer)
-        self._embed_blocks = (
-            self._embed_queries
-            if query_embedder is block_embedder
-            else TextEmbedder(block_embedder, self.featurizer)
-        )
+        self.model = OpenQA(query_embedder, self.reader, name="open_qa")
+        self.question_embedding = TextEmbedder(query_embedder, self.featurizer)
+        self.block_embedding = self.question_embedding
+        if block_embedder is not query_embedder:
+            self.block_embedding = TextEmbedder(block_embedder, self.featurizer)
+        self._answerer = QuestionAnswerer(self.question_embedding, self.reader)
 
     @classmethod
     def from_bert(
@@ -78,15 +109,32 @@ class RealmQA:
         dtype: Any = None,
         **featurizer_options: Any,
     ) -> "RealmQA":
+        """Starts from a BERT folder in the Hugging Face layout.
+
+        Retriever and reader start from the same trunk. A sentence-transformers
+        folder becomes a mean-pooled embedder, whose projection is fitted by
+        PCA to the first corpus that is indexed; any other has the published
+        head, which knows nothing before it is trained.
+
+        Args:
+            folder: with `config.json`, `model.safetensors`, `vocab.txt`.
+            embedding_dim: width of the embeddings.
+            dropout: rate within the trunks, in training.
+            dtype: dtype policy of the trunks; defaults to Keras' global one.
+            **featurizer_options: of `Featurizer`, such as `block_length`.
+
+        Raises:
+            ValueError: if the folder is no BERT.
+        """
         bert = BertFolder.open(folder, **featurizer_options)
-        mean = bert.pooling == "mean"
+        is_sentence_encoder = bert.pooling == "mean"
         embedder = Embedder(
             bert.load_backbone(dropout=dropout, dtype=dtype),
             embedding_dim=embedding_dim,
             pooling=bert.pooling,
-            layer_norm_epsilon=None if mean else 1e-12,
-            dropout=0.0 if mean else dropout,
-            name="embedder",
+            layer_norm_epsilon=None if is_sentence_encoder else 1e-12,
+            dropout=0.0 if is_sentence_encoder else dropout,
+            name="query_embedder",
         )
         reader = SpanReader(
             bert.load_backbone(dropout=dropout, dtype=dtype), name="reader"
@@ -96,94 +144,384 @@ class RealmQA:
             embedder,
             embedder,
             reader,
-            projection_fitted=not mean,
+            projection_fitted=not is_sentence_encoder,
         )
 
-    def fit_projection(self, corpus: Corpus) -> None:
-        if self.projection_fitted:
-            return
-        rng = np.random.default_rng(0)
-        size = min(_PROJECTION_SAMPLE, corpus.num_blocks)
-        sample = np.sort(rng.choice(corpus.num_blocks, size, replace=False))
-        dense = self.block_embedder.projection
-        kernel, bias = dense.kernel, dense.bias
-        dim = self.block_embedder.backbone.hidden_dim
-        probe = Embedder(
-            self.block_embedder.backbone,
-            embedding_dim=dim,
-            pooling="mean",
-            layer_norm_epsilon=None,
-        )
-        probe.build(None)
-        probe.projection.kernel.assign(np.eye(dim))
-        embeddings = TextEmbedder(probe, self.featurizer).blocks(
-            corpus.blocks(sample)
-        )
-        new_kernel, new_bias = fit_projection(
-            embeddings, self.block_embedder.embedding_dim
-        )
-        kernel.assign(new_kernel)
-        bias.assign(new_bias)
-        self.projection_fitted = True
+    @classmethod
+    def from_preset(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        dtype: Any = None,
+        dropout: float | None = None,
+        verify: bool = True,
+    ) -> "RealmQA":
+        """Loads a preset; with its corpus and index, if it has them.
 
-    def build_index(self, corpus: Corpus, path, **options) -> BlockIndex:
+        Args:
+            path: folder that `save_to_preset` wrote.
+            dtype: dtype policy of the trunks; defaults to Keras' global one.
+            dropout: rate within the trunks, in training; defaults to what was
+                saved.
+            verify: compare the SHA-256 of every file.
+
+        Raises:
+            FolderError: if the folder is no preset, or damaged.
+        """
+        path = pathlib.Path(path)
+        parts = presets.read_preset(
+            path, dtype=dtype, dropout=dropout, verify=verify
+        )
+        qa = cls(
+            parts.featurizer,
+            parts.query_embedder,
+            parts.block_embedder,
+            parts.reader,
+            **parts.options,
+        )
+        if (path / "corpus").is_dir() and (path / "index").is_dir():
+            corpus = Corpus.open(path / "corpus", verify=verify)
+            qa.open_index(path / "index", corpus, verify=verify)
+        return qa
+
+    def save_to_preset(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        include_corpus: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        """Writes a preset folder, whole or not at all.
+
+        Args:
+            path: the new folder.
+            include_corpus: put copies of corpus and index into it, so that it
+                answers out of the box. Documents that were added are included
+                once `index.compact` has folded them in.
+            overwrite: replace a preset that is there.
+
+        Raises:
+            FolderError: if `path` exists and may not be replaced.
+            OSError: if the disk is full; nothing is kept.
+        """
+        parts = presets.Parts(
+            featurizer=self.featurizer,
+            query_embedder=self.query_embedder,
+            block_embedder=self.block_embedder,
+            reader=self.reader,
+            options={
+                "num_read": self.num_read,
+                "projection_fitted": self.projection_fitted,
+            },
+        )
+        with _manifest.write_folder(
+            path, presets.KIND, overwrite=overwrite
+        ) as writer:
+            presets.write_preset(writer.path, parts)
+            if include_corpus:
+                index = self.require_index()
+                shutil.copytree(index.corpus.path, writer.path / "corpus")
+                shutil.copytree(index.path, writer.path / "index")
+            writer.describe(
+                fingerprints={
+                    "tokenizer": self.featurizer.fingerprint,
+                    "embedder": self.embedder_fingerprint,
+                }
+            )
+
+    def build_index(
+        self,
+        source: Corpus | str | os.PathLike[str] | Iterable[ArticleLike],
+        path: str | os.PathLike[str] | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        **options: Any,
+    ) -> BlockIndex:
+        """Embeds a corpus, and answers from it from now on.
+
+        Args:
+            source: `Corpus`, path of a corpus folder, or articles: `Article`,
+                dict with "text" and optionally "id" and "title", pair of title
+                and text, or text.
+            path: the index folder; a new version is added to one that exists.
+                A corpus made of articles goes to `corpus` in it. Defaults to a
+                temporary folder that lives as long as this object.
+            progress: called with the numbers of blocks embedded and in all.
+            **options: of `BlockIndex.build`.
+
+        Returns:
+            `BlockIndex`, which is also `self.index`.
+        """
+        if path is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="realm_tf-")
+            path = pathlib.Path(self._temporary.name) / "index"
+        path = pathlib.Path(path)
+        corpus = self._corpus(source, path)
         self.fit_projection(corpus)
         self.index = BlockIndex.build(
             path,
             corpus,
-            self._embed_blocks.corpus(corpus),
+            self.block_embedding.corpus(corpus),
+            embedder_fingerprint=self.embedder_fingerprint,
+            progress=progress,
+            **options,
+        )
+        return self.index
+
+    def open_index(
+        self,
+        path: str | os.PathLike[str],
+        corpus: Corpus,
+        **options: Any,
+    ) -> BlockIndex:
+        """Answers from an index that was built before.
+
+        Args:
+            path: the index folder.
+            corpus: `Corpus` it was built from.
+            **options: of `BlockIndex.open`, such as `allow_mismatch`.
+
+        Raises:
+            MismatchError: if it was built with another corpus, tokenizer or
+                embedder.
+        """
+        self.index = BlockIndex.open(
+            path,
+            corpus,
             embedder_fingerprint=self.embedder_fingerprint,
             **options,
         )
         return self.index
 
+    def fit_projection(self, corpus: Corpus) -> None:
+        """Fits the projection of a new sentence encoder to a corpus, once."""
+        if self.projection_fitted:
+            return
+        rng = np.random.default_rng(0)
+        size = min(_PROJECTION_SAMPLE, corpus.num_blocks)
+        sample = np.sort(rng.choice(corpus.num_blocks, size, replace=False))
+        hidden_dim = self.block_embedder.backbone.hidden_dim
+        unprojected = Embedder(
+            self.block_embedder.backbone,
+            embedding_dim=hidden_dim,
+            pooling=self.block_embedder.pooling,
+            layer_norm_epsilon=None,
+        )
+        presets.build(unprojected)
+        unprojected.projection.kernel.assign(np.eye(hidden_dim))
+        kernel, bias = fit_projection(
+            TextEmbedder(unprojected, self.featurizer).blocks(
+                corpus.blocks(sample)
+            ),
+            self.block_embedder.embedding_dim,
+        )
+        for embedder in (self.query_embedder, self.block_embedder):
+            embedder.projection.kernel.assign(kernel)
+            embedder.projection.bias.assign(bias)
+        self.projection_fitted = True
+
+    def separate_embedders(self) -> None:
+        """Gives questions an embedder of their own: a copy of the blocks'.
+
+        Fine-tuning does so, because the embeddings of the blocks stay as they
+        are while that of the questions learns.
+        """
+        if self.query_embedder is self.block_embedder:
+            copy = presets.copy_layer(self.block_embedder)
+            self._set_embedders(copy, self.block_embedder)
+
     @property
     def embedder_fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for variable in self.block_embedder.variables:
-            value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+        """SHA-256 of all that decides the embedding of a block."""
+        embedder = self.block_embedder
+        description = [
+            embedder.pooling,
+            embedder.layer_norm_epsilon,
+            embedder.backbone.num_heads,
+            self.featurizer.fingerprint,
+            self.featurizer.block_length,
+        ]
+        digest = hashlib.sha256(json.dumps(description).encode())
+        for variable in embedder.variables:
+            value = np.ascontiguousarray(
+                keras.ops.convert_to_numpy(variable), np.float32
+            )
             digest.update(json.dumps(value.shape).encode())
             digest.update(value.tobytes())
         return digest.hexdigest()
 
-    def predict(self, questions: Sequence[str], *, num_read=None, num_alternatives=4):
-        num_read = num_read or self.num_read
-        embeddings = self._embed_queries.questions(questions)
-        found = self.index.search(embeddings, num_read)
-        return [
-            self._answer(q, found.scores[i], found.block_ids[i], num_alternatives)
-            for i, q in enumerate(questions)
+    def ask(self, question: str, **options: Any) -> Answer:
+        """Answers one question; see `predict`."""
+        if not isinstance(question, str):
+            raise TypeError(
+                "`question` must be a text. Received: "
+                f"{type(question).__name__}. Use `predict` for several."
+            )
+        return self.predict([question], **options)[0]
+
+    def predict(
+        self,
+        questions: Sequence[str],
+        *,
+        num_read: int | None = None,
+        num_retrieved: int | None = None,
+        num_alternatives: int = 4,
+        threshold: float = 0.0,
+    ) -> list[Answer]:
+        """Answers questions, each with its evidence.
+
+        A question has the same answer alone and among others: each is computed
+        by itself, which is as fast on a processor.
+
+        Args:
+            questions: texts. They are cut at `featurizer.query_length`
+                wordpieces, and `Answer.truncated` tells.
+            num_read: blocks that are read; defaults to `self.num_read`.
+            num_retrieved: blocks that come back as evidence, if more than are
+                read. p(z | x) is over these.
+            num_alternatives: most other answers in `Answer.alternatives`.
+            threshold: probability an answer needs for `Answer.found`.
+
+        Returns:
+            list of `Answer`, in the order of `questions`.
+
+        Raises:
+            TypeError: if `questions` are no texts.
+            ValueError: if a question has no letter and no digit, a number is
+                out of range, or there is no index.
+        """
+        texts = check_questions(questions)
+        index = self.require_index()
+        return self._answerer.answer(
+            texts,
+            index,
+            num_read=self.num_read if num_read is None else num_read,
+            num_retrieved=num_retrieved,
+            num_alternatives=num_alternatives,
+            threshold=threshold,
+        )
+
+    def search(self, questions: Sequence[str], k: int) -> SearchResult:
+        """The best `k` blocks of each question, without reading them."""
+        texts = check_questions(questions)
+        index = self.require_index()
+        return index.search(self.question_embedding.questions(texts), k)
+
+    def add_documents(self, articles: Iterable[ArticleLike]) -> None:
+        """Adds documents to the index, or replaces those that exist.
+
+        They are on the disk and can be asked about when this returns.
+
+        Args:
+            articles: see `build_index`; each needs an id of its own.
+
+        Raises:
+            ValueError: if an article has no id or no text.
+        """
+        index = self.require_index()
+        blocks = []
+        for article in articles:
+            if not isinstance(article, Article | Mapping):
+                raise ValueError(
+                    "A document that is added must have an id. Received: "
+                    f"{type(article).__name__}. Pass "
+                    '{"id": ..., "title": ..., "text": ...}.'
+                )
+            article = _article(article, "")
+            cut = split_into_blocks(
+                article,
+                self.featurizer,
+                max_wordpieces=self.featurizer.block_length,
+            )
+            if not article.document_id or not cut:
+                raise ValueError(
+                    "A document that is added must have an id and a text. "
+                    f"Received: id={article.document_id!r}, "
+                    f"{len(article.text)} characters of text."
+                )
+            blocks += cut
+        if blocks:
+            index.add(blocks, self.block_embedding.blocks(blocks))
+
+    def delete_documents(self, document_ids: Iterable[str]) -> None:
+        """Deletes documents from the index.
+
+        Raises:
+            UnknownDocumentError: a `KeyError`, if one does not exist; then
+                none is deleted.
+        """
+        self.require_index().delete(document_ids)
+
+    def summary(self) -> str:
+        """What it is made of, in a few lines."""
+        trunk = self.reader.backbone
+        shared = self.query_embedder is self.block_embedder
+        lines = [
+            f"trunks: {trunk.num_layers} layers, {trunk.hidden_dim} wide, "
+            f"vocabulary {self.featurizer.vocabulary_size:,}",
+            f"embedder: {self.block_embedder.pooling} pooling, "
+            f"{self.block_embedder.embedding_dim} wide, questions and blocks "
+            + ("share weights" if shared else "have their own weights"),
+            f"reader: spans up to {self.reader.max_span_width} wordpieces, "
+            f"{self.num_read} blocks read",
+            f"parameters: {self.num_parameters:,}",
         ]
+        if self.index is not None:
+            lines.append(
+                f"index: {self.index.num_blocks:,} blocks, version "
+                f"{self.index.version}, "
+                + ("exact" if self.index.is_exact else "ScaNN")
+            )
+        return "\n".join(lines)
 
-    def _answer(self, question, scores, block_ids, num_alternatives):
-        ids = block_ids[block_ids >= 0]
-        scores = scores[: len(ids)]
-        blocks = self.index.blocks(ids)
-        joint = self.featurizer.joint(
-            [question] * len(blocks),
-            [b.title for b in blocks],
-            [b.text for b in blocks],
-        )
-        joint = trim({k: v.numpy()[None] for k, v in joint.items()}, 32)
-        logits = self._read(
-            {k: joint[k] for k in ("token_ids", "segment_ids", "padding_mask")},
-            joint["block_mask"],
-        ).numpy()[0]
-        spans = select_answers(
-            blocks, scores, logits, joint["starts"][0], joint["ends"][0],
-            max_span_width=self.reader.max_span_width,
-            num_answers=1 + num_alternatives,
-        )
-        p = np.exp(scores - scores.max())
-        p /= p.sum()
-        return Answer(
-            **spans[0].__dict__,
-            question=question, blocks=tuple(blocks),
-            block_probabilities=tuple(p.tolist()), alternatives=tuple(spans[1:]),
+    @property
+    def num_parameters(self) -> int:
+        """Weights of all parts, shared ones counted once."""
+        parts = {
+            id(part): part.count_params()
+            for part in (self.query_embedder, self.block_embedder, self.reader)
+        }
+        return sum(parts.values())
+
+    def require_index(self) -> BlockIndex:
+        """`index`, or a `ValueError` that says how to get one."""
+        if self.index is None:
+            raise ValueError(
+                "There must be an index to answer from. Received: none. Call "
+                "`build_index(articles)` or `open_index(path, corpus)` first."
+            )
+        return self.index
+
+    def _corpus(self, source: Any, path: pathlib.Path) -> Corpus:
+        if isinstance(source, Corpus):
+            return source
+        if isinstance(source, str | os.PathLike):
+            return Corpus.open(source)
+        articles = [
+            _article(article, str(i)) for i, article in enumerate(source)
+        ]
+        return build_corpus(
+            articles,
+            path / "corpus",
+            self.featurizer,
+            max_wordpieces=self.featurizer.block_length,
         )
 
 
-def _build(*layers):
-    for layer in layers:
-        if not layer.built:
-            layer.build(None, None) if isinstance(layer, SpanReader) else layer.build(None)
+def _article(article: ArticleLike, default_id: str) -> Article:
+    if isinstance(article, Article):
+        return article
+    if isinstance(article, str):
+        return Article(default_id, "", article)
+    if isinstance(article, tuple) and len(article) == 2:
+        return Article(default_id, *article)
+    if isinstance(article, Mapping) and isinstance(article.get("text"), str):
+        return Article(
+            str(article.get("id", default_id)),
+            article.get("title", ""),
+            article["text"],
+        )
+    raise TypeError(
+        "An article must be an `Article`, a dict with a 'text', a pair of "
+        f"title and text, or a text. Received: {type(article).__name__}."
+    )

@@ -114,9 +114,7 @@ class AnswerLabels:
         ]
 
 
-def _wordpieces(
-    question: Question, featurizer: Featurizer
-) -> list[np.ndarray]:
+def _wordpieces(question: Question, featurizer: Featurizer) -> list[np.ndarray]:
     tokens = featurizer.tokenize(question.answers)
     return [
         tokens.row(i)[0]

@@ -104,9 +104,7 @@ class RetrieverDataset:
             # Where runs begin changes from epoch to epoch.
             start = int(self._rng.integers(_RUN_LENGTH))
             cuts = [0, *range(start, len(blocks), _RUN_LENGTH), len(blocks)]
-            runs += [
-                blocks[a:b] for a, b in zip(cuts, cuts[1:], strict=False)
-            ]
+            runs += [blocks[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
         runs = [run for run in runs if run]
         noise = self._rng.uniform(0.8, 1.25, size=len(runs))
         order = np.argsort(
@@ -143,9 +141,7 @@ class RetrieverDataset:
                 )
             )
         )
-        features |= {
-            f"block_{name}": block_features[name] for name in FEATURES
-        }
+        features |= {f"block_{name}": block_features[name] for name in FEATURES}
         return features, mask
 
 

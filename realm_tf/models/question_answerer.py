@@ -1,0 +1,147 @@
+"""Embed, search, read: from questions to answers over an index."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from realm_tf.layers.span_reader import SpanReader
+from realm_tf.models.answers import Answer, Evidence, select_answers
+from realm_tf.models.embedding import FEATURES, TextEmbedder, trim
+from realm_tf.retrieval.block_index import BlockIndex
+
+MAX_READ = 1000
+"""Most blocks read for a question."""
+
+_QUESTIONS_SEARCHED = 64
+_JOINT_BUCKET = 32  # wordpieces
+
+
+class QuestionAnswerer:
+    """Answers questions with a question embedder and a reader.
+
+    Args:
+        question_embedding: `TextEmbedder` of questions.
+        reader: `SpanReader`.
+    """
+
+    def __init__(self, question_embedding: TextEmbedder, reader: SpanReader):
+        self.question_embedding = question_embedding
+        self.featurizer = question_embedding.featurizer
+        self.reader = reader
+        spec = tf.TensorSpec([None, None, None], tf.int32)
+        self._read = tf.function(
+            lambda joint, block_mask: reader(
+                joint, block_mask=block_mask, training=False
+            ),
+            input_signature=[{name: spec for name in FEATURES}, spec],
+        )
+
+    def answer(
+        self,
+        questions: list[str],
+        index: BlockIndex,
+        *,
+        num_read: int,
+        num_retrieved: int | None,
+        num_alternatives: int,
+        threshold: float,
+    ) -> list[Answer]:
+        """See `RealmQA.predict`."""
+        num_retrieved = num_read if num_retrieved is None else num_retrieved
+        _check_count("num_read", num_read, 1)
+        _check_count("num_retrieved", num_retrieved, num_read)
+        _check_count("num_alternatives", num_alternatives, 0)
+        if not 0 <= threshold <= 1:
+            raise ValueError(
+                "`threshold` must be a probability. Received: "
+                f"threshold={threshold!r}."
+            )
+        answers = []
+        for start in range(0, len(questions), _QUESTIONS_SEARCHED):
+            part = questions[start : start + _QUESTIONS_SEARCHED]
+            embeddings = self.question_embedding.questions_one_by_one(part)
+            found = index.search(embeddings, num_retrieved)
+            for question, scores, block_ids in zip(
+                part, found.scores, found.block_ids, strict=True
+            ):
+                known = block_ids >= 0
+                evidence = Evidence(
+                    question=question,
+                    blocks=tuple(index.blocks(block_ids[known])),
+                    retrieval_logits=scores[known],
+                    truncated=self._is_truncated(question),
+                )
+                answers.append(
+                    self.read(evidence, num_read, num_alternatives, threshold)
+                )
+        return answers
+
+    def read(
+        self,
+        evidence: Evidence,
+        num_read: int,
+        num_alternatives: int,
+        threshold: float,
+    ) -> Answer:
+        """Reads the best `num_read` blocks of the evidence."""
+        blocks = evidence.blocks[:num_read]
+        if not blocks:
+            return Answer.none(evidence, threshold)
+        joint = self.featurizer.joint(
+            [evidence.question] * len(blocks),
+            [block.title for block in blocks],
+            [block.text for block in blocks],
+        )
+        arrays = {name: value.numpy() for name, value in joint.items()}
+        # One shape for each multiple: the same question is padded alike
+        # whatever is asked with it.
+        joint = {k: v[None] for k, v in trim(arrays, _JOINT_BUCKET).items()}
+        span_logits = self._read(
+            {name: joint[name] for name in FEATURES}, joint["block_mask"]
+        )
+        spans = select_answers(
+            evidence,
+            span_logits[0].numpy(),
+            joint["starts"][0],
+            joint["ends"][0],
+            max_span_width=self.reader.max_span_width,
+            num_answers=1 + num_alternatives,
+        )
+        return Answer.of(evidence, spans, threshold)
+
+    def _is_truncated(self, question: str) -> bool:
+        num_wordpieces = len(self.featurizer.tokenize([question]).ids)
+        return num_wordpieces > self.featurizer.query_length - 2
+
+
+def check_questions(questions: Any) -> list[str]:
+    """Returns questions as a list, or raises; see `RealmQA.predict`."""
+    if isinstance(questions, np.ndarray):
+        questions = questions.tolist()
+    if not isinstance(questions, list | tuple):
+        raise TypeError(
+            "`questions` must be a list of texts. Received: "
+            f"{type(questions).__name__}. Use `ask` for a single question."
+        )
+    for i, question in enumerate(questions):
+        if not isinstance(question, str):
+            raise TypeError(
+                "`questions` must be texts. Received: "
+                f"{type(question).__name__} at position {i}."
+            )
+        if not any(character.isalnum() for character in question):
+            raise ValueError(
+                "A question must have a letter or a digit. Received: "
+                f"{question[:40]!r} at position {i}."
+            )
+    return list(questions)
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    is_int = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_int or not least <= value <= MAX_READ:
+        raise ValueError(
+            f"`{name}` must be an integer from {least} to {MAX_READ}. "
+            f"Received: {name}={value!r}."
+        )

@@ -1,0 +1,343 @@
+"""Fine-tuning of a `RealmQA` on questions and answers, with `fit`."""
+
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from realm_tf.data.corpus import Corpus
+from realm_tf.data.questions import Question
+from realm_tf.losses.marginal_loss import MarginalLoss
+from realm_tf.models.dual_encoder import DualEncoder, InBatchLoss
+from realm_tf.models.open_qa import READING, RETRIEVAL, OpenQA
+from realm_tf.models.realm_qa import RealmQA
+from realm_tf.training.labels import AnswerLabels
+from realm_tf.training.metrics import (
+    AnswerRecallAtK,
+    exact_match,
+    reader_oracle,
+)
+from realm_tf.training.optimizers import BertAdamW, WarmupLinearDecay
+from realm_tf.training.reading_dataset import ReadingDataset, ReadingOptions
+from realm_tf.training.retriever_dataset import RetrieverDataset
+
+logger = logging.getLogger(__name__)
+
+_WARMUP = 0.1  # of the steps
+
+Progress = Callable[[str, int, int, dict[str, float]], None]
+"""Called with stage, steps done, steps in all, and the latest figures."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneOptions:
+    """How long and how hard to train.
+
+    The defaults are for a small trunk, some ten thousand questions and less
+    than an hour on two cores. The published fine-tuning has
+    `retriever_epochs=0`, `batch_size=1`, `learning_rate=1e-5`,
+    `num_retrieved=5000`, `num_read=5`.
+
+    Args:
+        retriever_epochs: of the first stage, in which one embedder learns to
+            bring questions to their blocks; 0 leaves it out.
+        retriever_batch_size: blocks in a batch, each the negative of all
+            questions of the others.
+        retriever_learning_rate: peak.
+        epochs: of the second stage, in which question embedder and reader
+            learn together.
+        batch_size: questions in a batch of the second stage.
+        learning_rate: peak, of the second stage.
+        num_retrieved: blocks in the retrieval loss of a question.
+        num_read: blocks that are read for a question in training.
+        seed: of the order of the data.
+    """
+
+    retriever_epochs: int = 2
+    retriever_batch_size: int = 32
+    retriever_learning_rate: float = 5e-5
+    epochs: int = 1
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    num_retrieved: int = 500
+    num_read: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            least = 0 if field.name.endswith(("epochs", "seed")) else 1e-12
+            if value < least:
+                raise ValueError(
+                    f"`{field.name}` must not be below {least:g}. Received: "
+                    f"{field.name}={value}."
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneReport:
+    """What a fine-tuning did.
+
+    Args:
+        seconds: of each stage.
+        history: of each stage with training, the figures of each epoch.
+        num_questions: questions that were trained on.
+        num_left_out: questions whose answer is in no block.
+    """
+
+    seconds: dict[str, float]
+    history: dict[str, dict[str, list[float]]]
+    num_questions: int
+    num_left_out: int
+
+
+def finetune(
+    qa: RealmQA,
+    corpus: Corpus,
+    questions: Sequence[Question],
+    options: FinetuneOptions | None = None,
+    *,
+    index_path: str | os.PathLike[str] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Progress | None = None,
+) -> FinetuneReport:
+    """Trains retriever and reader on questions with answers.
+
+    1. *retriever*: one embedder for questions and blocks learns from the
+       questions' blocks, with the other blocks of a batch as negatives.
+    2. *index*: all blocks are embedded; from now on they stay as they are.
+    3. *reader*: question embedder and reader learn together from the losses
+       of ORQA, with retrieval at the start of every epoch.
+
+    Args:
+        qa: trained in place; answers from the new index afterwards.
+        corpus: `Corpus` the questions are about.
+        questions: sequence of `Question`. Where one names its passage and
+            marks its answer, that is the label; otherwise any block with an
+            answer is.
+        options: `FinetuneOptions`.
+        index_path: folder of the new index; defaults to a temporary one.
+        callbacks: of `fit`, in both stages.
+        progress: see `Progress`.
+
+    Returns:
+        `FinetuneReport`.
+
+    Raises:
+        ValueError: if no answer is in the corpus, or the loss is not finite.
+    """
+    run = _Run(qa, corpus, options or FinetuneOptions(), callbacks, progress)
+    return run.finetune(questions, index_path)
+
+
+class _Run:
+    """One call of `finetune`."""
+
+    def __init__(
+        self,
+        qa: RealmQA,
+        corpus: Corpus,
+        options: FinetuneOptions,
+        callbacks: Sequence[keras.callbacks.Callback],
+        progress: Progress | None,
+    ):
+        self.qa = qa
+        self.corpus = corpus
+        self.options = options
+        self.callbacks = list(callbacks)
+        self.progress = progress or (lambda *_: None)
+        self.seconds: dict[str, float] = {}
+        self.history: dict[str, dict[str, list[float]]] = {}
+
+    def finetune(
+        self,
+        questions: Sequence[Question],
+        index_path: str | os.PathLike[str] | None,
+    ) -> FinetuneReport:
+        labels = self._timed(
+            "answers",
+            lambda: AnswerLabels(self.corpus, questions, self.qa.featurizer),
+        )
+        if self.options.retriever_epochs:
+            positives = self._timed(
+                "positives", lambda: self._positives(questions, labels)
+            )
+            self._timed(
+                "retriever",
+                lambda: self._train_retriever(questions, positives),
+            )
+        self._timed("index", lambda: self._build_index(index_path))
+        num_left_out = self._timed(
+            "reader", lambda: self._train_reader(questions, labels)
+        )
+        return FinetuneReport(
+            seconds=self.seconds,
+            history=self.history,
+            num_questions=len(questions) - num_left_out,
+            num_left_out=num_left_out,
+        )
+
+    def _timed(self, stage: str, work: Callable[[], Any]) -> Any:
+        start = time.monotonic()
+        result = work()
+        self.seconds[stage] = time.monotonic() - start
+        return result
+
+    def _build_index(
+        self, path: str | os.PathLike[str] | None, stage: str = "index"
+    ) -> None:
+        self.qa.build_index(
+            self.corpus,
+            path,
+            progress=lambda done, total: self.progress(stage, done, total, {}),
+        )
+
+    def _positives(
+        self, questions: Sequence[Question], labels: AnswerLabels
+    ) -> np.ndarray:
+        """The block each question should find; -1 = none.
+
+        A marked passage is taken as it is. Otherwise the search of the
+        untrained retriever chooses among the blocks with an answer.
+        """
+        known = [labels.question(i) for i in range(len(questions))]
+        positives = np.array([_first(label.gold) for label in known])
+        unmarked = [i for i, label in enumerate(known) if len(label.gold) > 1]
+        if unmarked:
+            self._build_index(None, "positives")
+            found = self.qa.search(
+                [questions[i].question for i in unmarked],
+                min(self.options.num_retrieved, self.corpus.num_blocks),
+            ).block_ids
+            for i, block_ids in zip(unmarked, found, strict=True):
+                ranked = block_ids[np.isin(block_ids, known[i].gold)]
+                # Without one among the best, an answer is there by chance.
+                positives[i] = _first(ranked)
+        return positives
+
+    def _train_retriever(
+        self, questions: Sequence[Question], positives: np.ndarray
+    ) -> None:
+        options = self.options
+        self.qa.fit_projection(self.corpus)
+        data = RetrieverDataset(
+            questions,
+            positives,
+            self.corpus,
+            self.qa.featurizer,
+            batch_size=options.retriever_batch_size,
+            seed=options.seed,
+        )
+        model = DualEncoder(self.qa.block_embedder)
+        model.compile(
+            optimizer=_optimizer(
+                options.retriever_learning_rate,
+                data.num_batches * options.retriever_epochs,
+            ),
+            loss=InBatchLoss(),
+        )
+        self._fit("retriever", model, data, options.retriever_epochs)
+
+    def _train_reader(
+        self, questions: Sequence[Question], labels: AnswerLabels
+    ) -> int:
+        options = self.options
+        self.qa.separate_embedders()
+        data = ReadingDataset(
+            questions,
+            labels,
+            self.qa.require_index(),
+            self.qa.question_embedding,
+            ReadingOptions(
+                batch_size=options.batch_size,
+                num_retrieved=options.num_retrieved,
+                num_read=options.num_read,
+                max_span_width=self.qa.reader.max_span_width,
+                seed=options.seed,
+            ),
+        )
+        compile_open_qa(
+            self.qa.model,
+            options.learning_rate,
+            num_train_steps=data.num_batches * options.epochs,
+        )
+        self._fit("reader", self.qa.model, data, options.epochs)
+        return data.num_left_out
+
+    def _fit(
+        self,
+        stage: str,
+        model: keras.Model,
+        data: RetrieverDataset | ReadingDataset,
+        epochs: int,
+    ) -> None:
+        if not epochs:
+            return
+        report = _Reporter(stage, data.num_batches * epochs, self.progress)
+        history = model.fit(
+            data.as_dataset(),
+            epochs=epochs,
+            verbose=0,
+            callbacks=[report, *self.callbacks],
+        )
+        self.history[stage] = history.history
+
+
+def compile_open_qa(
+    model: OpenQA, learning_rate: float, *, num_train_steps: int
+) -> None:
+    """Compiles `RealmQA.model` with ORQA's losses, optimizer and metrics.
+
+    Args:
+        model: `OpenQA`.
+        learning_rate: peak.
+        num_train_steps: the learning rate is 0 after them.
+    """
+    model.compile(
+        optimizer=_optimizer(learning_rate, num_train_steps),
+        loss={RETRIEVAL: MarginalLoss(), READING: MarginalLoss()},
+        metrics={
+            RETRIEVAL: [AnswerRecallAtK(5)],
+            READING: [exact_match, reader_oracle],
+        },
+    )
+
+
+class _Reporter(keras.callbacks.Callback):
+    """Passes figures on, and stops where they are no longer numbers."""
+
+    def __init__(self, stage: str, num_steps: int, progress: Progress):
+        super().__init__()
+        self.stage = stage
+        self.num_steps = num_steps
+        self.report = progress
+        self.step = 0
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, float] | None = None
+    ) -> None:
+        self.step += 1
+        logs = logs or {}
+        if not np.isfinite(logs.get("loss", 0.0)):
+            raise ValueError(
+                "The loss must be finite. Received: "
+                f"loss={logs['loss']} at step {self.step} of the {self.stage}. "
+                "Lower the learning rate, or train in float32."
+            )
+        self.report(self.stage, self.step, self.num_steps, logs)
+
+
+def _optimizer(learning_rate: float, num_train_steps: int) -> BertAdamW:
+    steps = max(num_train_steps, 1)
+    return BertAdamW(
+        WarmupLinearDecay(learning_rate, steps, int(_WARMUP * steps))
+    )
+
+
+def _first(block_ids: np.ndarray) -> int:
+    return int(block_ids[0]) if len(block_ids) else -1
