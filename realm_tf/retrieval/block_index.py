@@ -5,18 +5,17 @@ import functools
 import os
 import pathlib
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from realm_tf._manifest import Manifest, MismatchError
+from realm_tf._constants import MISSING_BLOCK_ID
+from realm_tf._manifest import Manifest
 from realm_tf.data.corpus_editor import edit_corpus
 from realm_tf.retrieval import index_builder, index_loader, index_versions
 from realm_tf.retrieval.block_updates import BlockUpdates
-from realm_tf.retrieval.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.index_builder import EmbeddingChunks
 from realm_tf.retrieval.scann_options import ScannOptions
 from realm_tf.retrieval.searcher import (
@@ -191,21 +190,16 @@ class BlockIndex:
         version = index_versions.find_version(path, version)
         folder = index_versions.version_folder(path, version)
         manifest = index_loader.read_description(folder, verify=verify)
-        mismatch = index_loader.describe_mismatch(
-            folder, manifest, corpus, embedder_fingerprint
+        belongs = index_loader.check_belongs(
+            folder, manifest, corpus, embedder_fingerprint, allow_mismatch
         )
-        if mismatch:
-            same_size = manifest.counts["num_blocks"] == corpus.num_blocks
-            if not (allow_mismatch and same_size):
-                raise MismatchError(mismatch)
-            warnings.warn(mismatch, stacklevel=2)
         return cls(
             path,
             version,
             manifest,
             corpus,
             exact=exact,
-            is_mismatched=mismatch is not None,
+            is_mismatched=not belongs,
         )
 
     @classmethod
@@ -277,14 +271,11 @@ class BlockIndex:
         main = self._searcher.search(queries, k, excluded=hidden)
         if not snapshot.matrix.num_rows:
             return main
-        added = BruteForceSearcher(snapshot.matrix).search(
-            queries, k, excluded=snapshot.deleted_rows
-        )
-        found = added.block_ids >= 0
-        added.block_ids[found] += snapshot.first_id
-        return merge_results([main, added], k)
+        return merge_results([main, snapshot.search(queries, k)], k)
 
-    def blocks(self, block_ids: Iterable[int]) -> list["Block"]:
+    def blocks(
+        self, block_ids: Sequence[int] | npt.NDArray[np.int64]
+    ) -> list["Block"]:
         """Looks blocks up, in the order of `block_ids`.
 
         Blocks that were deleted after a search found them are still there.
@@ -293,15 +284,8 @@ class BlockIndex:
             IndexError: if an id does not exist; `MISSING_BLOCK_ID` is none.
         """
         ids = np.asarray(block_ids, np.int64)
-        first = self.corpus.num_blocks
-        added = self._updates.blocks
-        end = first + len(added)
-        if ((ids < 0) | (ids >= end)).any():
-            bad = ids[(ids < 0) | (ids >= end)]
-            raise IndexError(
-                f"`block_ids` must be in [0, {end}). Received: "
-                f"{bad[:5].tolist()}. Leave out `MISSING_BLOCK_ID`."
-            )
+        self._check_ids(ids, 0)
+        first, added = self.corpus.num_blocks, self._updates.blocks
         from_corpus = iter(self.corpus.blocks(ids[ids < first]))
         return [
             next(from_corpus) if block_id < first else added[block_id - first]
@@ -318,8 +302,12 @@ class BlockIndex:
 
         Returns:
             float32 array `(..., embedding_dim)`.
+
+        Raises:
+            IndexError: if an id does not exist.
         """
         ids = np.asarray(block_ids, np.int64)
+        self._check_ids(ids, MISSING_BLOCK_ID)
         snapshot = self._updates.snapshot
         found = np.zeros((*ids.shape, self.embedding_dim), np.float32)
         main = (ids >= 0) & (ids < snapshot.first_id)
@@ -432,6 +420,16 @@ class BlockIndex:
                 )
             self._updates.catch_up()
             yield
+
+    def _check_ids(self, ids: npt.NDArray[np.int64], lowest: int) -> None:
+        end = self.corpus.num_blocks + len(self._updates.blocks)
+        bad = ids[(ids < lowest) | (ids >= end)]
+        if len(bad):
+            raise IndexError(
+                f"`block_ids` must be in [{lowest}, {end}). Received: "
+                f"{bad[:5].tolist()}. Look up what a search of this index "
+                "found, without `MISSING_BLOCK_ID` (-1)."
+            )
 
     def _hidden(self, deleted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Ids of blocks no search may return."""

@@ -13,7 +13,9 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from realm_tf._constants import MISSING_BLOCK_ID
 from realm_tf.data.blocks import Block
+from realm_tf.retrieval.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.embedding_matrix import (
     CHUNK_ROWS,
     EmbeddingMatrix,
@@ -22,6 +24,7 @@ from realm_tf.retrieval.embedding_matrix import (
     row_norms,
 )
 from realm_tf.retrieval.journal import Journal
+from realm_tf.retrieval.searcher import SearchResult
 
 if TYPE_CHECKING:
     from realm_tf.data.corpus import Corpus
@@ -66,6 +69,15 @@ class UpdatesSnapshot:
     def live_rows(self) -> npt.NDArray[np.int64]:
         """Rows of `matrix` whose blocks are not deleted, ascending."""
         return np.setdiff1d(np.arange(self.matrix.num_rows), self.deleted_rows)
+
+    def search(self, queries: npt.ArrayLike, k: int) -> SearchResult:
+        """Searches the added blocks; see `BlockIndex.search`."""
+        result = BruteForceSearcher(self.matrix).search(
+            queries, k, excluded=self.deleted_rows
+        )
+        found = result.block_ids != MISSING_BLOCK_ID
+        result.block_ids[found] += self.first_id
+        return result
 
     def live_embeddings(
         self, main: EmbeddingMatrix

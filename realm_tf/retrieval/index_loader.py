@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realm_tf import _manifest
-from realm_tf._manifest import FolderError, Manifest
+from realm_tf._manifest import FolderError, Manifest, MismatchError
 from realm_tf.retrieval import index_versions
 from realm_tf.retrieval.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.embedding_matrix import EmbeddingMatrix
@@ -54,7 +54,30 @@ def _check_description(folder: pathlib.Path, manifest: Manifest) -> None:
             )
 
 
-def describe_mismatch(
+def check_belongs(
+    folder: pathlib.Path,
+    manifest: Manifest,
+    corpus: "Corpus",
+    embedder_fingerprint: str | None,
+    allow_mismatch: bool,
+) -> bool:
+    """Whether a version belongs to the corpus and the embedder.
+
+    Raises:
+        MismatchError: if not, unless `allow_mismatch`, which makes it a
+            warning where the numbers of blocks agree.
+    """
+    mismatch = _mismatch(folder, manifest, corpus, embedder_fingerprint)
+    if mismatch is None:
+        return True
+    same_size = manifest.counts["num_blocks"] == corpus.num_blocks
+    if not (allow_mismatch and same_size):
+        raise MismatchError(mismatch)
+    warnings.warn(mismatch, stacklevel=3)
+    return False
+
+
+def _mismatch(
     folder: pathlib.Path,
     manifest: Manifest,
     corpus: "Corpus",

@@ -53,6 +53,8 @@ def test_missing_blocks_have_zero_embeddings_and_no_text(build_index):
     assert not index.embeddings(np.array([-1])).any()
     with pytest.raises(IndexError, match=r"\[0, 20\). Received: \[-1, 20\]"):
         index.blocks([3, -1, 20])
+    with pytest.raises(IndexError, match=r"\[-1, 20\). Received: \[-2, 20\]"):
+        index.embeddings(np.array([-1, -2, 0, 20]))
 
 
 def test_search_refuses_another_width(build_index):

@@ -5,6 +5,7 @@ import pytest
 
 from realm_tf._manifest import FolderError
 from realm_tf.retrieval.block_updates import BlockUpdates, UnknownDocumentError
+from realm_tf.retrieval.embedding_matrix import EmbeddingMatrix
 from realm_tf.retrieval.journal import Journal
 
 
@@ -179,3 +180,32 @@ def test_every_field_of_a_block_is_kept(
 def test_a_missing_journal_is_refused(tmp_path, corpus):
     with pytest.raises(FolderError, match="no file"):
         BlockUpdates(tmp_path / "updates", corpus, dim=8, dtype="float32")
+
+
+def test_a_snapshot_searches_added_blocks_that_are_not_deleted(
+    open_updates, make_blocks, make_embeddings
+):
+    updates = open_updates()
+    rows = make_embeddings(3)
+    for name, row in zip("abc", rows, strict=True):
+        updates.add(make_blocks(name), row[None])
+    updates.delete(["b"])
+    result = updates.snapshot.search(rows[1:2], 3)
+    order = np.argsort(-(rows[[0, 2]] @ rows[1]))
+    expected = np.array([20, 22])[order].tolist()
+    assert result.block_ids.tolist() == [[*expected, -1]]
+    assert updates.snapshot.live_rows.tolist() == [0, 2]
+
+
+def test_live_embeddings_are_those_of_a_compacted_index(
+    open_updates, make_blocks, make_embeddings
+):
+    updates = open_updates()
+    main, new = make_embeddings(20), make_embeddings(2, seed=1)
+    updates.add(make_blocks("doc-4"), new[:1])  # replaces blocks 8 and 9
+    updates.add(make_blocks("a"), new[1:])
+    updates.delete(["doc-4"])
+    chunks = updates.snapshot.live_embeddings(EmbeddingMatrix.from_array(main))
+    np.testing.assert_array_equal(
+        np.concatenate(list(chunks)), [*main[:8], *main[10:], new[1]]
+    )
