@@ -1,8 +1,11 @@
 """Texts to embeddings in batches, with little padding and few shapes."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -93,3 +96,25 @@ class TextEmbedder:
             features = featurize([items[i] for i in places])
             out[places] = self._embed(trim(features)).numpy()
         return out
+
+
+def embedder_fingerprint(embedder: Embedder, featurizer: Featurizer) -> str:
+    """SHA-256 of all that decides the embedding of a block.
+
+    Args:
+        embedder: `Embedder` of blocks.
+        featurizer: `Featurizer` that cuts them.
+    """
+    description = [
+        embedder.pooling,
+        embedder.layer_norm_epsilon,
+        embedder.backbone.num_heads,
+        featurizer.fingerprint,
+        featurizer.block_length,
+    ]
+    digest = hashlib.sha256(json.dumps(description).encode())
+    for variable in embedder.variables:
+        value = np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
+        digest.update(json.dumps(value.shape).encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()

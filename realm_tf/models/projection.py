@@ -4,23 +4,60 @@ import logging
 
 import numpy as np
 
+from realm_tf.data.corpus import Corpus
+from realm_tf.data.featurizers import Featurizer
+from realm_tf.layers.embedder import Embedder
+from realm_tf.models.embedding import TextEmbedder
+
 logger = logging.getLogger(__name__)
 
 LOGIT_SCALE = 20.0
 """Inverse temperature of sentence-transformers' cosine loss."""
 
+_SAMPLE = 2048  # blocks; 5 for each dimension of a MiniLM state
+
 
 def fit_projection(
+    embedder: Embedder, featurizer: Featurizer, corpus: Corpus
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fits a projection to a sample of a corpus.
+
+    Args:
+        embedder: `Embedder` with mean pooling; left as it is.
+        featurizer: `Featurizer`.
+        corpus: `Corpus`.
+
+    Returns:
+        kernel `(hidden_dim, embedding_dim)` and bias `(embedding_dim,)` for
+        `embedder.projection`, see `principal_components`.
+    """
+    rng = np.random.default_rng(0)
+    size = min(_SAMPLE, corpus.num_blocks)
+    sample = np.sort(rng.choice(corpus.num_blocks, size, replace=False))
+    hidden_dim = embedder.backbone.hidden_dim
+    unprojected = Embedder(
+        embedder.backbone,
+        embedding_dim=hidden_dim,
+        pooling=embedder.pooling,
+        layer_norm_epsilon=None,
+    )
+    unprojected.build(None)
+    unprojected.projection.kernel.assign(np.eye(hidden_dim))
+    states = TextEmbedder(unprojected, featurizer).blocks(corpus.blocks(sample))
+    return principal_components(states, embedder.embedding_dim)
+
+
+def principal_components(
     embeddings: np.ndarray, embedding_dim: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Principal components that keep the inner products of `embeddings`.
+    """The projection that keeps most of the inner products of `embeddings`.
 
     Projected embeddings are scaled so that the retrieval logits of two
     L2-normalised embeddings are about 20 times their cosine: a softmax over
     plain cosines would be flat.
 
     Args:
-        embeddings: float `(num_texts, hidden_dim)`, a sample of the corpus.
+        embeddings: float `(num_texts, hidden_dim)`.
         embedding_dim: width to project to.
 
     Returns:

@@ -1,40 +1,31 @@
 """RealmQA: questions in, answers with their evidence out."""
 
-import hashlib
-import json
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-
-import keras
-import numpy as np
 
 from realm_tf import _constants, _manifest
 from realm_tf.checkpoints import presets
 from realm_tf.checkpoints.bert import BertFolder
-from realm_tf.data.blocks import Article, split_into_blocks
+from realm_tf.data.article_like import ArticleLike, as_corpus, cut_documents
 from realm_tf.data.corpus import Corpus
-from realm_tf.data.corpus_builder import build_corpus
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
 from realm_tf.models.answers import Answer
-from realm_tf.models.embedding import TextEmbedder
+from realm_tf.models.embedding import TextEmbedder, embedder_fingerprint
 from realm_tf.models.open_qa import OpenQA
 from realm_tf.models.projection import fit_projection
 from realm_tf.models.question_answerer import (
     QuestionAnswerer,
     check_questions,
 )
+from realm_tf.models.summary import describe
 from realm_tf.retrieval.block_index import BlockIndex
 from realm_tf.retrieval.searcher import SearchResult
-
-ArticleLike = Article | Mapping[str, str] | tuple[str, str] | str
-
-_PROJECTION_SAMPLE = 2048  # blocks; 5 for each dimension of a MiniLM state
 
 
 class RealmQA:
@@ -256,7 +247,7 @@ class RealmQA:
             self._temporary = tempfile.TemporaryDirectory(prefix="realm_tf-")
             path = pathlib.Path(self._temporary.name) / "index"
         path = pathlib.Path(path)
-        corpus = self._corpus(source, path)
+        corpus = as_corpus(source, path / "corpus", self.featurizer)
         self.fit_projection(corpus)
         self.index = BlockIndex.build(
             path,
@@ -297,23 +288,8 @@ class RealmQA:
         """Fits the projection of a new sentence encoder to a corpus, once."""
         if self.projection_fitted:
             return
-        rng = np.random.default_rng(0)
-        size = min(_PROJECTION_SAMPLE, corpus.num_blocks)
-        sample = np.sort(rng.choice(corpus.num_blocks, size, replace=False))
-        hidden_dim = self.block_embedder.backbone.hidden_dim
-        unprojected = Embedder(
-            self.block_embedder.backbone,
-            embedding_dim=hidden_dim,
-            pooling=self.block_embedder.pooling,
-            layer_norm_epsilon=None,
-        )
-        presets.build(unprojected)
-        unprojected.projection.kernel.assign(np.eye(hidden_dim))
         kernel, bias = fit_projection(
-            TextEmbedder(unprojected, self.featurizer).blocks(
-                corpus.blocks(sample)
-            ),
-            self.block_embedder.embedding_dim,
+            self.block_embedder, self.featurizer, corpus
         )
         for embedder in (self.query_embedder, self.block_embedder):
             embedder.projection.kernel.assign(kernel)
@@ -333,22 +309,7 @@ class RealmQA:
     @property
     def embedder_fingerprint(self) -> str:
         """SHA-256 of all that decides the embedding of a block."""
-        embedder = self.block_embedder
-        description = [
-            embedder.pooling,
-            embedder.layer_norm_epsilon,
-            embedder.backbone.num_heads,
-            self.featurizer.fingerprint,
-            self.featurizer.block_length,
-        ]
-        digest = hashlib.sha256(json.dumps(description).encode())
-        for variable in embedder.variables:
-            value = np.ascontiguousarray(
-                keras.ops.convert_to_numpy(variable), np.float32
-            )
-            digest.update(json.dumps(value.shape).encode())
-            digest.update(value.tobytes())
-        return digest.hexdigest()
+        return embedder_fingerprint(self.block_embedder, self.featurizer)
 
     def ask(self, question: str, **options: Any) -> Answer:
         """Answers one question; see `predict`."""
@@ -419,27 +380,7 @@ class RealmQA:
             ValueError: if an article has no id or no text.
         """
         index = self.require_index()
-        blocks = []
-        for article in articles:
-            if not isinstance(article, Article | Mapping):
-                raise ValueError(
-                    "A document that is added must have an id. Received: "
-                    f"{type(article).__name__}. Pass "
-                    '{"id": ..., "title": ..., "text": ...}.'
-                )
-            article = _article(article, "")
-            cut = split_into_blocks(
-                article,
-                self.featurizer,
-                max_wordpieces=self.featurizer.block_length,
-            )
-            if not article.document_id or not cut:
-                raise ValueError(
-                    "A document that is added must have an id and a text. "
-                    f"Received: id={article.document_id!r}, "
-                    f"{len(article.text)} characters of text."
-                )
-            blocks += cut
+        blocks = cut_documents(articles, self.featurizer)
         if blocks:
             index.add(blocks, self.block_embedding.blocks(blocks))
 
@@ -454,34 +395,7 @@ class RealmQA:
 
     def summary(self) -> str:
         """What it is made of, in a few lines."""
-        trunk = self.reader.backbone
-        shared = self.query_embedder is self.block_embedder
-        lines = [
-            f"trunks: {trunk.num_layers} layers, {trunk.hidden_dim} wide, "
-            f"vocabulary {self.featurizer.vocabulary_size:,}",
-            f"embedder: {self.block_embedder.pooling} pooling, "
-            f"{self.block_embedder.embedding_dim} wide, questions and blocks "
-            + ("share weights" if shared else "have their own weights"),
-            f"reader: spans up to {self.reader.max_span_width} wordpieces, "
-            f"{self.num_read} blocks read",
-            f"parameters: {self.num_parameters:,}",
-        ]
-        if self.index is not None:
-            lines.append(
-                f"index: {self.index.num_blocks:,} blocks, version "
-                f"{self.index.version}, "
-                + ("exact" if self.index.is_exact else "ScaNN")
-            )
-        return "\n".join(lines)
-
-    @property
-    def num_parameters(self) -> int:
-        """Weights of all parts, shared ones counted once."""
-        parts = {
-            id(part): part.count_params()
-            for part in (self.query_embedder, self.block_embedder, self.reader)
-        }
-        return sum(parts.values())
+        return describe(self)
 
     def require_index(self) -> BlockIndex:
         """`index`, or a `ValueError` that says how to get one."""
@@ -491,37 +405,3 @@ class RealmQA:
                 "`build_index(articles)` or `open_index(path, corpus)` first."
             )
         return self.index
-
-    def _corpus(self, source: Any, path: pathlib.Path) -> Corpus:
-        if isinstance(source, Corpus):
-            return source
-        if isinstance(source, str | os.PathLike):
-            return Corpus.open(source)
-        articles = [
-            _article(article, str(i)) for i, article in enumerate(source)
-        ]
-        return build_corpus(
-            articles,
-            path / "corpus",
-            self.featurizer,
-            max_wordpieces=self.featurizer.block_length,
-        )
-
-
-def _article(article: ArticleLike, default_id: str) -> Article:
-    if isinstance(article, Article):
-        return article
-    if isinstance(article, str):
-        return Article(default_id, "", article)
-    if isinstance(article, tuple) and len(article) == 2:
-        return Article(default_id, *article)
-    if isinstance(article, Mapping) and isinstance(article.get("text"), str):
-        return Article(
-            str(article.get("id", default_id)),
-            article.get("title", ""),
-            article["text"],
-        )
-    raise TypeError(
-        "An article must be an `Article`, a dict with a 'text', a pair of "
-        f"title and text, or a text. Received: {type(article).__name__}."
-    )

@@ -1,0 +1,33 @@
+"""A `RealmQA` in a few lines."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from realm_tf.models.realm_qa import RealmQA
+
+
+def describe(qa: "RealmQA") -> str:
+    """Sizes, sharing of weights and index of a `RealmQA`."""
+    trunk = qa.reader.backbone
+    parts = {
+        id(part): part.count_params()  # shared weights count once
+        for part in (qa.query_embedder, qa.block_embedder, qa.reader)
+    }
+    shared = qa.query_embedder is qa.block_embedder
+    lines = [
+        f"trunks: {trunk.num_layers} layers, {trunk.hidden_dim} wide, "
+        f"vocabulary {qa.featurizer.vocabulary_size:,}",
+        f"embedder: {qa.block_embedder.pooling} pooling, "
+        f"{qa.block_embedder.embedding_dim} wide, questions and blocks "
+        + ("share weights" if shared else "have their own weights"),
+        f"reader: spans up to {qa.reader.max_span_width} wordpieces, "
+        f"{qa.num_read} blocks read",
+        f"parameters: {sum(parts.values()):,}",
+    ]
+    if qa.index is not None:
+        lines.append(
+            f"index: {qa.index.num_blocks:,} blocks, version "
+            f"{qa.index.version}, "
+            + ("exact" if qa.index.is_exact else "ScaNN")
+        )
+    return "\n".join(lines)
