@@ -38,7 +38,7 @@ class FakeCorpus:
         return ids[ids < self.num_blocks]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_corpus():
     return FakeCorpus
 
@@ -48,7 +48,7 @@ def corpus():
     return FakeCorpus(20)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_embeddings():
     def make(num_rows, dim=DIM, seed=0):
         generator = np.random.default_rng(seed)

@@ -12,15 +12,29 @@ from realm_tf.retrieval.block_index import BlockIndex
 from realm_tf.retrieval.scann_options import ScannOptions
 
 
-@pytest.fixture
-def scann_index(build_index, make_corpus, make_embeddings):
-    """A version with a file of every kind, and an update."""
-    return build_index(
+@pytest.fixture(scope="module")
+def template(tmp_path_factory, make_corpus, make_embeddings):
+    """An index folder with a file of every kind, built once."""
+    path = tmp_path_factory.mktemp("template") / "index"
+    BlockIndex.build(
+        path,
         make_corpus(100),
         make_embeddings(100),
+        embedder_fingerprint="embedder-a",
         searcher="scann",
         scann=ScannOptions(num_leaves=4, leaves_to_search=4),
     )
+    return path
+
+
+@pytest.fixture
+def scann_index(template, make_corpus, make_blocks, tmp_path):
+    """A copy of it with an update."""
+    path = tmp_path / "index"
+    shutil.copytree(template, path)
+    index = BlockIndex.open(path, make_corpus(100))
+    index.add(make_blocks("new"), np.ones((1, 8)))
+    return index
 
 
 def files_of(index):
