@@ -212,16 +212,23 @@ def verify_files(
 def own_files(path: pathlib.Path) -> list[str]:
     """Relative paths of a folder's files, sorted, the manifest left out.
 
-    A sub-folder with a manifest of its own describes itself.
+    A sub-folder with a manifest of its own, or with versions that have one,
+    describes itself.
     """
     names = []
     for parent, folders, files in os.walk(path):
         here = pathlib.Path(parent)
-        folders[:] = [
-            f for f in folders if not (here / f / MANIFEST_NAME).exists()
-        ]
+        folders[:] = [f for f in folders if not _describes_itself(here / f)]
         names += [(here / f).relative_to(path).as_posix() for f in files]
     return sorted(set(names) - {MANIFEST_NAME})
+
+
+def _describes_itself(folder: pathlib.Path) -> bool:
+    # An index changes, its versions do not: its lock and journals are not
+    # those of the preset it is in.
+    return any(folder.glob(MANIFEST_NAME)) or any(
+        folder.glob(f"*/{MANIFEST_NAME}")
+    )
 
 
 def file_sha256(path: pathlib.Path) -> str:

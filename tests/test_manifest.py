@@ -339,6 +339,20 @@ def test_every_byte_of_the_manifest_counts(folder):
         read_manifest(folder, "corpus")
 
 
+def test_an_index_inside_changes_without_harm(tmp_path, caplog):
+    path = tmp_path / "preset"
+    with write_folder(path, "preset") as writer:
+        (writer.path / "config.json").write_text("{}")
+        with write_folder(writer.path / "index" / "v000001", "index"):
+            pass
+        (writer.path / "index" / "v000001.updates").write_text("")
+    assert list(read_manifest(path, "preset").files) == ["config.json"]
+    (path / "index" / "v000001.updates").write_text("a document")
+    (path / "index" / ".writer.lock").write_text("a process")
+    read_manifest(path, "preset")
+    assert not caplog.records
+
+
 def test_extra_files_are_named_and_ignored(folder, caplog):
     (folder / "notes.txt").write_text("mine")
     with caplog.at_level(logging.WARNING):
