@@ -1,0 +1,65 @@
+"""realm-tf: its commands, its exit codes and its error messages."""
+
+import traceback
+from typing import Any
+
+import click
+
+from realm_tf import _version
+from realm_tf.cli import console
+from realm_tf.cli.ask import ask
+from realm_tf.cli.corpus import corpus
+from realm_tf.cli.demo import demo
+from realm_tf.cli.evaluate import evaluate
+from realm_tf.cli.finetune import finetune
+from realm_tf.cli.index import index
+from realm_tf.cli.options import Settings, examples
+
+_FAILURE = 1
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class _App(click.Group):
+    """A group whose errors are one message each.
+
+    Exit codes: 0 success, 1 failure, 2 wrong use, 130 interrupted.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        ctx.obj = settings = Settings()
+        with console.readable_output():
+            try:
+                return super().invoke(ctx)
+            except (click.Abort, KeyboardInterrupt):
+                console.print_note("Interrupted.")
+                code = _INTERRUPTED
+            except (click.ClickException, click.exceptions.Exit):
+                raise  # click prints these, and knows their codes
+            except BrokenPipeError:
+                raise  # who read the output went away; click ends quietly
+            except Exception as error:
+                if settings.debug:
+                    traceback.print_exc()
+                console.print_error(error)
+                code = _FAILURE
+        ctx.exit(code)
+
+
+@click.group(
+    cls=_App,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "realm-tf demo",
+        "realm-tf corpus build passages.jsonl.gz --output corpus",
+        "realm-tf finetune --bert bert --corpus corpus --train qa.jsonl "
+        "--output preset",
+        'realm-tf ask --preset preset "Who wrote Emma?"',
+    ),
+)
+@click.version_option(_version.__version__, prog_name="realm-tf")
+def main() -> None:
+    """Answers questions from your own documents, with the evidence."""
+
+
+for _command in (ask, corpus, demo, evaluate, finetune, index):
+    main.add_command(_command)

@@ -1,0 +1,105 @@
+"""realm-tf ask: questions to answers with their evidence."""
+
+import itertools
+import pathlib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from realm_tf.cli import console, options
+from realm_tf.cli.answer_view import answer_json, answer_text
+from realm_tf.cli.environment import prepare_tensorflow
+from realm_tf.cli.model import open_model
+
+if TYPE_CHECKING:
+    from realm_tf.models.answers import Answer
+
+_LINES_AT_ONCE = 32  # of stdin
+
+
+@click.command(
+    epilog=options.examples(
+        'realm-tf ask --preset preset "Who wrote Emma?"',
+        'realm-tf ask --preset preset --corpus corpus "Who wrote Emma?" --json',
+        "realm-tf ask --preset preset --json < questions.txt > answers.jsonl",
+    )
+)
+@click.argument("questions", nargs=-1)
+@options.preset_option()
+@options.corpus_option(required=False)
+@options.index_option()
+@click.option(
+    "--num-read",
+    type=options.POSITIVE,
+    help="Blocks read for a question. Default: that of the preset.",
+)
+@click.option(
+    "--num-alternatives",
+    type=click.IntRange(min=0),
+    default=4,
+    show_default=True,
+    help="Most other answers shown.",
+)
+@click.option(
+    "--threshold",
+    type=options.PROBABILITY,
+    default=0.0,
+    show_default=True,
+    help="Probability that an answer must reach to be given.",
+)
+@options.dtype_option()
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one line of JSON for each question.",
+)
+@options.shared_options
+def ask(
+    questions: tuple[str, ...],
+    preset: pathlib.Path,
+    corpus: pathlib.Path | None,
+    index: pathlib.Path | None,
+    num_read: int | None,
+    num_alternatives: int,
+    threshold: float,
+    dtype: str,
+    as_json: bool,
+) -> None:
+    """Answers questions, and shows where the answers were read.
+
+    Without a question, every line of the input is one.
+    """
+    prepare_tensorflow()
+    qa = open_model(preset, corpus, index, dtype=dtype, verify=False)
+    for batch in [questions] if questions else read_lines():
+        answers = qa.predict(
+            batch,
+            num_read=num_read,
+            num_alternatives=num_alternatives,
+            threshold=threshold,
+        )
+        show_answers(answers, as_json)
+
+
+def show_answers(answers: Iterable["Answer"], as_json: bool) -> None:
+    """Prints answers for people, or each as a line of JSON."""
+    for answer in answers:
+        if as_json:
+            console.print_json(answer_json(answer))
+        else:
+            console.stdout().print(answer_text(answer))
+
+
+def read_lines() -> Iterator[Sequence[str]]:
+    """Lines of stdin that are not empty, some at once unless it is typed."""
+    typed = sys.stdin.isatty()
+    if typed:
+        console.print_note("Type a question and press Enter. Ctrl-D ends.")
+    lines = filter(None, map(str.strip, sys.stdin))
+    while batch := list(
+        itertools.islice(lines, 1 if typed else _LINES_AT_ONCE)
+    ):
+        yield batch

@@ -1,0 +1,127 @@
+"""realm-tf corpus: from documents to a folder of blocks."""
+
+import pathlib
+import time
+from typing import Any
+
+import click
+
+from realm_tf.cli import options
+from realm_tf.cli.environment import prepare_tensorflow
+from realm_tf.cli.facts import folder_bytes, show_facts
+from realm_tf.cli.progress import progress_bar
+
+_FORMATS = ("auto", "jsonl", "tsv", "text", "wikiextractor", "wikipedia")
+
+
+@click.group()
+def corpus() -> None:
+    """Builds corpora: documents, cut into blocks of text."""
+
+
+@corpus.command(
+    epilog=options.examples(
+        "realm-tf corpus build passages.jsonl.gz --output corpus",
+        "realm-tf corpus build notes/ --format text --output corpus",
+        "realm-tf corpus build enwiki-pages-articles.xml.bz2 -o corpus",
+    )
+)
+@click.argument("sources", nargs=-1, required=True, type=options.FILE_OR_FOLDER)
+@click.option(
+    "--output", "-o", required=True, type=options.NEW_PATH, help="New folder."
+)
+@click.option(
+    "--format",
+    type=click.Choice(_FORMATS),
+    default="auto",
+    show_default=True,
+    help="Format of the files; auto goes by each file's name.",
+)
+@options.tokenizer_options
+@click.option(
+    "--max-wordpieces",
+    type=click.IntRange(min=4),
+    default=288,
+    show_default=True,
+    help="Longest block, title counted.",
+)
+@click.option(
+    "--processes",
+    type=options.POSITIVE,
+    help="Default: 1 for up to 32 MiB of files, else one a core.",
+)
+@click.option("--skip-bad", is_flag=True, help="Count bad records, go on.")
+@click.option(
+    "--skip-navigation/--keep-navigation",
+    default=None,
+    help="Leave out lists and disambiguation pages. Default: of Wikipedia.",
+)
+@options.json_option()
+@options.shared_options
+def build(
+    sources: tuple[pathlib.Path, ...],
+    output: pathlib.Path,
+    tokenizer: pathlib.Path | None,
+    cased: bool,
+    processes: int | None,
+    as_json: bool,
+    **build_options: Any,
+) -> None:
+    """Builds a corpus from files and folders.
+
+    JSON lines hold {"id", "title", "text"}. A build that was stopped goes on
+    when the same command is given again.
+    """
+    prepare_tensorflow()
+    from realm_tf.cli.tokenizer import open_tokenizer
+    from realm_tf.data.corpus_builder import build_corpus
+
+    start = time.monotonic()
+    with progress_bar("Building the corpus", "blocks") as bar:
+        built = build_corpus(
+            sources,
+            output,
+            open_tokenizer(tokenizer, cased=cased),
+            num_processes=processes,
+            progress=lambda _, blocks, fraction: bar.update(blocks, fraction),
+            **build_options,
+        )
+    facts = _facts(built) | {"seconds": round(time.monotonic() - start, 2)}
+    show_facts(facts, as_json)
+
+
+@corpus.command(epilog=options.examples("realm-tf corpus info corpus"))
+@click.argument("folder", type=options.FOLDER)
+@options.json_option()
+@options.shared_options
+def info(folder: pathlib.Path, as_json: bool) -> None:
+    """Tells what a corpus holds."""
+    from realm_tf.data.corpus import Corpus
+
+    show_facts(_facts(Corpus.open(folder, verify=False)), as_json)
+
+
+@corpus.command(epilog=options.examples("realm-tf corpus verify corpus"))
+@click.argument("folder", type=options.FOLDER)
+@options.json_option()
+@options.shared_options
+def verify(folder: pathlib.Path, as_json: bool) -> None:
+    """Compares every file of a corpus with its SHA-256."""
+    from realm_tf.data.corpus import Corpus
+
+    opened = Corpus.open(folder, verify=True)
+    files = len(opened.manifest.files)
+    show_facts({"path": str(folder), "valid": True, "files": files}, as_json)
+
+
+def _facts(opened: Any) -> dict[str, Any]:
+    manifest = opened.manifest
+    return {
+        "path": str(opened.path),
+        **manifest.counts,
+        **manifest.options,
+        "bytes": folder_bytes(opened.path),
+        "fingerprint": manifest.fingerprint,
+        "tokenizer": opened.tokenizer_fingerprint,
+        "library_version": manifest.library_version,
+    }

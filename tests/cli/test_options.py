@@ -1,0 +1,71 @@
+import dataclasses
+
+import click
+import pytest
+
+from realm_tf.cli import main, options
+from realm_tf.training.finetuning import FinetuneOptions
+
+
+def commands(group=main, path=()):
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands())
+
+
+def test_the_commands_are_those_promised():
+    assert {" ".join(path) for path in COMMANDS} == {
+        "ask",
+        "corpus build",
+        "corpus info",
+        "corpus verify",
+        "demo",
+        "evaluate",
+        "finetune",
+        "index add",
+        "index build",
+        "index compact",
+        "index delete",
+        "index info",
+        "index rollback",
+        "index verify",
+    }
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_explains_every_option_and_has_examples(path, run):
+    text = run(*path, "--help").stdout
+    assert f"realm-tf {' '.join(path)}" in text[text.index("Examples:") :]
+    for parameter in COMMANDS[path].params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+    assert "--quiet" in text and "--debug" in text and "--json" in text
+
+
+def test_training_options_are_those_of_the_library():
+    fields = {
+        field.name: field.default
+        for field in dataclasses.fields(FinetuneOptions)
+    }
+    given = {name: default for name, (default, _) in options._TRAINING.items()}
+    assert given == fields
+
+
+def test_settings_are_remembered_wherever_they_are_given():
+    @click.command()
+    @options.shared_options
+    @click.pass_obj
+    def command(settings):
+        return settings
+
+    settings = options.Settings()
+    command.main(["-q", "--debug"], obj=settings, standalone_mode=False)
+    assert settings == options.Settings(quiet=True, debug=True)
+    settings = options.Settings()
+    command.main([], obj=settings, standalone_mode=False)
+    assert settings == options.Settings()
