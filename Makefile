@@ -1,0 +1,40 @@
+# Everything happens inside .venv; `make` alone lists the targets.
+
+PYTHON := $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+REQUIREMENTS := setup.cfg pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/demo.stamp ## Answer questions over the bundled corpus
+	$(BIN)/realm-tf demo
+
+test: $(VENV)/dev.stamp ## Run the tests
+	$(BIN)/pytest
+
+test-all: $(VENV)/dev.stamp ## Run the tests, the slow ones too
+	$(BIN)/pytest -m "large or not large"
+
+lint: $(VENV)/dev.stamp ## Check format, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean: ## Delete the environment and what tests leave
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: $(REQUIREMENTS) | $(BIN)/python
+	$(BIN)/pip install --quiet --editable ".[scann]"
+	@touch $@
+
+$(VENV)/dev.stamp: $(REQUIREMENTS) | $(BIN)/python
+	$(BIN)/pip install --quiet --editable ".[scann,dev]"
+	@touch $@ $(VENV)/demo.stamp
