@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from realm_tf import _constants
+from realm_tf.data.wordpiece_layout import WordpieceLayout
 
 _ALGORITHM = "FastBertTokenizer/1"
 _MAX_TITLE_IN_JOINT = 32  # wordpieces; keeps room for the block
@@ -41,11 +42,11 @@ class Tokens(NamedTuple):
 class Featurizer:
     """Text to `token_ids`, `segment_ids` and `padding_mask`, with offsets.
 
-    One tokenizer, `tensorflow_text.FastBertTokenizer`, serves questions,
-    blocks and joint inputs, eagerly and inside a `tf.function` that is
-    exported. Offsets are bytes of the raw UTF-8 text, so an answer is a slice
-    of its block. The words "[CLS]", "[SEP]", "[MASK]" and the like in a text
-    are plain text.
+    One tokenizer, `tensorflow_text.FastBertTokenizer` in its two halves,
+    serves questions, blocks and joint inputs, eagerly and inside a
+    `tf.function` that is exported. Offsets are bytes of the raw UTF-8 text,
+    so an answer is a slice of its block. The words "[CLS]", "[SEP]", "[MASK]"
+    and the like in a text are plain text.
 
     Args:
         vocabulary: the wordpieces, in order of their ids. Must hold `[PAD]`,
@@ -60,8 +61,8 @@ class Featurizer:
             joint inputs. The original does not.
 
     Raises:
-        ValueError: if a special token is missing from `vocabulary`, or a
-            length leaves no room for text.
+        ValueError: if a special token is missing from `vocabulary`, a word
+            is there twice, or a length leaves no room for text.
 
     Example:
     >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "who", "?"]
@@ -101,21 +102,24 @@ class Featurizer:
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             place[word] for word in special
         )
+        if len(place) < len(self.vocabulary):
+            raise ValueError(
+                "`vocabulary` must hold every word once. Received: "
+                f"{len(self.vocabulary)} words, {len(place)} of them distinct. "
+                "Use the vocab.txt that came with the checkpoint."
+            )
         self._check_lengths()
-        # Its fast-path is a compiled trie, so the vocabulary travels inside
-        # exported graphs.
-        self._tokenizer = tf_text.FastBertTokenizer(
-            vocab=list(self.vocabulary),
-            token_out_type=tf.int32,
-            lower_case_nfd_strip_accents=lowercase,
+        # The two halves of `tensorflow_text.FastBertTokenizer`. They are
+        # constants, so the vocabulary travels inside exported graphs.
+        self._normalizer = tf_text.FastBertNormalizer(lowercase)
+        self._wordpieces = tf_text.FastWordpieceTokenizer(
+            list(self.vocabulary), token_out_type=tf.int32
         )
-        # Dozens of small ragged operations: compiled, a call is 20 times
-        # faster than eager.
-        strings = tf.TensorSpec([None], tf.string)
-        self._compiled_tokenize = tf.function(self._tokenize, [strings])
-        self._compiled_questions = tf.function(self._questions, [strings])
-        self._compiled_blocks = tf.function(self._blocks, [strings] * 2)
-        self._compiled_joint = tf.function(self._joint, [strings] * 3)
+        # Dozens of small operations: a call is faster compiled than eager.
+        self._compiled_tokenize = _compiled(self._tokenize, 1)
+        self._compiled_questions = _compiled(self._questions, 1)
+        self._compiled_blocks = _compiled(self._blocks, 2)
+        self._compiled_joint = _compiled(self._joint, 3)
 
     @classmethod
     def from_file(
@@ -147,7 +151,8 @@ class Featurizer:
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Wordpieces of each text, without special tokens, uncut."""
-        ids, starts, ends = self._compiled_tokenize(_as_strings(texts))
+        (texts,) = _as_strings(texts=texts)
+        ids, starts, ends = self._compiled_tokenize(texts)
         return Tokens(
             ids.values.numpy(),
             starts.values.numpy(),
@@ -165,7 +170,7 @@ class Featurizer:
             dict of int32 `(batch, query_length)` tensors: `[CLS] question
             [SEP]`, all segments 0.
         """
-        return self._compiled_questions(_as_strings(texts))
+        return self._compiled_questions(*_as_strings(texts=texts))
 
     def blocks(self, titles: Any, texts: Any) -> dict[str, tf.Tensor]:
         """Inputs of the block embedder.
@@ -178,7 +183,7 @@ class Featurizer:
             dict of int32 `(batch, block_length)` tensors: `[CLS] title [SEP]
             block [SEP]`, segments 0 up to the first `[SEP]`, then 1.
         """
-        return self._compiled_blocks(_as_strings(titles), _as_strings(texts))
+        return self._compiled_blocks(*_as_strings(titles=titles, texts=texts))
 
     def block_features(
         self, title_ids: tf.RaggedTensor, block_ids: tf.RaggedTensor
@@ -205,7 +210,7 @@ class Featurizer:
             `[CLS] question [SEP] block [SEP]` with `joint_title=False`.
         """
         return self._compiled_joint(
-            _as_strings(questions), _as_strings(titles), _as_strings(texts)
+            *_as_strings(questions=questions, titles=titles, texts=texts)
         )
 
     def _questions(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -230,75 +235,107 @@ class Featurizer:
         if self.joint_title:
             parts.insert(1, title_ids[:, :_MAX_TITLE_IN_JOINT])
             segments.insert(1, 1)
-        features = self._pack(parts, segments, self.joint_length)
-        # The same layout once more, with the offsets in place of the ids.
-        before = [tf.zeros_like(part) for part in parts[:-1]]
-        mask = self._layout(
-            [*before, tf.ones_like(block_ids)], 0, 0, self.joint_length
-        )
-        features["block_mask"] = mask
-        for name, offsets in (("starts", starts), ("ends", ends)):
-            features[name] = mask * self._layout(
-                [*before, offsets], 0, 0, self.joint_length
-            )
-        return features
+        layout = WordpieceLayout(parts, self.joint_length)
+        outside = [0] * (len(parts) - 1)
+        nothing = [0] * len(parts)
+        return self._features(layout, parts, segments) | {
+            "block_mask": layout.fill(0, [*outside, 1], nothing),
+            "starts": layout.fill(0, [*outside, starts.values], nothing),
+            "ends": layout.fill(0, [*outside, ends.values], nothing),
+        }
 
     def _tokenize(
         self, texts: tf.Tensor
     ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
-        # A scalar would end the process inside the tokenizer.
+        # A scalar would end the process inside the normalizer.
         texts = tf.ensure_shape(texts, [None])
-        ids, starts, ends = self._tokenizer.tokenize_with_offsets(texts)
-        return ids, tf.cast(starts, tf.int32), _whole(texts, starts, ends)
+        normalized, sources = self._normalizer.normalize_with_offsets(texts)
+        ids, starts, ends = self._wordpieces.tokenize_with_offsets(normalized)
+        # `FastBertTokenizer` does the same with a ragged gather, which makes
+        # a graph four times as large.
+        first = tf.gather(sources.row_starts(), ids.value_rowids())
+        starts, ends = (
+            ids.with_values(
+                tf.cast(
+                    tf.gather(
+                        sources.values, first + tf.cast(x.values, tf.int64)
+                    ),
+                    tf.int32,
+                )
+            )
+            for x in (starts, ends)
+        )
+        return ids, starts, _whole(texts, starts, ends)
 
     def _pack(
         self, parts: list[tf.RaggedTensor], segments: list[int], length: int
     ) -> dict[str, tf.Tensor]:
-        token_ids = self._layout(parts, self.cls_id, self.sep_id, length)
-        marks = [
-            tf.ones_like(part) * (2 * segment + 1)
-            for part, segment in zip(parts, segments, strict=True)
-        ]
-        # Odd numbers tell segments from padding in one layout.
-        marks = self._layout_marks(marks, segments, length)
+        return self._features(WordpieceLayout(parts, length), parts, segments)
+
+    def _features(
+        self,
+        layout: WordpieceLayout,
+        parts: list[tf.RaggedTensor],
+        segments: list[int],
+    ) -> dict[str, tf.Tensor]:
+        ids = [part.values for part in parts]
+        ones = [1] * len(parts)
         return {
-            "token_ids": token_ids,
-            "segment_ids": marks // 2,
-            "padding_mask": marks % 2,
+            "token_ids": layout.fill(
+                self.cls_id, ids, [self.sep_id] * len(parts)
+            ),
+            "segment_ids": layout.fill(segments[0], segments, segments),
+            "padding_mask": layout.fill(1, ones, ones),
         }
 
-    def _layout(
-        self, parts: list[tf.RaggedTensor], cls: int, sep: int, length: int
-    ) -> tf.Tensor:
-        return _join(parts, cls, [sep] * len(parts), length)
-
-    def _layout_marks(
-        self, parts: list[tf.RaggedTensor], segments: list[int], length: int
-    ) -> tf.Tensor:
-        ends = [2 * segment + 1 for segment in segments]
-        return _join(parts, ends[0], ends, length)
-
     def _check_lengths(self) -> None:
-        room = self.joint_length - self.query_length - _MAX_TITLE_IN_JOINT
-        if self.query_length < 3 or self.block_length < 4 or room < 3:
+        title = _MAX_TITLE_IN_JOINT + 1 if self.joint_title else 0
+        least = self.query_length + title + 2
+        if (
+            self.query_length < 3
+            or self.block_length < 4
+            or self.joint_length < least
+        ):
             raise ValueError(
                 "`query_length` must be at least 3, `block_length` at least 4 "
-                "and `joint_length` at least `query_length` + "
-                f"{_MAX_TITLE_IN_JOINT + 3}. Received: query_length="
+                f"and `joint_length` at least {least}. Received: query_length="
                 f"{self.query_length}, block_length={self.block_length}, "
                 f"joint_length={self.joint_length}. Raise the one that is "
                 "too small."
             )
 
 
-def _as_strings(texts: Any) -> tf.Tensor:
+def _compiled(function: Any, num_arguments: int) -> Any:
+    strings = [tf.TensorSpec([None], tf.string)] * num_arguments
+    return tf.function(function, strings, autograph=False)
+
+
+def _as_strings(**batches: Any) -> list[tf.Tensor]:
+    """One string tensor `(batch,)` of each argument, all of one length."""
+    tensors = [_as_tensor(name, texts) for name, texts in batches.items()]
+    sizes = [tensor.shape[0] for tensor in tensors]
+    if len({*sizes} - {None}) > 1:
+        names = ", ".join(f"`{name}`" for name in batches)
+        raise ValueError(
+            f"{names} must have the same length. Received: "
+            f"{', '.join(map(str, sizes))}. Give one of each per row."
+        )
+    return tensors
+
+
+def _as_tensor(name: str, texts: Any) -> tf.Tensor:
     if tf.is_tensor(texts):
-        return texts
-    # Lone surrogates have no UTF-8; they count as one "?".
-    return tf.constant(
-        [text.encode("utf-8", "replace") for text in texts],
-        tf.string,
-        shape=(len(texts),),
+        if texts.dtype == tf.string and texts.shape.rank in (1, None):
+            return tf.ensure_shape(texts, [None])
+    elif not isinstance(texts, str | bytes):
+        texts = list(texts)
+        if all(isinstance(text, str) for text in texts):
+            # Lone surrogates have no UTF-8; they count as one "?".
+            encoded = [text.encode("utf-8", "replace") for text in texts]
+            return tf.constant(encoded, tf.string, shape=(len(encoded),))
+    raise TypeError(
+        f"`{name}` must be a batch of strings. Received: {texts!r:.200}. Put a "
+        "single text in a list."
     )
 
 
@@ -312,7 +349,7 @@ def _whole(
     the whole character.
     """
     empty = tf.where(ends.values <= starts.values)[:, 0]
-    places = tf.gather(tf.cast(starts.values, tf.int32), empty)
+    places = tf.gather(starts.values, empty)
     rows = tf.gather(texts, tf.gather(starts.value_rowids(), empty))
     # The first byte of a character in UTF-8 tells how many it has.
     first = tf.strings.substr(rows, places, tf.ones_like(places))
@@ -323,26 +360,6 @@ def _whole(
         tf.cast(byte >= least, tf.int32) for least in (192, 224, 240)
     )
     values = tf.tensor_scatter_nd_update(
-        tf.cast(ends.values, tf.int32), empty[:, None], places + size
+        ends.values, empty[:, None], places + size
     )
     return ends.with_values(values)
-
-
-def _join(
-    parts: list[tf.RaggedTensor], first: int, separators: list[int], length: int
-) -> tf.Tensor:
-    """`first part separator part separator ...`, cut and padded to `length`.
-
-    The last separator is kept when something is cut.
-    """
-    num_rows = parts[0].nrows()
-
-    def column(value: int) -> tf.RaggedTensor:
-        return tf.RaggedTensor.from_tensor(tf.fill([num_rows, 1], value))
-
-    pieces = [column(first)]
-    for part, separator in zip(parts, separators, strict=True):
-        pieces += [part, column(separator)]
-    body = tf.concat(pieces[:-1], axis=1)[:, : length - 1]
-    joined = tf.concat([body, pieces[-1]], axis=1)
-    return joined.to_tensor(shape=[None, length])
