@@ -66,6 +66,8 @@ class AnswerRecallAtK(keras.metrics.MeanMetricWrapper):
         self.k = k
 
     def _hits(self, y_true: Any, y_pred: Any) -> Any:
+        y_true = ops.convert_to_tensor(y_true)
+        y_pred = ops.convert_to_tensor(y_pred)
         logits = ops.where(y_true < 0, float("-inf"), y_pred)
         k = min(self.k, y_pred.shape[-1] or self.k)
         _, best = ops.top_k(logits, k)
