@@ -100,29 +100,27 @@ def tokenizer_options(command: Any) -> Any:
     )(command)
 
 
-_TRAINING = {
-    "retriever_epochs": (2, "Epochs that train the retriever alone."),
-    "retriever_batch_size": (32, "Blocks in a batch of these."),
-    "retriever_learning_rate": (5e-5, "Peak, of these."),
-    "epochs": (1, "Epochs that train question embedder and reader."),
-    "batch_size": (16, "Questions in a batch of these."),
-    "learning_rate": (1e-4, "Peak, of these."),
-    "num_retrieved": (500, "Blocks in the retrieval loss."),
-    "num_read": (2, "Blocks read for a question in training."),
-    "seed": (0, "Of weights and order."),
-}
+# Names and types of `FinetuneOptions`, whose defaults hold: it cannot be
+# imported here, where TensorFlow must not be.
+_TRAINING = (
+    ("retriever_epochs", int, "Epochs that train the retriever alone."),
+    ("retriever_batch_size", int, "Blocks in a batch of these."),
+    ("retriever_learning_rate", float, "Peak, of these."),
+    ("epochs", int, "Epochs that train question embedder and reader."),
+    ("batch_size", int, "Questions in a batch of these."),
+    ("learning_rate", float, "Peak, of these."),
+    ("num_retrieved", int, "Blocks in the retrieval loss."),
+    ("num_read", int, "Blocks read for a question in training."),
+    ("train_token_embeddings", bool, "Whether the wordpieces learn too."),
+    ("seed", int, "Of weights and order."),
+)
 
 
 def training_options(command: Any) -> Any:
-    """Adds the fields of `FinetuneOptions`, which checks their ranges."""
-    for name, (default, text) in reversed(_TRAINING.items()):
-        command = click.option(
-            f"--{name.replace('_', '-')}",
-            type=type(default),
-            default=default,
-            show_default=True,
-            help=text,
-        )(command)
+    """Adds the fields of `FinetuneOptions`; `None` where not given."""
+    for name, kind, text in reversed(_TRAINING):
+        flag = f"--{name.replace('_', '-')}"
+        command = click.option(flag, type=kind, help=text)(command)
     return command
 
 

@@ -48,12 +48,9 @@ def test_help_explains_every_option_and_has_examples(path, run):
 
 
 def test_training_options_are_those_of_the_library():
-    fields = {
-        field.name: field.default
-        for field in dataclasses.fields(FinetuneOptions)
-    }
-    given = {name: default for name, (default, _) in options._TRAINING.items()}
-    assert given == fields
+    fields = dataclasses.fields(FinetuneOptions)
+    given = [(name, kind) for name, kind, _ in options._TRAINING]
+    assert given == [(field.name, field.type) for field in fields]
 
 
 def test_settings_are_remembered_wherever_they_are_given():
