@@ -11,12 +11,20 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 import safetensors.numpy
 import tensorflow as tf
 
+from realm_tf.data.blocks import Article
+from realm_tf.data.corpus import Corpus
+from realm_tf.data.corpus_builder import build_corpus
 from realm_tf.data.featurizers import Featurizer
+from realm_tf.data.questions import Question
+from realm_tf.layers.embedder import Embedder
+from realm_tf.layers.span_reader import SpanReader
+from realm_tf.models.realm_qa import RealmQA
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 
@@ -39,6 +47,131 @@ def fixed_seeds() -> None:
 def featurizer() -> Featurizer:
     """Uncased BERT with 1,895 of its 30,522 wordpieces."""
     return Featurizer.from_file(FIXTURES / "vocab_small.txt")
+
+
+@pytest.fixture(scope="session")
+def short_featurizer() -> Featurizer:
+    """As `featurizer`, with lengths that keep tests fast."""
+    return Featurizer.from_file(
+        FIXTURES / "vocab_small.txt",
+        query_length=16,
+        block_length=48,
+        joint_length=80,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_qa(short_featurizer):
+    """Builds a `RealmQA` of 2 layers and 2 heads with random weights."""
+
+    def make(
+        featurizer=short_featurizer,
+        *,
+        seed=0,
+        width=4,
+        dropout=0.0,
+        dtype=None,
+        pooling="cls",
+        separate=False,
+        **reader_options,
+    ) -> RealmQA:
+        def trunk():
+            return keras_hub.models.BertBackbone(
+                vocabulary_size=featurizer.vocabulary_size,
+                num_layers=2,
+                num_heads=2,
+                hidden_dim=width,
+                intermediate_dim=2 * width,
+                max_sequence_length=80,
+                dropout=dropout,
+                dtype=dtype,
+            )
+
+        embedder = Embedder(
+            trunk(), embedding_dim=width, pooling=pooling, dropout=dropout
+        )
+        reader = SpanReader(trunk(), span_hidden_dim=8, **reader_options)
+        qa = RealmQA(featurizer, embedder, embedder, reader)
+        rng = np.random.default_rng(seed)
+        for weight in [*embedder.weights, *reader.weights]:
+            # With the initial 0.02 all texts would be alike.
+            if weight.path.endswith(("kernel", "embeddings")):
+                weight.assign(rng.normal(0, 0.5, weight.shape))
+        if separate:
+            qa.separate_embedders()
+            for weight in qa.query_embedder.weights:
+                weight.assign_add(rng.normal(0, 0.1, weight.shape))
+        return qa
+
+    return make
+
+
+CITIES = (
+    ("Paris", "France", "1163"),
+    ("London", "England", "1215"),
+    ("Rome", "Italy", "1506"),
+    ("Berlin", "Germany", "1710"),
+    ("Madrid", "Spain", "1634"),
+    ("Oslo", "Norway", "1811"),
+    ("Vienna", "Austria", "1365"),
+    ("Prague", "Bohemia", "1348"),
+    ("Dublin", "Ireland", "1592"),
+    ("Athens", "Greece", "1837"),
+)
+
+
+@pytest.fixture(scope="session")
+def cities() -> list[Article]:
+    """Ten articles of one block each, and one of several."""
+    articles = [
+        Article(
+            name.lower(),
+            name,
+            f"{name} is a city in {country}. Its school was founded in the "
+            f"year {year}. Many people live there.",
+        )
+        for name, country, year in CITIES
+    ]
+    sentences = [
+        f"In the year {year} people from {country} were in {name}."
+        for name, country, year in CITIES
+    ]
+    return [*articles, Article("travel", "Travel", " ".join(sentences))]
+
+
+@pytest.fixture(scope="session")
+def city_corpus(cities, short_featurizer, tmp_path_factory) -> Corpus:
+    """The corpus of `cities`, for reading only."""
+    return build_corpus(
+        cities,
+        tmp_path_factory.mktemp("cities") / "corpus",
+        short_featurizer,
+        max_wordpieces=short_featurizer.block_length,
+    )
+
+
+@pytest.fixture(scope="session")
+def city_questions(cities) -> list[Question]:
+    """Three questions on each city; passage and place of the answer marked."""
+    questions = []
+    for (name, country, year), article in zip(CITIES, cities, strict=False):
+        for number, (text, answer) in enumerate(
+            (
+                (f"When was the school of {name} founded?", year),
+                (f"In which year was {name}'s school founded?", year),
+                (f"In which country is {name}?", country),
+            )
+        ):
+            questions.append(
+                Question(
+                    f"{article.document_id}-{number}",
+                    text,
+                    (answer,),
+                    passage_id=article.document_id,
+                    answer_starts=(article.text.index(answer),),
+                )
+            )
+    return questions
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,12 @@ from realm_tf.data.featurizers import Featurizer
 _WEIGHTS_NAME = "model.safetensors"
 _CONFIG_NAME = "config.json"
 _VOCABULARY_NAME = "vocab.txt"
+_ALLOWED = {
+    "model_type": ("bert",),
+    # What `BertBackbone` computes; it would not notice anything else.
+    "hidden_act": (None, "gelu", "gelu_new", "gelu_pytorch_tanh"),
+    "position_embedding_type": (None, "absolute"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +64,13 @@ class BertFolder:
                 "`save_pretrained(folder)` and name that folder."
             )
         config = _read_json(path / _CONFIG_NAME)
-        if config.get("model_type") != "bert":
-            raise ValueError(
-                "`model_type` must be 'bert'. Received: "
-                f"{config.get('model_type')!r} in {path / _CONFIG_NAME}. "
-                "Choose a checkpoint of the BERT family."
-            )
+        for name, allowed in _ALLOWED.items():
+            if config.get(name) not in allowed:
+                raise ValueError(
+                    f"`{name}` must be one of {allowed}. Received: "
+                    f"{config.get(name)!r} in {path / _CONFIG_NAME}. Choose a "
+                    "checkpoint of the BERT family."
+                )
         tokenizer = _read_json(path / "tokenizer_config.json", default={})
         featurizer_options.setdefault(
             "lowercase", tokenizer.get("do_lower_case", True)
@@ -71,12 +78,13 @@ class BertFolder:
         featurizer = Featurizer.from_file(
             path / _VOCABULARY_NAME, **featurizer_options
         )
-        if len(featurizer.vocabulary) > config["vocab_size"]:
+        num_rows = config.get("vocab_size", 0)
+        if featurizer.vocabulary_size > num_rows:
             raise ValueError(
                 "The vocabulary must fit the embedding table. Received: "
-                f"{len(featurizer.vocabulary)} words in {_VOCABULARY_NAME}, "
-                f"{config['vocab_size']} rows in {_CONFIG_NAME}. Take both "
-                "from the same checkpoint."
+                f"{featurizer.vocabulary_size} words in {_VOCABULARY_NAME}, "
+                f"{num_rows} rows in {_CONFIG_NAME}. Take both from the same "
+                "checkpoint."
             )
         return cls(path, featurizer, _pooling(path), config["hidden_size"])
 
@@ -112,13 +120,22 @@ def _pooling(path: pathlib.Path) -> str:
     return "mean" if pooling.get("pooling_mode_mean_tokens") else "cls"
 
 
-def _read_json(path: pathlib.Path, default: Any = None) -> Any:
+def _read_json(
+    path: pathlib.Path, default: dict[str, Any] | None = None
+) -> dict[str, Any]:
     if default is not None and not path.is_file():
         return default
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(
-            f"{path} must be valid JSON. Received: {error}. Download the "
-            "checkpoint again."
-        ) from error
+        raise _no_object(path, str(error)) from error
+    if not isinstance(content, dict):
+        raise _no_object(path, type(content).__name__)
+    return content
+
+
+def _no_object(path: pathlib.Path, found: str) -> ValueError:
+    return ValueError(
+        f"{path} must hold a JSON object. Received: {found}. Download the "
+        "checkpoint again."
+    )

@@ -1,6 +1,6 @@
 """Presets: a folder with everything a `RealmQA` is made of.
 
-config.json                    Keras configurations of the parts
+config.json                    settings of the parts; no class names
 query_embedder.weights.h5      float32
 block_embedder.weights.h5      only if it has weights of its own
 reader.weights.h5
@@ -13,18 +13,24 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 from typing import Any
 
 import keras
+import keras_hub
 
 from realm_tf import _manifest
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
+from realm_tf.retrieval import index_versions
+from realm_tf.retrieval.block_index import BlockIndex
 
 KIND = "preset"
 CONFIG_NAME = "config.json"
 VOCABULARY_NAME = "vocabulary.txt"
+CORPUS_NAME = "corpus"
+INDEX_NAME = "index"
 _LAYERS = {
     "query_embedder": Embedder,
     "block_embedder": Embedder,
@@ -65,7 +71,7 @@ def write_preset(folder: pathlib.Path, parts: Parts) -> None:
         layer = getattr(parts, name)
         if name == "block_embedder" and layer is parts.query_embedder:
             continue
-        config[name] = keras.saving.serialize_keras_object(layer)
+        config[name] = _settings(layer)
         _as_model(layer).save_weights(folder / f"{name}.weights.h5")
     text = json.dumps(config, indent=1, sort_keys=True)
     (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
@@ -92,50 +98,63 @@ def read_preset(
     """
     path = pathlib.Path(path)
     _manifest.read_manifest(path, KIND, verify=verify)
-    config = json.loads((path / CONFIG_NAME).read_text(encoding="utf-8"))
-    featurizer = Featurizer.from_file(
-        path / VOCABULARY_NAME, **config["featurizer"]
-    )
-    layers = {
-        name: _read_layer(path, name, config[name], dtype, dropout)
-        for name in _LAYERS
-        if name in config
-    }
-    layers.setdefault("block_embedder", layers["query_embedder"])
-    return Parts(featurizer=featurizer, options=config["options"], **layers)
+    file = path / CONFIG_NAME
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        featurizer = Featurizer.from_file(
+            path / VOCABULARY_NAME, **config["featurizer"]
+        )
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        layers = {
+            name: _read_layer(path, name, config[name], policy, dropout)
+            for name in _LAYERS
+            if name in config
+        }
+        layers.setdefault("block_embedder", layers["query_embedder"])
+        options = dict(config["options"])
+        return Parts(featurizer=featurizer, options=options, **layers)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _manifest.FolderError(
+            f"{file} must hold the settings of a preset, which its weights "
+            f"fit. Received: {type(error).__name__}: {error}. Save the preset "
+            "again, or take it from a source you trust."
+        ) from error
+
+
+def write_index(folder: pathlib.Path, index: BlockIndex) -> None:
+    """Copies an index version, its updates and its corpus into a preset."""
+    shutil.copytree(index.corpus.path, folder / CORPUS_NAME)
+    target = folder / INDEX_NAME
+    shutil.copytree(index.folder, target / index.folder.name)
+    shutil.copy(index_versions.updates_file(index.path, index.version), target)
+
+
+def _settings(layer: Any) -> dict[str, Any]:
+    """Arguments of an `Embedder` or `SpanReader`, its trunk's among them.
+
+    There is no class name among them, so reading them runs no code of others.
+    """
+    settings = {**layer.get_config(), "backbone": layer.backbone.get_config()}
+    # The reader chooses.
+    del settings["dtype"], settings["backbone"]["dtype"]
+    return settings
 
 
 def _read_layer(
     path: pathlib.Path,
     name: str,
-    config: dict[str, Any],
-    dtype: Any,
+    settings: dict[str, Any],
+    policy: keras.DTypePolicy,
     dropout: float | None,
 ) -> Any:
-    expected = f"realm_tf>{_LAYERS[name].__name__}"
-    if config.get("registered_name") != expected:
-        raise _manifest.FolderError(
-            f"{name!r} of {path / CONFIG_NAME} must be a {expected}. "
-            f"Received: {config.get('registered_name')!r}. Take the preset "
-            "from a source you trust."
-        )
-    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-    _set_trunk(config, policy, dropout)
-    # Only classes of Keras, keras-hub and realm_tf: no code in the preset.
-    layer = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    trunk = {**settings["backbone"], "dtype": policy}
+    if dropout is not None:
+        trunk["dropout"] = dropout
+    backbone = keras_hub.models.BertBackbone(**trunk)
+    layer = _LAYERS[name](**{**settings, "backbone": backbone})
     build(layer)
     _as_model(layer).load_weights(path / f"{name}.weights.h5")
     return layer
-
-
-def _set_trunk(
-    config: dict[str, Any], policy: Any, dropout: float | None
-) -> None:
-    serialized = keras.saving.serialize_keras_object(policy)
-    backbone = config["config"]["backbone"]["config"]
-    config["config"]["dtype"] = backbone["dtype"] = serialized
-    if dropout is not None:
-        backbone["dropout"] = dropout
 
 
 def build(layer: Any) -> None:
@@ -154,5 +173,8 @@ def copy_layer(layer: Any) -> Any:
 
 
 def _as_model(layer: keras.layers.Layer) -> keras.Model:
-    # Layers alone cannot save weights.
-    return keras.Sequential([layer])
+    # Layers alone cannot save weights, and this model has no inputs that would
+    # tell it that it is built.
+    model = keras.Sequential([layer])
+    model.built = True
+    return model

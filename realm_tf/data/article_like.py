@@ -2,8 +2,11 @@
 
 import os
 import pathlib
+import reprlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
+from realm_tf.data.article_formats import check_article
 from realm_tf.data.blocks import Article, Block, split_into_blocks
 from realm_tf.data.corpus import Corpus
 from realm_tf.data.corpus_builder import build_corpus
@@ -28,22 +31,25 @@ def as_article(article: ArticleLike, default_id: str = "") -> Article:
     >>> as_article(("Emma", "Emma is a novel."), "1")
     Article(document_id='1', title='Emma', text='Emma is a novel.')
     """
+    parts: tuple[Any, ...] = ()
     if isinstance(article, Article):
-        return article
-    if isinstance(article, str):
-        return Article(default_id, "", article)
-    if isinstance(article, tuple) and len(article) == 2:
-        return Article(default_id, *article)
-    if isinstance(article, Mapping) and isinstance(article.get("text"), str):
-        return Article(
-            str(article.get("id", default_id)),
-            article.get("title", ""),
-            article["text"],
+        parts = (article.document_id, article.title, article.text)
+    elif isinstance(article, str):
+        parts = (default_id, "", article)
+    elif isinstance(article, tuple) and len(article) == 2:
+        parts = (default_id, *article)
+    elif isinstance(article, Mapping) and "text" in article:
+        document_id = article.get("id", default_id)
+        if type(document_id) is int:
+            document_id = str(document_id)
+        parts = (document_id, article.get("title", ""), article["text"])
+    if not parts or not all(isinstance(part, str) for part in parts):
+        raise TypeError(
+            "An article must be an `Article`, a dict with a 'text', a pair of "
+            f"title and text, or a text. Received: {reprlib.repr(article)}. "
+            "Give id, title and text as texts."
         )
-    raise TypeError(
-        "An article must be an `Article`, a dict with a 'text', a pair of "
-        f"title and text, or a text. Received: {type(article).__name__}."
-    )
+    return Article(*parts)
 
 
 def as_corpus(
@@ -63,6 +69,12 @@ def as_corpus(
         return source
     if isinstance(source, str | os.PathLike):
         return Corpus.open(source)
+    if isinstance(source, Article | Mapping):
+        raise TypeError(
+            "`source` must be a `Corpus`, its path, or several articles. "
+            f"Received: {type(source).__name__}. Put a single article in a "
+            "list."
+        )
     articles = [as_article(article, str(i)) for i, article in enumerate(source)]
     return build_corpus(
         articles, path, featurizer, max_wordpieces=featurizer.block_length
@@ -75,20 +87,24 @@ def cut_documents(
     """Cuts documents that have ids of their own into blocks.
 
     Raises:
-        ValueError: if a document has no id or no text.
+        TypeError: if it is nothing of the kind.
+        ValueError: if a document has no id or no text, or the id of another.
     """
     blocks = []
+    known: set[str] = set()
     for document in documents:
-        article = as_article(document)
+        article = check_article(as_article(document))
         cut = split_into_blocks(
             article, featurizer, max_wordpieces=featurizer.block_length
         )
-        if not article.document_id or not cut:
+        if article.document_id in known or not cut:
             raise ValueError(
-                "A document that is added must have an id and a text. "
-                f"Received: id={article.document_id!r}, "
-                f"{len(article.text)} characters of text. Pass "
-                '{"id": ..., "title": ..., "text": ...}.'
+                "A document that is added must have an id of its own and a "
+                f"text. Received: id={article.document_id!r}, known already: "
+                f"{article.document_id in known}, {len(article.text)} "
+                'characters of text. Pass {"id": ..., "title": ..., "text": '
+                "...}."
             )
+        known.add(article.document_id)
         blocks += cut
     return blocks

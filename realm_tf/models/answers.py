@@ -27,7 +27,7 @@ class Span:
         end: character after the last.
         byte_start: first byte in the UTF-8 of `block.text`.
         byte_end: byte after the last.
-        retrieval_probability: p(z | x), among the blocks that were read.
+        retrieval_probability: p(z | x), among the blocks that were retrieved.
         reading_probability: p(y | z, x), among all spans of the block.
         probability: sum over all spans of all blocks that spell this answer,
             after the normalisation of evaluation.
@@ -44,6 +44,9 @@ class Span:
     probability: float
 
 
+_NOTHING = Span("", Block(""), 0, 0, 0, 0, 0.0, 0.0, 0.0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Evidence:
     """What was retrieved for a question.
@@ -53,17 +56,22 @@ class Evidence:
         blocks: the blocks, best first.
         retrieval_logits: float `(num_retrieved,)`.
         truncated: the question was longer than the model reads.
+        is_mismatched: the index does not belong to the model, and was opened
+            with `allow_mismatch=True`.
     """
 
     question: str
     blocks: tuple[Block, ...]
     retrieval_logits: np.ndarray
     truncated: bool
+    is_mismatched: bool = False
 
     @property
-    def log_probs(self) -> np.ndarray:
-        """Of each block: log p(z | x), in nats."""
-        return self.retrieval_logits - _logsumexp(self.retrieval_logits)
+    def probabilities(self) -> np.ndarray:
+        """Of each block: p(z | x)."""
+        if not self.blocks:
+            return self.retrieval_logits
+        return np.exp(self.retrieval_logits - _logsumexp(self.retrieval_logits))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +85,8 @@ class Answer(Span):
         alternatives: other answers, most probable first.
         truncated: the question was longer than the model reads.
         threshold: probability that `found` asks for.
+        is_mismatched: the index does not belong to the model, and was opened
+            with `allow_mismatch=True`.
     """
 
     question: str = ""
@@ -85,46 +95,32 @@ class Answer(Span):
     alternatives: tuple[Span, ...] = ()
     truncated: bool = False
     threshold: float = 0.0
+    is_mismatched: bool = False
 
     @classmethod
     def of(
         cls, evidence: Evidence, spans: Sequence[Span], threshold: float
     ) -> "Answer":
         """The first of `spans`, with the others as alternatives."""
-        if not spans:
-            return cls.none(evidence, threshold)
-        best = {
-            field.name: getattr(spans[0], field.name)
-            for field in dataclasses.fields(Span)
-        }
+        best = spans[0] if spans else _NOTHING
         return cls(
-            **best,
+            **{
+                field.name: getattr(best, field.name)
+                for field in dataclasses.fields(Span)
+            },
             question=evidence.question,
             blocks=evidence.blocks,
-            block_probabilities=tuple(np.exp(evidence.log_probs).tolist()),
+            block_probabilities=tuple(evidence.probabilities.tolist()),
             alternatives=tuple(spans[1:]),
             truncated=evidence.truncated,
             threshold=threshold,
+            is_mismatched=evidence.is_mismatched,
         )
 
     @classmethod
     def none(cls, evidence: Evidence, threshold: float) -> "Answer":
         """No answer, because nothing could be read."""
-        return cls(
-            text="",
-            block=Block(""),
-            start=0,
-            end=0,
-            byte_start=0,
-            byte_end=0,
-            retrieval_probability=0.0,
-            reading_probability=0.0,
-            probability=0.0,
-            question=evidence.question,
-            blocks=evidence.blocks,
-            truncated=evidence.truncated,
-            threshold=threshold,
-        )
+        return cls.of(evidence, [], threshold)
 
     @property
     def score(self) -> float:
@@ -171,36 +167,58 @@ def select_answers(
     order = np.argsort(-log_probs, kind="stable")[:_SPANS_MERGED]
     order = order[span_logits.ravel()[order] > _NO_SPAN]
     first, last = span_positions(starts.shape[-1], max_span_width)
-    encoded = [b.text.encode("utf-8", "replace") for b in evidence.blocks]
-    best: dict[str, Span] = {}
+    encoded = [_encode(block) for block in evidence.blocks[:num_read]]
+    best: dict[str, tuple[int, int]] = {}  # block and span
     totals: dict[str, float] = {}
     for place in order.tolist():
         z, span = divmod(place, num_spans)
-        start, end = int(starts[z, first[span]]), int(ends[z, last[span]])
-        text = encoded[z][start:end].decode("utf-8", "replace")
+        text = _decode(encoded[z][starts[z, first[span]] : ends[z, last[span]]])
         # An answer without a letter normalises to nothing and stands alone.
         key = normalize_answer(text) or text
+        best.setdefault(key, (z, span))
         totals[key] = totals.get(key, 0.0) + float(np.exp(log_probs[place]))
-        if key in best:
-            continue
-        characters = len(encoded[z][:start].decode("utf-8", "replace"))
+    ranked = sorted(totals, key=totals.__getitem__, reverse=True)[:num_answers]
+    spans = []
+    for key in ranked:
+        z, span = best[key]
         reading = span_logits[z, span] - _logsumexp(span_logits[z])
-        best[key] = Span(
-            text=text,
-            block=evidence.blocks[z],
-            start=characters,
-            end=characters + len(text),
-            byte_start=start,
-            byte_end=end,
-            retrieval_probability=float(np.exp(evidence.log_probs[z])),
-            reading_probability=float(np.exp(reading)),
-            probability=0.0,
+        spans.append(
+            _cut(
+                evidence.blocks[z],
+                int(starts[z, first[span]]),
+                int(ends[z, last[span]]),
+                retrieval_probability=float(evidence.probabilities[z]),
+                reading_probability=float(np.exp(reading)),
+                probability=min(totals[key], 1.0),
+            )
         )
-    ranked = sorted(totals, key=lambda key: -totals[key])[:num_answers]
-    return [
-        dataclasses.replace(best[key], probability=min(totals[key], 1.0))
-        for key in ranked
-    ]
+    return spans
+
+
+def _cut(
+    block: Block, byte_start: int, byte_end: int, **probabilities: float
+) -> Span:
+    """The span between two bytes of a block."""
+    encoded = _encode(block)
+    text = _decode(encoded[byte_start:byte_end])
+    start = len(_decode(encoded[:byte_start]))
+    return Span(
+        text=text,
+        block=block,
+        start=start,
+        end=start + len(text),
+        byte_start=byte_start,
+        byte_end=byte_end,
+        **probabilities,
+    )
+
+
+def _encode(block: Block) -> bytes:
+    return block.text.encode("utf-8", "replace")
+
+
+def _decode(encoded: bytes) -> str:
+    return encoded.decode("utf-8", "replace")
 
 
 def _logsumexp(x: np.ndarray) -> np.floating:

@@ -1,12 +1,10 @@
-"""DualEncoder: one embedder learns to bring questions to their blocks."""
+"""DualEncoder: embedders learn to bring questions to their blocks."""
 
 import keras
 from keras import ops
 
-from realm_tf.layers.embedder import Embedder
+from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.retriever import Retriever
-
-FEATURES = ("token_ids", "segment_ids", "padding_mask")
 
 
 @keras.saving.register_keras_serializable(package="realm_tf")
@@ -18,7 +16,9 @@ class DualEncoder(keras.Model):
     article side by side make hard ones.
 
     Args:
-        embedder: `Embedder`, shared by questions and blocks.
+        embedder: `Embedder` of blocks, and of questions too if they have none
+            of their own.
+        query_embedder: `Embedder` of questions; defaults to `embedder`.
         **kwargs: of `keras.Model`.
 
     Call arguments:
@@ -35,24 +35,29 @@ class DualEncoder(keras.Model):
     place of sentences; Karpukhin et al., 2020 (arXiv:2004.04906).
     """
 
-    def __init__(self, embedder, **kwargs):
+    def __init__(self, embedder, query_embedder=None, **kwargs):
         super().__init__(**kwargs)
         self.embedder = embedder
+        self.query_embedder = query_embedder or embedder
         self.retriever = Retriever(name="retriever")
 
     def build(self, inputs_shape):
-        # A part may come with weights of its own already.
-        if not self.embedder.built:
-            self.embedder.build(None)
+        for embedder in (self.embedder, self.query_embedder):
+            # It may come with weights of its own already.
+            if not embedder.built:
+                embedder.build(None)
         self.built = True
 
     def call(self, inputs, training=None):
         questions, blocks = (
-            self.embedder(
+            embedder(
                 {name: inputs[prefix + name] for name in FEATURES},
                 training=training,
             )
-            for prefix in ("question_", "block_")
+            for prefix, embedder in (
+                ("question_", self.query_embedder),
+                ("block_", self.embedder),
+            )
         )
         num_questions = ops.shape(questions)[1]
         flat = ops.reshape(questions, (-1, self.embedder.embedding_dim))
@@ -60,15 +65,23 @@ class DualEncoder(keras.Model):
         return ops.reshape(logits, (-1, num_questions, ops.shape(blocks)[0]))
 
     def get_config(self):
-        embedder = keras.saving.serialize_keras_object(self.embedder)
-        return {**super().get_config(), "embedder": embedder}
+        is_shared = self.query_embedder is self.embedder
+        query_embedder = None if is_shared else self.query_embedder
+        return {
+            **super().get_config(),
+            "embedder": keras.saving.serialize_keras_object(self.embedder),
+            "query_embedder": keras.saving.serialize_keras_object(
+                query_embedder
+            ),
+        }
 
     @classmethod
     def from_config(cls, config):
-        embedder: Embedder = keras.saving.deserialize_keras_object(
-            config["embedder"]
-        )
-        return cls(**{**config, "embedder": embedder})
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("embedder", "query_embedder")
+        }
+        return cls(**{**config, **parts})
 
 
 @keras.saving.register_keras_serializable(package="realm_tf")

@@ -11,12 +11,13 @@ import tensorflow as tf
 
 from realm_tf.data.blocks import Block
 from realm_tf.data.featurizers import Featurizer
+from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.embedder import Embedder
 
 BATCH_SIZE = 64  # texts; larger ones are no faster on a processor
 _CHUNK = 64 * BATCH_SIZE  # texts that are sorted by length together
 _BUCKET = 16  # wordpieces; padded lengths are multiples of it
-FEATURES = ("token_ids", "segment_ids", "padding_mask")
+_JOINT_BUCKET = 32
 
 
 def trim(features: dict[str, Any], bucket: int = _BUCKET) -> dict[str, Any]:
@@ -32,6 +33,16 @@ def trim(features: dict[str, Any], bucket: int = _BUCKET) -> dict[str, Any]:
     used = int(mask.sum(axis=-1).max(initial=1))
     length = min(-(-used // bucket) * bucket, mask.shape[-1])
     return {name: value[..., :length] for name, value in features.items()}
+
+
+def trim_joint(features: dict[str, Any], max_span_width: int) -> dict[str, Any]:
+    """`trim` for joint inputs.
+
+    Args:
+        features: see `trim`.
+        max_span_width: of the reader, which takes nothing shorter.
+    """
+    return trim(features, max(_JOINT_BUCKET, max_span_width))
 
 
 class TextEmbedder:
@@ -52,6 +63,7 @@ class TextEmbedder:
         self._embed = tf.function(
             lambda features: embedder(features, training=False),
             input_signature=[{name: spec for name in FEATURES}],
+            autograph=False,
         )
 
     def questions(self, questions: Sequence[str]) -> np.ndarray:
@@ -62,9 +74,8 @@ class TextEmbedder:
 
     def questions_one_by_one(self, questions: Sequence[str]) -> np.ndarray:
         """As `questions`, but the same to the last bit alone or together."""
-        return np.concatenate(
-            [self.questions([question]) for question in questions]
-        )
+        rows = [self.questions([question]) for question in questions]
+        return np.concatenate([self.questions([]), *rows])
 
     def blocks(self, blocks: Sequence[Block]) -> np.ndarray:
         """Float32 embeddings `(len(blocks), embedding_dim)`."""
@@ -113,7 +124,8 @@ def embedder_fingerprint(embedder: Embedder, featurizer: Featurizer) -> str:
         featurizer.block_length,
     ]
     digest = hashlib.sha256(json.dumps(description).encode())
-    for variable in embedder.variables:
+    # Not `variables`: those of dropout's random numbers decide nothing.
+    for variable in embedder.weights:
         value = np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
         digest.update(json.dumps(value.shape).encode())
         digest.update(value.tobytes())

@@ -3,11 +3,9 @@
 import keras
 from keras import ops
 
-from realm_tf.layers.embedder import Embedder
+from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.retriever import Retriever
-from realm_tf.layers.span_reader import SpanReader
 
-FEATURES = ("token_ids", "segment_ids", "padding_mask")
 RETRIEVAL = "retrieval"
 READING = "reading"
 
@@ -79,23 +77,18 @@ class OpenQA(keras.Model):
         return {RETRIEVAL: retrieval, READING: reading}
 
     def get_config(self):
-        parts = {"query_embedder": self.query_embedder, "reader": self.reader}
         return {
             **super().get_config(),
-            **{
-                name: keras.saving.serialize_keras_object(part)
-                for name, part in parts.items()
-            },
+            "query_embedder": keras.saving.serialize_keras_object(
+                self.query_embedder
+            ),
+            "reader": keras.saving.serialize_keras_object(self.reader),
         }
 
     @classmethod
     def from_config(cls, config):
-        query_embedder: Embedder = keras.saving.deserialize_keras_object(
-            config["query_embedder"]
-        )
-        reader: SpanReader = keras.saving.deserialize_keras_object(
-            config["reader"]
-        )
-        return cls(
-            **{**config, "query_embedder": query_embedder, "reader": reader}
-        )
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("query_embedder", "reader")
+        }
+        return cls(**{**config, **parts})

@@ -1,15 +1,11 @@
 """A projection for sentence encoders that have none of their own."""
 
-import logging
-
 import numpy as np
 
 from realm_tf.data.corpus import Corpus
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.models.embedding import TextEmbedder
-
-logger = logging.getLogger(__name__)
 
 LOGIT_SCALE = 20.0
 """Inverse temperature of sentence-transformers' cosine loss."""
@@ -54,26 +50,27 @@ def principal_components(
 
     Projected embeddings are scaled so that the retrieval logits of two
     L2-normalised embeddings are about 20 times their cosine: a softmax over
-    plain cosines would be flat.
+    plain cosines would be flat. Embeddings are centred on their mean, unless
+    there are fewer than `embedding_dim`, which say little of it (and one alone
+    would become zero).
 
     Args:
         embeddings: float `(num_texts, hidden_dim)`.
-        embedding_dim: width to project to.
+        embedding_dim: width to project to. Beyond `hidden_dim` there is
+            nothing left to keep: the rest is zero.
 
     Returns:
         kernel `(hidden_dim, embedding_dim)` and bias `(embedding_dim,)`.
     """
-    mean = embeddings.mean(axis=0)
-    _, _, components = np.linalg.svd(embeddings - mean, full_matrices=False)
-    missing = embedding_dim - len(components)
-    if missing > 0:
-        logger.warning(
-            "%d texts span %d of %d dimensions; the rest stays empty.",
-            len(embeddings),
-            len(components),
-            embedding_dim,
-        )
-        components = np.pad(components, ((0, missing), (0, 0)))
-    kernel = components[:embedding_dim].T * np.sqrt(LOGIT_SCALE)
-    # Queries are centred too; it moves all scores of a query alike.
+    embeddings = embeddings.astype(np.float64)
+    num_texts, hidden_dim = embeddings.shape
+    mean = np.zeros(hidden_dim)
+    if num_texts >= embedding_dim:
+        mean = embeddings.mean(axis=0)
+    centred = embeddings - mean
+    # All directions, even those that no text of a small sample has.
+    _, components = np.linalg.eigh(centred.T @ centred)  # best last
+    kernel = components[:, ::-1][:, :embedding_dim] * np.sqrt(LOGIT_SCALE)
+    missing = max(embedding_dim - hidden_dim, 0)
+    kernel = np.pad(kernel, ((0, 0), (0, missing)))
     return kernel.astype(np.float32), (-mean @ kernel).astype(np.float32)

@@ -5,16 +5,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.span_reader import SpanReader
 from realm_tf.models.answers import Answer, Evidence, select_answers
-from realm_tf.models.embedding import FEATURES, TextEmbedder, trim
+from realm_tf.models.embedding import TextEmbedder, trim_joint
 from realm_tf.retrieval.block_index import BlockIndex
 
 MAX_READ = 1000
 """Most blocks read for a question."""
 
 _QUESTIONS_SEARCHED = 64
-_JOINT_BUCKET = 32  # wordpieces
+_BLOCKS_READ = 32  # at once, so that memory does not grow with `num_read`
 
 
 class QuestionAnswerer:
@@ -35,6 +36,7 @@ class QuestionAnswerer:
                 joint, block_mask=block_mask, training=False
             ),
             input_signature=[{name: spec for name in FEATURES}, spec],
+            autograph=False,
         )
 
     def answer(
@@ -71,6 +73,7 @@ class QuestionAnswerer:
                     blocks=tuple(index.blocks(block_ids[known])),
                     retrieval_logits=scores[known],
                     truncated=self._is_truncated(question),
+                    is_mismatched=index.is_mismatched,
                 )
                 answers.append(
                     self.read(evidence, num_read, num_alternatives, threshold)
@@ -93,22 +96,31 @@ class QuestionAnswerer:
             [block.title for block in blocks],
             [block.text for block in blocks],
         )
-        arrays = {name: value.numpy() for name, value in joint.items()}
-        # One shape for each multiple: the same question is padded alike
-        # whatever is asked with it.
-        joint = {k: v[None] for k, v in trim(arrays, _JOINT_BUCKET).items()}
-        span_logits = self._read(
-            {name: joint[name] for name in FEATURES}, joint["block_mask"]
+        # The same question is padded alike whatever is asked with it.
+        joint = trim_joint(
+            {name: value.numpy() for name, value in joint.items()},
+            self.reader.max_span_width,
         )
         spans = select_answers(
             evidence,
-            span_logits[0].numpy(),
-            joint["starts"][0],
-            joint["ends"][0],
+            self._span_logits(joint),
+            joint["starts"],
+            joint["ends"],
             max_span_width=self.reader.max_span_width,
             num_answers=1 + num_alternatives,
         )
         return Answer.of(evidence, spans, threshold)
+
+    def _span_logits(self, joint: dict[str, np.ndarray]) -> np.ndarray:
+        logits = []
+        for start in range(0, len(joint["block_mask"]), _BLOCKS_READ):
+            part = {
+                name: value[None, start : start + _BLOCKS_READ]
+                for name, value in joint.items()
+            }
+            features = {name: part[name] for name in FEATURES}
+            logits.append(self._read(features, part["block_mask"])[0])
+        return np.concatenate(logits)
 
     def _is_truncated(self, question: str) -> bool:
         num_wordpieces = len(self.featurizer.tokenize([question]).ids)

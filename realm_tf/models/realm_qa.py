@@ -1,9 +1,11 @@
 """RealmQA: questions in, answers with their evidence out."""
 
+import contextlib
 import os
 import pathlib
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -75,8 +77,8 @@ class RealmQA:
         self.num_read = num_read
         self.projection_fitted = projection_fitted
         self.index: BlockIndex | None = None
-        self._temporary: tempfile.TemporaryDirectory | None = None
         self._set_embedders(query_embedder, block_embedder)
+        self._check_lengths()
 
     def _set_embedders(
         self, query_embedder: Embedder, block_embedder: Embedder
@@ -170,9 +172,11 @@ class RealmQA:
             parts.reader,
             **parts.options,
         )
-        if (path / "corpus").is_dir() and (path / "index").is_dir():
-            corpus = Corpus.open(path / "corpus", verify=verify)
-            qa.open_index(path / "index", corpus, verify=verify)
+        corpus_path = path / presets.CORPUS_NAME
+        index_path = path / presets.INDEX_NAME
+        if corpus_path.is_dir() and index_path.is_dir():
+            corpus = Corpus.open(corpus_path, verify=verify)
+            qa.open_index(index_path, corpus, verify=verify)
         return qa
 
     def save_to_preset(
@@ -186,15 +190,18 @@ class RealmQA:
 
         Args:
             path: the new folder.
-            include_corpus: put copies of corpus and index into it, so that it
-                answers out of the box. Documents that were added are included
-                once `index.compact` has folded them in.
-            overwrite: replace a preset that is there.
+            include_corpus: put copies of the corpus and of this version of the
+                index into it, with all documents that were added, so that it
+                answers out of the box.
+            overwrite: replace a preset that is there, with all that is in it.
 
         Raises:
-            FolderError: if `path` exists and may not be replaced.
+            FolderError: if `path` exists and may not be replaced, or holds the
+                corpus that is answered from and that would not be copied.
             OSError: if the disk is full; nothing is kept.
         """
+        if overwrite and not include_corpus and self.index is not None:
+            _check_outside(self.index.corpus.path, path)
         parts = presets.Parts(
             featurizer=self.featurizer,
             query_embedder=self.query_embedder,
@@ -210,9 +217,7 @@ class RealmQA:
         ) as writer:
             presets.write_preset(writer.path, parts)
             if include_corpus:
-                index = self.require_index()
-                shutil.copytree(index.corpus.path, writer.path / "corpus")
-                shutil.copytree(index.path, writer.path / "index")
+                presets.write_index(writer.path, self.require_index())
             writer.describe(
                 fingerprints={
                     "tokenizer": self.featurizer.fingerprint,
@@ -236,27 +241,30 @@ class RealmQA:
                 and text, or text.
             path: the index folder; a new version is added to one that exists.
                 A corpus made of articles goes to `corpus` in it. Defaults to a
-                temporary folder that lives as long as this object.
+                temporary folder that lives as long as the index.
             progress: called with the numbers of blocks embedded and in all.
             **options: of `BlockIndex.build`.
 
         Returns:
             `BlockIndex`, which is also `self.index`.
         """
-        if path is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="realm_tf-")
-            path = pathlib.Path(self._temporary.name) / "index"
-        path = pathlib.Path(path)
-        corpus = as_corpus(source, path / "corpus", self.featurizer)
-        self.fit_projection(corpus)
-        self.index = BlockIndex.build(
-            path,
-            corpus,
-            self.block_embedding.corpus(corpus),
-            embedder_fingerprint=self.embedder_fingerprint,
-            progress=progress,
-            **options,
-        )
+        with contextlib.ExitStack() as temporary:
+            if path is None:
+                path = tempfile.mkdtemp(prefix="realm_tf-")
+                temporary.callback(shutil.rmtree, path, ignore_errors=True)
+            path = pathlib.Path(path)
+            corpus = as_corpus(source, path / "corpus", self.featurizer)
+            self.fit_projection(corpus)
+            self.index = BlockIndex.build(
+                path,
+                corpus,
+                self.block_embedding.corpus(corpus),
+                embedder_fingerprint=self.embedder_fingerprint,
+                progress=progress,
+                **options,
+            )
+            # From here on it is removed when nothing searches any more.
+            weakref.finalize(self.index, temporary.pop_all().close)
         return self.index
 
     def open_index(
@@ -295,6 +303,27 @@ class RealmQA:
             embedder.projection.kernel.assign(kernel)
             embedder.projection.bias.assign(bias)
         self.projection_fitted = True
+
+    def _check_lengths(self) -> None:
+        longest = max(
+            self.featurizer.query_length,
+            self.featurizer.block_length,
+            self.featurizer.joint_length,
+        )
+        trunks = [
+            self.query_embedder.backbone,
+            self.block_embedder.backbone,
+            self.reader.backbone,
+        ]
+        most = min(trunk.max_sequence_length for trunk in trunks)
+        widest = self.reader.max_span_width
+        if longest > most or widest > self.featurizer.joint_length:
+            raise ValueError(
+                "Lengths must be at most those that the trunks were made for, "
+                "and spans shorter than what is read. Received: "
+                f"{self.featurizer.get_config()}, trunks of {most} wordpieces, "
+                f"max_span_width={widest}. Shorten the featurizer's lengths."
+            )
 
     def separate_embedders(self) -> None:
         """Gives questions an embedder of their own: a copy of the blocks'.
@@ -405,3 +434,14 @@ class RealmQA:
                 "`build_index(articles)` or `open_index(path, corpus)` first."
             )
         return self.index
+
+
+def _check_outside(
+    corpus: pathlib.Path, preset: str | os.PathLike[str]
+) -> None:
+    if corpus.resolve().is_relative_to(pathlib.Path(preset).resolve()):
+        raise _manifest.FolderError(
+            "A preset must not replace the one that holds the corpus in use, "
+            f"unless it takes it over. Received: {preset}, corpus {corpus}. "
+            "Pass `include_corpus=True`, or save to another path."
+        )

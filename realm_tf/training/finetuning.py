@@ -1,10 +1,12 @@
 """Fine-tuning of a `RealmQA` on questions and answers, with `fit`."""
 
+import contextlib
 import dataclasses
 import logging
+import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -29,6 +31,12 @@ from realm_tf.training.retriever_dataset import RetrieverDataset
 logger = logging.getLogger(__name__)
 
 _WARMUP = 0.1  # of the steps
+_LEAST = {
+    "retriever_batch_size": 2,
+    "batch_size": 1,
+    "num_retrieved": 1,
+    "num_read": 1,
+}
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
 """Called with stage, steps done, steps in all, and the latest figures."""
@@ -74,12 +82,20 @@ class FinetuneOptions:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            may_be_0 = ("epochs", "seed", "train_token_embeddings")
-            least = 0 if field.name.endswith(may_be_0) else 1e-12
-            if value < least:
+            least = _LEAST.get(field.name, 0)
+            if field.type is int:
+                is_good = type(value) is int and value >= least
+                rule = f"an integer of {least} or more"
+            elif field.type is float:
+                is_good = type(value) in (int, float) and 0 < value < math.inf
+                rule = "a positive number"
+            else:
+                is_good = type(value) is bool
+                rule = "True or False"
+            if not is_good:
                 raise ValueError(
-                    f"`{field.name}` must not be below {least:g}. Received: "
-                    f"{field.name}={value}."
+                    f"`{field.name}` must be {rule}. Received: "
+                    f"{field.name}={value!r}."
                 )
 
 
@@ -112,8 +128,9 @@ def finetune(
 ) -> FinetuneReport:
     """Trains retriever and reader on questions with answers.
 
-    1. *retriever*: one embedder for questions and blocks learns from the
-       questions' blocks, with the other blocks of a batch as negatives.
+    1. *retriever*: one embedder for questions and blocks (or two, if `qa` has
+       two) learns from the questions' blocks, with the other blocks of a batch
+       as negatives.
     2. *index*: all blocks are embedded; from now on they stay as they are.
     3. *reader*: question embedder and reader learn together from the losses
        of ORQA, with retrieval at the start of every epoch.
@@ -229,7 +246,6 @@ class _Run:
     ) -> None:
         options = self.options
         self.qa.fit_projection(self.corpus)
-        self._set_token_embeddings(self.qa.block_embedder)
         data = RetrieverDataset(
             questions,
             positives,
@@ -238,22 +254,22 @@ class _Run:
             batch_size=options.retriever_batch_size,
             seed=options.seed,
         )
-        model = DualEncoder(self.qa.block_embedder)
-        model.compile(
-            optimizer=_optimizer(
-                options.retriever_learning_rate,
-                data.num_batches * options.retriever_epochs,
-            ),
-            loss=InBatchLoss(),
-        )
-        self._fit("retriever", model, data, options.retriever_epochs)
+        model = DualEncoder(self.qa.block_embedder, self.qa.query_embedder)
+        with self._tables_frozen(model.embedder, model.query_embedder):
+            model.compile(
+                optimizer=_optimizer(
+                    options.retriever_learning_rate,
+                    data.num_batches * options.retriever_epochs,
+                ),
+                loss=InBatchLoss(),
+            )
+            self._fit("retriever", model, data, options.retriever_epochs)
 
     def _train_reader(
         self, questions: Sequence[Question], labels: AnswerLabels
     ) -> int:
         options = self.options
         self.qa.separate_embedders()
-        self._set_token_embeddings(self.qa.query_embedder, self.qa.reader)
         data = ReadingDataset(
             questions,
             labels,
@@ -267,18 +283,27 @@ class _Run:
                 seed=options.seed,
             ),
         )
-        compile_open_qa(
-            self.qa.model,
-            options.learning_rate,
-            num_train_steps=data.num_batches * options.epochs,
-        )
-        self._fit("reader", self.qa.model, data, options.epochs)
+        with self._tables_frozen(self.qa.query_embedder, self.qa.reader):
+            compile_open_qa(
+                self.qa.model,
+                options.learning_rate,
+                num_train_steps=data.num_batches * options.epochs,
+            )
+            self._fit("reader", self.qa.model, data, options.epochs)
         return data.num_left_out
 
-    def _set_token_embeddings(self, *layers: Any) -> None:
-        for layer in layers:
-            table = layer.backbone.token_embedding
+    @contextlib.contextmanager
+    def _tables_frozen(self, *layers: Any) -> Iterator[None]:
+        """Keeps the tables of wordpieces from learning, unless they shall."""
+        tables = [layer.backbone.token_embedding for layer in layers]
+        before = [table.trainable for table in tables]
+        for table in tables:
             table.trainable = self.options.train_token_embeddings
+        try:
+            yield
+        finally:
+            for table, trainable in zip(tables, before, strict=True):
+                table.trainable = trainable
 
     def _fit(
         self,

@@ -1,6 +1,7 @@
 """Labels of question answering: which blocks and which spans are right."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -60,9 +61,7 @@ class AnswerLabels:
         self.found: AnswerBlocks = find_answer_blocks(
             corpus, questions, featurizer
         )
-        self._answer_ids = [
-            _wordpieces(question, featurizer) for question in questions
-        ]
+        self._answer_ids = _wordpieces(questions, featurizer)
 
     def question(self, i: int) -> QuestionLabels:
         """Labels of question `i`."""
@@ -114,12 +113,23 @@ class AnswerLabels:
         ]
 
 
-def _wordpieces(question: Question, featurizer: Featurizer) -> list[np.ndarray]:
-    tokens = featurizer.tokenize(question.answers)
+def _wordpieces(
+    questions: Sequence[Question], featurizer: Featurizer
+) -> list[list[np.ndarray]]:
+    """Of each question, the wordpieces of its answers.
+
+    Without answers that hold an unknown sign, as it would match all others.
+    """
+    answers = [() if q.regex else q.answers for q in questions]
+    tokens = featurizer.tokenize(list(itertools.chain(*answers)))
+    rows = (tokens.row(i)[0] for i in itertools.count())
     return [
-        tokens.row(i)[0]
-        for i in range(len(question.answers))
-        if not question.regex and len(tokens.row(i)[0])
+        [
+            ids
+            for ids in itertools.islice(rows, len(spellings))
+            if len(ids) and featurizer.unk_id not in ids
+        ]
+        for spellings in answers
     ]
 
 

@@ -2,24 +2,31 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from realm_tf import _constants
+from realm_tf._manifest import MismatchError
+from realm_tf.data.blocks import Block
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.data.questions import Question
-from realm_tf.layers.spans import gold_span_mask
-from realm_tf.models.embedding import TextEmbedder, trim
-from realm_tf.models.open_qa import FEATURES, READING, RETRIEVAL
+from realm_tf.layers.backbone_layer import FEATURES
+from realm_tf.layers.spans import gold_span_mask, span_positions
+from realm_tf.models.embedding import (
+    TextEmbedder,
+    embedder_fingerprint,
+    trim,
+    trim_joint,
+)
+from realm_tf.models.open_qa import READING, RETRIEVAL
 from realm_tf.retrieval.block_index import BlockIndex
 from realm_tf.training.batching import length_batches
 from realm_tf.training.labels import AnswerLabels, QuestionLabels
 from realm_tf.training.retriever_dataset import as_dataset, numpy_features
 
 _SEARCH_BATCH = 256
-_JOINT_BUCKET = 32  # wordpieces
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +55,28 @@ class ReadingOptions:
     trim: bool = True
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "num_retrieved", "num_read"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"`{name}` must be 1 or more. Received: "
+                    f"{name}={getattr(self, name)!r}."
+                )
+
+
+class _Row(NamedTuple):
+    """A question that is trained on, and its number among all."""
+
+    number: int
+    question: str
+    labels: QuestionLabels
+
 
 class ReadingDataset:
     """Batches for `OpenQA`, with retrieval by the current question embedder.
 
-    Every epoch embeds all questions with the weights of that moment and
-    searches the index, so candidates follow the training.
+    An epoch that finds the question embedder changed embeds all questions anew
+    and searches the index, so candidates follow the training.
 
     Args:
         questions: sequence of `Question`.
@@ -61,6 +84,10 @@ class ReadingDataset:
         index: `BlockIndex`.
         query_embedder: `TextEmbedder` of the questions.
         options: `ReadingOptions`.
+
+    Raises:
+        MismatchError: if `labels` and `index` are of different corpora.
+        ValueError: if no question has an answer in the corpus.
     """
 
     def __init__(
@@ -71,16 +98,25 @@ class ReadingDataset:
         query_embedder: TextEmbedder,
         options: ReadingOptions,
     ):
+        if labels.corpus.fingerprint != index.corpus.fingerprint:
+            raise MismatchError(
+                "`labels` and `index` must be of the same corpus. Received: "
+                f"labels of {labels.corpus.path}, index of "
+                f"{index.corpus.path}. Build one of them again."
+            )
         self.index = index
         self.query_embedder = query_embedder
         self.featurizer: Featurizer = query_embedder.featurizer
         self.options = options
         self._labels = labels
-        known = [labels.question(i) for i in range(len(questions))]
+        rows = [
+            _Row(i, question.question, labels.question(i))
+            for i, question in enumerate(questions)
+        ]
         self._rows = [
-            (i, questions[i].question, known[i])
-            for i in range(len(questions))
-            if len(known[i].gold) or not options.require_answer
+            row
+            for row in rows
+            if len(row.labels.gold) or not options.require_answer
         ]
         self.num_left_out = len(questions) - len(self._rows)
         if not self._rows:
@@ -91,16 +127,17 @@ class ReadingDataset:
             )
         self.batch_size = min(options.batch_size, len(self._rows))
         self.num_retrieved = min(options.num_retrieved, index.num_blocks)
-        self._rng = np.random.default_rng(options.seed)
+        self._num_epochs = 0
+        self._retrieved_by = ""  # fingerprint of the question embedder
+        self._retrieved = np.zeros((0, 0), np.int64)
 
     @property
     def num_batches(self) -> int:
         """Batches in an epoch."""
-        whole, rest = divmod(len(self._rows), self.batch_size * 32)
-        return whole * 32 + rest // self.batch_size
+        return len(self._rows) // self.batch_size
 
     def as_dataset(self) -> tf.data.Dataset:
-        """One epoch; each iteration retrieves again and has another order.
+        """One epoch; each iteration has another order.
 
         Returns:
             `tf.data.Dataset` of (features of `OpenQA`, labels), where labels
@@ -109,10 +146,12 @@ class ReadingDataset:
         """
         batch, read = self.batch_size, self.options.num_read
         dim = self.index.embedding_dim
-        joint_length = None if self.options.trim else self._joint_length
-        query_length = (
-            None if self.options.trim else self.featurizer.query_length
-        )
+        query_length = joint_length = num_spans = None
+        if not self.options.trim:
+            query_length = self.featurizer.query_length
+            joint_length = self.featurizer.joint_length
+            first, _ = span_positions(joint_length, self.options.max_span_width)
+            num_spans = len(first)
 
         def ints(*shape: int | None) -> tf.TensorSpec:
             return tf.TensorSpec([batch, *shape], tf.int32)
@@ -130,44 +169,61 @@ class ReadingDataset:
         }
         labels = {
             RETRIEVAL: tf.TensorSpec([batch, self.num_retrieved], tf.int8),
-            READING: tf.TensorSpec([batch, read, None], tf.int8),
+            READING: tf.TensorSpec([batch, read, num_spans], tf.int8),
         }
         return as_dataset(self._batches, (features, labels), self.num_batches)
-
-    @property
-    def _joint_length(self) -> int:
-        return self.featurizer.joint_length
 
     def _batches(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         retrieved = self._retrieve()
         read = np.stack(
             [
-                self._choose(ids, labels)
-                for ids, (_, _, labels) in zip(
-                    retrieved, self._rows, strict=True
-                )
+                self._choose(ids, row.labels)
+                for ids, row in zip(retrieved, self._rows, strict=True)
             ]
         )
-        lengths = np.array([self._length(ids) for ids in read])
-        for rows in length_batches(lengths, self.batch_size, self._rng):
+        lengths = np.array([self._length(ids[ids >= 0]) for ids in read])
+        rng = np.random.default_rng((self.options.seed, self._num_epochs))
+        self._num_epochs += 1
+        for rows in length_batches(lengths, self.batch_size, rng):
             yield self._batch(rows, retrieved[rows], read[rows])
 
     def _retrieve(self) -> np.ndarray:
-        texts = [text for _, text, _ in self._rows]
-        embeddings = self.query_embedder.questions(texts)
-        found = [
-            self.index.search(
-                embeddings[start : start + _SEARCH_BATCH], self.num_retrieved
-            ).block_ids
-            for start in range(0, len(texts), _SEARCH_BATCH)
-        ]
-        return np.concatenate(found)
+        """Block ids `(num_rows, num_retrieved)`.
+
+        Keras begins an epoch twice when it first fits a model, which must not
+        cost another search.
+        """
+        fingerprint = embedder_fingerprint(
+            self.query_embedder.embedder, self.featurizer
+        )
+        if fingerprint != self._retrieved_by:
+            self._retrieved = self._search()
+            self._retrieved_by = fingerprint
+        return self._retrieved
+
+    def _search(self) -> np.ndarray:
+        embeddings = self.query_embedder.questions(
+            [row.question for row in self._rows]
+        )
+        found = np.concatenate(
+            [
+                self.index.search(
+                    embeddings[start : start + _SEARCH_BATCH],
+                    self.num_retrieved,
+                ).block_ids
+                for start in range(0, len(embeddings), _SEARCH_BATCH)
+            ]
+        )
+        # Documents that were added to the index have no labels.
+        known = found < self.index.corpus.num_blocks
+        return np.where(known, found, _constants.MISSING_BLOCK_ID)
 
     def _choose(
         self, retrieved: np.ndarray, labels: QuestionLabels
     ) -> np.ndarray:
         """The blocks to read: the best, a right one among them if need be."""
-        usable = retrieved[~np.isin(retrieved, labels.ambiguous)]
+        usable = retrieved[retrieved >= 0]
+        usable = usable[~np.isin(usable, labels.ambiguous)]
         chosen = usable[: self.options.num_read]
         right = np.isin(chosen, labels.gold)
         if self.options.require_answer and not right.any():
@@ -181,49 +237,48 @@ class ReadingDataset:
 
     def _length(self, block_ids: np.ndarray) -> int:
         corpus = self.index.corpus
-        return max(
+        lengths = [
             len(corpus.token_ids(i)) + len(corpus.title_ids(i))
             for i in block_ids.tolist()
-            if i >= 0
-        )
+        ]
+        return max(lengths, default=0)
 
     def _batch(
         self, rows: np.ndarray, retrieved: np.ndarray, read: np.ndarray
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         chosen = [self._rows[row] for row in rows]
-        queries = numpy_features(
-            self.featurizer.questions([text for _, text, _ in chosen])
-        )
-        joint = self._joint([text for _, text, _ in chosen], read)
+        questions = [row.question for row in chosen]
+        queries = numpy_features(self.featurizer.questions(questions))
+        joint = self._joint(questions, read)
         if self.options.trim:
-            queries, joint = trim(queries), trim(joint, _JOINT_BUCKET)
+            queries = trim(queries)
+            joint = trim_joint(joint, self.options.max_span_width)
         features = {
             **{f"query_{name}": queries[name] for name in FEATURES},
             **{f"joint_{name}": joint[name] for name in FEATURES},
             "block_mask": joint["block_mask"],
             "read_mask": (read >= 0).astype(np.int32),
-            "read_embeddings": self._embeddings(read),
-            "retrieved_embeddings": self._embeddings(retrieved),
+            "read_embeddings": self.index.embeddings(read),
+            "retrieved_embeddings": self.index.embeddings(retrieved),
         }
         return features, {
             RETRIEVAL: _retrieval_labels(retrieved, chosen),
             READING: self._reading_labels(chosen, read, joint),
         }
 
-    def _embeddings(self, block_ids: np.ndarray) -> np.ndarray:
-        return self.index.embeddings(np.maximum(block_ids, 0))
-
     def _joint(
         self, questions: list[str], read: np.ndarray
     ) -> dict[str, np.ndarray]:
-        num_read = read.shape[1]
-        texts, titles = [], []
-        for block_id in read.ravel().tolist():
-            block = self.index.corpus[block_id] if block_id >= 0 else None
-            texts.append(block.text if block else "")
-            titles.append(block.title if block else "")
-        repeated = [q for q in questions for _ in range(num_read)]
-        joint = numpy_features(self.featurizer.joint(repeated, titles, texts))
+        known = read.ravel() >= 0
+        found = iter(self.index.corpus.blocks(read.ravel()[known]))
+        blocks = [next(found) if here else Block("") for here in known]
+        joint = numpy_features(
+            self.featurizer.joint(
+                np.repeat(questions, read.shape[1]).tolist(),
+                [block.title for block in blocks],
+                [block.text for block in blocks],
+            )
+        )
         return {
             name: value.reshape((*read.shape, -1))
             for name, value in joint.items()
@@ -231,28 +286,28 @@ class ReadingDataset:
 
     def _reading_labels(
         self,
-        chosen: list[tuple[int, str, QuestionLabels]],
+        chosen: list[_Row],
         read: np.ndarray,
         joint: dict[str, np.ndarray],
     ) -> np.ndarray:
         spans = [
             [
                 self._labels.spans(
-                    i,
-                    labels,
+                    row.number,
+                    row.labels,
                     block_id,
                     {name: value[b, z] for name, value in joint.items()},
                 )
-                if block_id in labels.gold
+                if block_id in row.labels.gold
                 else []
                 for z, block_id in enumerate(read[b].tolist())
             ]
-            for b, (i, _, labels) in enumerate(chosen)
+            for b, row in enumerate(chosen)
         ]
-        most = max(len(found) for row in spans for found in row)
+        most = max(len(found) for blocks in spans for found in blocks)
         gold = np.full((*read.shape, max(most, 1), 2), -1, np.int32)
-        for b, row in enumerate(spans):
-            for z, found in enumerate(row):
+        for b, blocks in enumerate(spans):
+            for z, found in enumerate(blocks):
                 gold[b, z, : len(found)] = np.array(found).reshape(-1, 2)
         length = joint["token_ids"].shape[-1]
         return np.asarray(
@@ -262,12 +317,10 @@ class ReadingDataset:
         ).astype(np.int8)
 
 
-def _retrieval_labels(
-    retrieved: np.ndarray, chosen: list[tuple[int, str, QuestionLabels]]
-) -> np.ndarray:
+def _retrieval_labels(retrieved: np.ndarray, chosen: list[_Row]) -> np.ndarray:
     labels = np.zeros(retrieved.shape, np.int8)
-    for row, (_, _, known) in enumerate(chosen):
-        labels[row][np.isin(retrieved[row], known.gold)] = 1
-        labels[row][np.isin(retrieved[row], known.ambiguous)] = -1
+    for b, row in enumerate(chosen):
+        labels[b][np.isin(retrieved[b], row.labels.gold)] = 1
+        labels[b][np.isin(retrieved[b], row.labels.ambiguous)] = -1
     labels[retrieved < 0] = -1
     return labels

@@ -9,7 +9,7 @@ import tensorflow as tf
 from realm_tf.data.corpus import Corpus
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.data.questions import Question
-from realm_tf.models.dual_encoder import FEATURES
+from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.models.embedding import trim
 
 _RUN_LENGTH = 8  # neighbours of one article in a batch
@@ -32,6 +32,9 @@ class RetrieverDataset:
         num_questions: most questions of a block in a batch; others have their
             turn in another epoch.
         seed: of the order.
+
+    Raises:
+        ValueError: if there are questions on fewer than 2 blocks.
     """
 
     def __init__(
@@ -48,7 +51,8 @@ class RetrieverDataset:
         self.corpus = corpus
         self.featurizer = featurizer
         self.num_questions = num_questions
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
+        self._num_epochs = 0
         self._questions: dict[int, list[str]] = {}
         for question, block_id in zip(questions, positives, strict=True):
             if block_id >= 0:
@@ -87,13 +91,18 @@ class RetrieverDataset:
         return as_dataset(self._batches, signature, self.num_batches)
 
     def _batches(self) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-        runs = self._runs()
-        order = [block for run in runs for block in run]
-        starts = np.arange(self.num_batches) * self.batch_size
-        for start in self._rng.permutation(starts):
-            yield self._batch(order[start : start + self.batch_size])
+        rng = np.random.default_rng((self._seed, self._num_epochs))
+        self._num_epochs += 1
+        order = np.array([block for run in self._runs(rng) for block in run])
+        # What fills no batch is left out this time, anywhere in the order: at
+        # its end it would always be the longest blocks.
+        spare = len(order) % self.batch_size
+        left_out = rng.choice(len(order), size=spare, replace=False)
+        batches = np.delete(order, left_out).reshape(-1, self.batch_size)
+        for block_ids in rng.permutation(batches):
+            yield self._batch(block_ids.tolist(), rng)
 
-    def _runs(self) -> list[list[int]]:
+    def _runs(self, rng: np.random.Generator) -> list[list[int]]:
         articles: dict[str, list[int]] = {}
         for block_id in self._questions:
             title = self.corpus[block_id].title
@@ -102,11 +111,11 @@ class RetrieverDataset:
         for blocks in articles.values():
             blocks = sorted(blocks, key=self._length)
             # Where runs begin changes from epoch to epoch.
-            start = int(self._rng.integers(_RUN_LENGTH))
+            start = int(rng.integers(_RUN_LENGTH))
             cuts = [0, *range(start, len(blocks), _RUN_LENGTH), len(blocks)]
             runs += [blocks[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
         runs = [run for run in runs if run]
-        noise = self._rng.uniform(0.8, 1.25, size=len(runs))
+        noise = rng.uniform(0.8, 1.25, size=len(runs))
         order = np.argsort(
             [self._length(run[-1]) for run in runs] * noise, kind="stable"
         )
@@ -116,7 +125,7 @@ class RetrieverDataset:
         return len(self.corpus.token_ids(block_id))
 
     def _batch(
-        self, block_ids: Sequence[int]
+        self, block_ids: Sequence[int], rng: np.random.Generator
     ) -> tuple[dict[str, Any], np.ndarray]:
         blocks = self.corpus.blocks(block_ids)
         mask = np.zeros((len(block_ids), self.num_questions), np.int32)
@@ -124,25 +133,23 @@ class RetrieverDataset:
         for row, block_id in enumerate(block_ids):
             asked = self._questions[block_id]
             n = min(len(asked), self.num_questions)
-            chosen = self._rng.choice(len(asked), size=n, replace=False)
+            chosen = rng.choice(len(asked), size=n, replace=False)
             texts += [asked[i] for i in chosen]
             texts += [""] * (self.num_questions - n)
             mask[row, :n] = 1
-        questions = trim(numpy_features(self.featurizer.questions(texts)))
-        shape = (len(block_ids), self.num_questions, -1)
-        features = {
-            f"question_{name}": questions[name].reshape(shape)
-            for name in FEATURES
-        }
-        block_features = trim(
+        question = trim(numpy_features(self.featurizer.questions(texts)))
+        block = trim(
             numpy_features(
                 self.featurizer.blocks(
                     [b.title for b in blocks], [b.text for b in blocks]
                 )
             )
         )
-        features |= {f"block_{name}": block_features[name] for name in FEATURES}
-        return features, mask
+        shape = (*mask.shape, -1)
+        return {
+            **{f"question_{n}": question[n].reshape(shape) for n in FEATURES},
+            **{f"block_{n}": block[n] for n in FEATURES},
+        }, mask
 
 
 def numpy_features(features: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
