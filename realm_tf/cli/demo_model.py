@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from typing import Any
 
 import click
 
@@ -40,7 +41,12 @@ _NAMES = (
 # Some minutes on two cores. A sentence encoder retrieves well as it is, so all
 # of them go to the reader; with one block a question it sees the most answers.
 _NUM_QUESTIONS = 3_000
-_TRAINING = {"retriever_epochs": 0, "epochs": 1, "num_read": 1, "seed": 0}
+_TRAINING: dict[str, Any] = {
+    "retriever_epochs": 0,
+    "epochs": 1,
+    "num_read": 1,
+    "seed": 0,
+}
 
 
 def demo_preset(
