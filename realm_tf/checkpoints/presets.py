@@ -10,6 +10,7 @@ corpus/, index/                optional, described by themselves
 """
 
 import dataclasses
+import inspect
 import json
 import os
 import pathlib
@@ -137,7 +138,31 @@ def _settings(layer: Any) -> dict[str, Any]:
     settings = {**layer.get_config(), "backbone": layer.backbone.get_config()}
     # The reader chooses.
     del settings["dtype"], settings["backbone"]["dtype"]
+    _check_settings(type(layer), settings)
     return settings
+
+
+def _check_settings(layer_class: Any, settings: dict[str, Any]) -> None:
+    """Only plain values of arguments that are listed.
+
+    Keras makes objects of others, such as `activity_regularizer`.
+    """
+    for part_class, part in (
+        (layer_class, settings),
+        (keras_hub.models.BertBackbone, settings["backbone"]),
+    ):
+        listed = {
+            "name",
+            "trainable",
+            *inspect.signature(part_class.__init__).parameters,
+        } - {"dtype"}
+        for name, value in dict(part).items():
+            is_plain = not isinstance(value, dict | list)
+            if name not in listed or not (is_plain or name == "backbone"):
+                raise ValueError(
+                    f"A preset holds plain settings of {part_class.__name__} "
+                    f"only. Received: {name}={value!r:.200}. Leave it out."
+                )
 
 
 def _read_layer(
@@ -147,6 +172,7 @@ def _read_layer(
     policy: keras.DTypePolicy,
     dropout: float | None,
 ) -> Any:
+    _check_settings(_LAYERS[name], settings)
     trunk = {**settings["backbone"], "dtype": policy}
     if dropout is not None:
         trunk["dropout"] = dropout
