@@ -2,10 +2,12 @@
 
 import pathlib
 import shutil
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from realm_tf._manifest import read_manifest
 from realm_tf.cli import options
 from realm_tf.cli.environment import prepare_tensorflow
 from realm_tf.cli.evaluate import score_questions
@@ -103,10 +105,9 @@ def finetune(
     given = [(name, path) for name, path in starts.items() if path is not None]
     if len(given) != 1:
         raise click.UsageError("Give either --bert or --preset.")
-    if output.exists() and not overwrite:
-        raise click.UsageError(
-            f"{output} exists. Add --overwrite to replace it."
-        )
+    if embedding_dim is not None and bert is None:
+        raise click.UsageError("--embedding-dim goes with --bert.")
+    _check_output(output, overwrite)
     prepare_tensorflow()
     import keras
 
@@ -140,6 +141,18 @@ def finetune(
         scores = score_questions(qa, dev_questions, qa.num_read).to_json()
         facts |= {f"dev_{name}": score for name, score in scores.items()}
     show_facts(facts, as_json)
+
+
+def _check_output(output: pathlib.Path, overwrite: bool) -> None:
+    """Fails now rather than when everything is trained."""
+    if output.exists() and not overwrite:
+        raise click.UsageError(
+            f"{output} exists. Add --overwrite to replace it."
+        )
+    if output.exists():
+        read_manifest(output, "preset", verify=False)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=output.parent).close()
 
 
 def _untrained(

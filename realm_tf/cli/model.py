@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_OWN_CORPUS = "corpus"
 _FINGERPRINT_CHARACTERS = 16  # of a folder's name
 
 
@@ -33,19 +32,20 @@ def open_model(
     Args:
         preset: folder of the model.
         corpus: folder of the corpus; default: the one inside the preset.
-        index: folder of the index; default: the one that the preset keeps for
-            this corpus, which is built the first time.
+        index: folder of the index; default: the one inside the preset, which
+            is built there the first time.
         dtype: see `choose_dtype`.
         verify: compare the SHA-256 of every file.
 
     Raises:
         UsageError: if there is no corpus.
     """
+    from realm_tf.checkpoints.presets import CORPUS_NAME
     from realm_tf.data.corpus import Corpus
     from realm_tf.models.realm_qa import RealmQA
 
     qa = RealmQA.from_preset(preset, dtype=choose_dtype(dtype), verify=verify)
-    own = preset / _OWN_CORPUS
+    own = preset / CORPUS_NAME
     if corpus is None and not own.is_dir():
         raise click.UsageError(
             f"--corpus must be given: {preset} has no corpus inside."
@@ -59,14 +59,7 @@ def open_model(
 
 
 def kept_index(preset: pathlib.Path, corpus: "Corpus") -> pathlib.Path:
-    """Where a preset keeps its index of a corpus."""
-    from realm_tf.data.corpus import Corpus
-
-    own = preset / _OWN_CORPUS
-    if own.is_dir():
-        own_corpus = Corpus.open(own, verify=False)
-        if own_corpus.fingerprint == corpus.fingerprint:
-            return preset / "index"
+    """Where a preset keeps the index of a corpus that it was not saved with."""
     return preset / "indexes" / corpus.fingerprint[:_FINGERPRINT_CHARACTERS]
 
 
