@@ -59,10 +59,18 @@ def test_finetune_leaves_the_corpus_out_if_told(
     run("ask", "--preset", output, "--corpus", corpus, "Who?")
 
 
-def test_finetune_refuses_an_output_that_exists(fail, preset, tmp_path, train):
+def test_finetune_checks_its_output_before_it_trains(
+    fail, monkeypatch, preset, tmp_path, train
+):
+    monkeypatch.setattr("realm_tf.training.finetuning.finetune", None)
+    command = (*train, "--preset", preset)
     (tmp_path / "preset").mkdir()
-    message = fail(*train, "--preset", preset, code=2)
-    assert "Add --overwrite" in message
+    (tmp_path / "preset" / "letter.txt").write_text("mine")
+    assert "Add --overwrite" in fail(*command, code=2)
+    message = fail(*command, "--overwrite")
+    assert "The preset must be a folder with a manifest.json" in message
+    message = fail(*command, "-o", "/dev/null/preset")
+    assert "Not a directory" in message or "File exists" in message
 
 
 @pytest.mark.parametrize("both", [True, False])
@@ -70,6 +78,11 @@ def test_finetune_needs_one_start(both, fail, preset, tiny_bert, train):
     given = ("--bert", tiny_bert, "--preset", preset) if both else ()
     message = fail(*train, *given, code=2)
     assert "Give either --bert or --preset" in message
+
+
+def test_finetune_cannot_change_the_width_of_a_preset(fail, preset, train):
+    message = fail(*train, "--preset", preset, "--embedding-dim", 8, code=2)
+    assert "--embedding-dim goes with --bert" in message
 
 
 def test_finetune_refuses_options_out_of_range(fail, preset, train):
