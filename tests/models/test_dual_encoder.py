@@ -1,0 +1,195 @@
+import keras
+import keras_hub
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from realm_tf.layers.embedder import Embedder
+from realm_tf.models.dual_encoder import DualEncoder, InBatchLoss
+
+
+@pytest.fixture
+def make_model():
+    def make_embedder(dropout):
+        backbone = keras_hub.models.BertBackbone(
+            vocabulary_size=30,
+            num_layers=2,
+            num_heads=2,
+            hidden_dim=4,
+            intermediate_dim=8,
+            max_sequence_length=12,
+            dropout=0.0,
+        )
+        return Embedder(backbone, embedding_dim=3, dropout=dropout)
+
+    def make(dropout=0.0, separate=False):
+        return DualEncoder(
+            make_embedder(dropout),
+            make_embedder(dropout) if separate else None,
+            name="dual_encoder",
+        )
+
+    return make
+
+
+def features(prefix, *shape):
+    rng = np.random.default_rng(len(prefix))
+    return {
+        f"{prefix}token_ids": rng.integers(1, 30, shape, "int32"),
+        f"{prefix}segment_ids": rng.integers(0, 2, shape, "int32"),
+        f"{prefix}padding_mask": np.ones(shape, "int32"),
+    }
+
+
+@pytest.fixture
+def inputs():
+    """Three blocks, two questions to each."""
+    return {**features("question_", 3, 2, 5), **features("block_", 3, 8)}
+
+
+def part(inputs, prefix):
+    return {
+        name.removeprefix(prefix): value
+        for name, value in inputs.items()
+        if name.startswith(prefix)
+    }
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_every_question_is_scored_against_every_block(
+    make_model, inputs, separate
+):
+    model = make_model(separate=separate)
+    assert (model.query_embedder is not model.embedder) is separate
+    logits = model(inputs)
+    assert logits.shape == (3, 2, 3)
+    questions = model.query_embedder(part(inputs, "question_")).numpy()
+    blocks = model.embedder(part(inputs, "block_")).numpy()
+    for i, j, c in np.ndindex(3, 2, 3):
+        expected = questions[i, j] @ blocks[c]
+        np.testing.assert_allclose(logits[i, j, c], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_config_round_trip(make_model, separate):
+    model = make_model(separate=separate)
+    config = keras.saving.serialize_keras_object(model)
+    assert config["registered_name"] == "realm_tf>DualEncoder"
+    copy = keras.saving.deserialize_keras_object(config)
+    assert isinstance(copy, DualEncoder)
+    assert copy.get_config() == model.get_config()
+    assert copy.embedder.embedding_dim == 3
+    assert (copy.query_embedder is not copy.embedder) is separate
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_save_and_load(make_model, inputs, tmp_path, separate):
+    model = make_model(separate=separate)
+    logits = model(inputs)
+    model.save(tmp_path / "dual_encoder.keras")
+    copy = keras.saving.load_model(tmp_path / "dual_encoder.keras")
+    np.testing.assert_array_equal(copy(inputs), logits)
+
+
+def test_embedders_keep_the_weights_they_come_with(make_model, inputs):
+    model = make_model(separate=True)
+    for embedder in (model.embedder, model.query_embedder):
+        embedder.build(None)
+    before = model.get_weights()
+    model(inputs)
+    assert len(before) == 2 * len(model.embedder.weights)
+    for weight, same in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), same)
+
+
+def test_training_uses_dropout(make_model, inputs):
+    model = make_model(dropout=0.5)
+    plain = model(inputs).numpy()
+    np.testing.assert_array_equal(model(inputs), plain)
+    assert not np.allclose(model(inputs, training=True), plain)
+
+
+def test_gradients_reach_the_embedder_from_both_sides(make_model, inputs):
+    model = make_model()
+    # Words of questions and of blocks apart.
+    inputs["question_token_ids"] = inputs["question_token_ids"] % 10 + 1
+    inputs["block_token_ids"] = inputs["block_token_ids"] % 10 + 15
+    with tf.GradientTape() as tape:
+        loss = InBatchLoss()(np.ones((3, 2)), model(inputs, training=True))
+    table = model.embedder.backbone.token_embedding.embeddings.value
+    kernel = model.embedder.projection.kernel.value
+    table, kernel = map(
+        tf.convert_to_tensor, tape.gradient(loss, [table, kernel])
+    )
+    assert np.isfinite(table).all()
+    assert np.abs(table[1:11]).max() > 0
+    assert np.abs(table[15:25]).max() > 0
+    assert np.abs(kernel).max() > 0
+
+
+def test_fit_lowers_the_loss(make_model, inputs):
+    model = make_model()
+    model.compile(optimizer=keras.optimizers.Adam(0.01), loss=InBatchLoss())
+    data = tf.data.Dataset.from_tensors((inputs, np.ones((3, 2), "int32")))
+    losses = model.fit(data, epochs=12, shuffle=False, verbose=0).history[
+        "loss"
+    ]
+    assert losses[-1] < losses[0]
+
+
+LOGITS = np.log([[[1.0, 3.0], [5.0, 1.0]], [[2.0, 2.0], [3.0, 1.0]]])
+# Own blocks are at [0, :, 0] and [1, :, 1]: 1/4, 5/6; 1/2, 1/4.
+
+
+def test_loss_is_the_mean_over_the_questions_of_each_row():
+    loss = InBatchLoss()(np.ones((2, 2), "int32"), LOGITS)
+    rows = [np.log(4) + np.log(6 / 5), np.log(2) + np.log(4)]
+    np.testing.assert_allclose(loss, np.mean(rows) / 2, rtol=1e-6)
+
+
+def test_loss_leaves_padding_out():
+    loss = InBatchLoss(reduction=None)([[1, 0], [1, 1]], LOGITS)
+    expected = [np.log(4), (np.log(2) + np.log(4)) / 2]
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    changed = LOGITS.copy()
+    changed[0, 1] = [-50.0, 50.0]
+    again = InBatchLoss(reduction=None)([[1, 0], [1, 1]], changed)
+    np.testing.assert_array_equal(again, loss)
+
+
+def test_loss_of_padding_alone_is_zero():
+    loss = InBatchLoss(reduction=None)([[0, 0], [0, 1]], LOGITS)
+    np.testing.assert_allclose(loss, [0.0, np.log(4)], rtol=1e-6)
+
+
+def test_loss_of_a_single_row_is_zero():
+    assert float(InBatchLoss()([[1, 1]], [[[3.0], [-2.0]]])) == 0.0
+
+
+def test_loss_of_extreme_logits_is_finite():
+    logits = [[[-1e9, 1e9]], [[0.0, 1e9]]]
+    loss = InBatchLoss(reduction=None)([[1], [1]], logits)
+    np.testing.assert_allclose(loss, [2e9, 0.0], rtol=1e-6)
+
+
+def test_loss_config_round_trip():
+    loss = InBatchLoss(reduction="sum", name="negatives")
+    config = keras.saving.serialize_keras_object(loss)
+    copy = keras.saving.deserialize_keras_object(config)
+    assert isinstance(copy, InBatchLoss)
+    assert copy.get_config() == loss.get_config()
+    # 1/4 and 1/2 for the first questions of the rows.
+    np.testing.assert_allclose(
+        copy([[1, 0], [1, 0]], LOGITS), np.log(8), rtol=1e-6
+    )
+
+
+def test_loss_is_float32_under_any_policy():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        loss = InBatchLoss()(np.ones((2, 2), "int32"), LOGITS)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert keras.backend.standardize_dtype(loss.dtype) == "float32"
+    assert InBatchLoss(dtype="float64").dtype == "float64"
