@@ -1,5 +1,6 @@
 """Embed, search, read: from questions to answers over an index."""
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class QuestionAnswerer:
         _check_count("num_read", num_read, 1)
         _check_count("num_retrieved", num_retrieved, num_read)
         _check_count("num_alternatives", num_alternatives, 0)
-        if not 0 <= threshold <= 1:
+        if not isinstance(threshold, numbers.Real) or not 0 <= threshold <= 1:
             raise ValueError(
                 "`threshold` must be a probability. Received: "
                 f"threshold={threshold!r}."

@@ -145,6 +145,14 @@ class BertAdamW(keras.optimizers.Optimizer):
     def build(self, variables: list[keras.Variable]) -> None:
         if self.built:
             return
+        if self.gradient_accumulation_steps and tf.distribute.has_strategy():
+            raise ValueError(
+                "`gradient_accumulation_steps` must be None under a "
+                "distribution strategy, which Keras cannot combine. Received: "
+                "gradient_accumulation_steps="
+                f"{self.gradient_accumulation_steps}. Take a larger batch: the "
+                "replicas share it."
+            )
         # Keras' own patterns see only "gamma" of "layer_norm/gamma".
         is_excluded = re.compile("|".join(self.not_decayed) or "$^").search
         self.exclude_from_weight_decay(

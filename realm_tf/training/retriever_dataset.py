@@ -62,9 +62,10 @@ class RetrieverDataset:
         self.batch_size = min(batch_size, len(self._questions))
         if self.batch_size < 2:
             raise ValueError(
-                "In-batch negatives need questions on at least 2 blocks. "
-                f"Received: {len(self._questions)} blocks that answer a "
-                "question. Use questions whose answers the corpus holds."
+                "In-batch negatives need at least 2 blocks. Received: "
+                f"batch_size={batch_size}, {len(self._questions)} blocks that "
+                "answer a question. Use questions whose answers the corpus "
+                "holds."
             )
 
     @property

@@ -158,3 +158,29 @@ def test_package_imports_under_jax_without_tensorflow():
         check=True,
     )
     assert done.stdout.strip() == realm_tf.__version__
+
+
+def test_layers_and_losses_run_under_jax():
+    pytest.importorskip("jax")
+    modules = [m for m in MODULES if m.split(".")[1] in ("layers", "losses")]
+    code = (
+        "import importlib, keras, numpy as np\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+        "from realm_tf.losses import marginal_likelihood as losses\n"
+        "log_probs = np.log([[[0.2], [0.6]]]).astype('float32')\n"
+        "x = losses.marginal_log_likelihood([[0.0, 0.0]], log_probs)\n"
+        "print(keras.backend.backend(), type(x).__module__, float(x[0, 0]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    backend, module, value = done.stdout.split()
+    assert backend == "jax"
+    assert module.startswith("jax")
+    # log(0.5 * 0.2 + 0.5 * 0.6)
+    np.testing.assert_allclose(float(value), -0.916291, rtol=1e-6)

@@ -202,11 +202,10 @@ def fitted_model(optimizer):
     return model
 
 
-def test_two_replicas_update_like_one():
+def test_two_replicas_update_like_one(strategy):
     # The gradient's norm is above 1, so clipping each replica's half by
     # itself, as Keras does, would show.
     one = fitted_model(BertAdamW(0.1, epsilon=1.0))
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
         two = fitted_model(BertAdamW(0.1, epsilon=1.0))
     for expected, weight in zip(one.weights, two.weights, strict=True):
@@ -242,3 +241,8 @@ def test_accumulated_gradients_are_clipped_together():
     mean = tf.constant([0.25])  # Clipped one by one: (0.5 - 0.25) / 2.
     (expected,) = updates(BertAdamW(0.1, epsilon=1.0), [mean])
     np.testing.assert_allclose(variable - 1.0, expected, rtol=1e-5)
+
+
+def test_t10_accumulation_under_a_strategy_is_refused(strategy):
+    with strategy.scope(), pytest.raises(ValueError, match="larger batch"):
+        fitted_model(BertAdamW(0.1, gradient_accumulation_steps=2))

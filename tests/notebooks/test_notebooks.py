@@ -1,0 +1,123 @@
+"""Every notebook runs, on a tiny model and a slice of the bundled corpus."""
+
+import ast
+import html
+import json
+import math
+import pathlib
+import re
+
+import nbclient
+import nbformat
+import pytest
+
+FOLDER = pathlib.Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+ASK = FOLDER / "01_ask_your_documents.ipynb"
+
+PROBE = """
+import dataclasses
+import html
+import json
+from realm_tf.data.blocks import Block
+print(json.dumps(losses))
+text = "<script>Tom & Ann</script>"
+block = Block("by " + text, title=text)
+show(
+    dataclasses.replace(
+        answer, question=text, text=text, block=block, start=3, end=29
+    )
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def cells(tiny_bert, tmp_path_factory):
+    """Executed cells of `01_ask_your_documents` by id, and one more: probe."""
+    notebook = nbformat.read(ASK, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(PROBE, id="probe"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REALM_TF_BERT", str(tiny_bert))
+        patch.setenv("REALM_TF_NOTEBOOK_SIZE", "24")
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("notebook")))
+        client = nbclient.NotebookClient(
+            notebook, timeout=600, resources={"metadata": {"path": FOLDER}}
+        )
+        return {cell.id: cell for cell in client.execute().cells}
+
+
+def printed(cell):
+    return "".join(
+        output.text
+        for output in cell.outputs
+        if output.output_type == "stream" and output.name == "stdout"
+    )
+
+
+def shown(cell, kind):
+    (data,) = (out.data for out in cell.outputs if "data" in out)
+    return data[kind]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_is_kept_without_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        assert not cell.get("outputs") and not cell.get("execution_count")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_badge_opens_the_notebook_in_the_repository_that_is_cloned(path):
+    text = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells)
+    (repository,) = re.findall('REPOSITORY = "(.*)"', text)
+    assert f"/github/{repository}/blob/main/notebooks/{path.name})" in text
+
+
+@pytest.mark.parametrize("name", ["show", "again", "add", "save"])
+def test_answers_are_printed(cells, name):
+    assert printed(cells[name]).strip()
+
+
+@pytest.mark.parametrize("name", ["show", "again", "add"])
+def test_evidence_has_the_answer_marked(cells, name):
+    answer = printed(cells[name]).strip()
+    marked = re.search("<mark>(.*)</mark>", shown(cells[name], "text/html"))
+    assert html.unescape(marked[1]) == answer
+
+
+def test_evidence_is_escaped(cells):
+    evidence = shown(cells["probe"], "text/html")
+    assert "<script>" not in evidence
+    assert "<mark>&lt;script&gt;Tom &amp; Ann&lt;/script&gt;</mark>" in evidence
+
+
+def test_losses_are_finite(cells):
+    losses = json.loads(printed(cells["probe"]))
+    losses["fit"] = ast.literal_eval(shown(cells["fit"], "text/plain"))["loss"]
+    assert losses.keys() == {"retriever", "reader", "fit"}
+    for values in losses.values():
+        assert values and all(map(math.isfinite, values))
+
+
+def test_losses_are_plotted(cells):
+    assert shown(cells["plot"], "image/png")
+
+
+def test_scores_before_and_after_are_shown(cells):
+    scores = ast.literal_eval(shown(cells["after"], "text/plain"))
+    assert scores["before"] == ast.literal_eval(
+        shown(cells["before"], "text/plain")
+    )
+    assert scores["after"].keys() == {
+        "exact_match",
+        "f1",
+        "answer_recall_at_1",
+        "answer_recall_at_5",
+    }
+
+
+def test_saved_preset_answers_as_the_model_did(cells):
+    answer, preset = printed(cells["save"]).splitlines()
+    assert answer == printed(cells["add"]).strip()
+    assert (pathlib.Path(preset) / "manifest.json").is_file()

@@ -1,0 +1,236 @@
+import keras
+import numpy as np
+import pytest
+
+from realm_tf.data.questions import Question
+from realm_tf.training.finetuning import (
+    FinetuneOptions,
+    compile_open_qa,
+    finetune,
+)
+from realm_tf.training.labels import AnswerLabels
+from realm_tf.training.reading_dataset import ReadingDataset, ReadingOptions
+
+NOWHERE = Question("nowhere", "when was it not founded?", ("England",))
+
+
+def table(layer):
+    return np.array(layer.backbone.token_embedding.embeddings)
+
+
+class Finetuned:
+    """Both stages on the ten towns, and what they reported."""
+
+    def __init__(self, qa, corpus, questions, index_path):
+        self.qa = qa
+        self.index_path = index_path
+        self.tables = [table(qa.block_embedder), table(qa.reader)]
+        self.calls = []
+        self.epochs = []
+        callback = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: self.epochs.append(epoch)
+        )
+        # Its answer is in every block and marked in none.
+        unmarked = Question("city", "what is paris?", ("city",))
+        self.report = finetune(
+            qa,
+            corpus,
+            [*questions * 3, unmarked, NOWHERE],
+            FinetuneOptions(
+                retriever_epochs=2,
+                retriever_batch_size=5,
+                retriever_learning_rate=1e-3,
+                epochs=3,
+                batch_size=4,
+                learning_rate=2e-3,
+                num_retrieved=6,
+            ),
+            index_path=index_path,
+            callbacks=[callback],
+            progress=lambda *call: self.calls.append(call),
+        )
+
+    def steps(self, stage):
+        return [call[1:3] for call in self.calls if call[0] == stage]
+
+
+@pytest.fixture(scope="module")
+def finetuned(make_qa, town_corpus, town_questions, tmp_path_factory):
+    path = tmp_path_factory.mktemp("finetuned") / "index"
+    return Finetuned(make_qa(width=8), town_corpus, town_questions, path)
+
+
+def test_loss_falls(finetuned):
+    loss = finetuned.report.history["reader"]["loss"]
+    assert len(loss) == 3
+    assert loss[-1] < 0.7 * loss[0]
+    assert np.isfinite(finetuned.report.history["retriever"]["loss"]).all()
+
+
+def test_report_tells_what_was_done(finetuned):
+    report = finetuned.report
+    assert (report.num_questions, report.num_left_out) == (31, 1)
+    stages = ["answers", "positives", "retriever", "index", "reader"]
+    assert list(report.seconds) == stages
+    assert min(report.seconds.values()) >= 0
+    assert list(report.history) == ["retriever", "reader"]
+    assert len(report.history["retriever"]["loss"]) == 2
+    assert set(report.history["reader"]) == {
+        "loss",
+        "retrieval_loss",
+        "reading_loss",
+        "retrieval_answer_recall_at_5",
+        "reading_exact_match",
+        "reading_reader_oracle",
+    }
+
+
+def test_progress_is_called_for_every_step(finetuned):
+    assert finetuned.steps("positives")[-1] == (10, 10)
+    assert finetuned.steps("index")[-1] == (10, 10)
+    # Ten blocks in batches of 5, twice; 31 questions in batches of 4, thrice.
+    assert finetuned.steps("retriever") == [(i, 4) for i in range(1, 5)]
+    assert finetuned.steps("reader") == [(i, 21) for i in range(1, 22)]
+    assert "loss" in finetuned.calls[-1][3]
+
+
+def test_callbacks_see_both_stages(finetuned):
+    assert finetuned.epochs == [0, 1, 0, 1, 2]
+
+
+def test_questions_are_answered_from_the_new_index(finetuned):
+    assert finetuned.index_path.is_dir()
+    qa = finetuned.qa
+    assert qa.query_embedder is not qa.block_embedder
+    answer = qa.ask("when was paris founded?")
+    assert answer.text == answer.block.text[answer.start : answer.end]
+    assert qa.index.num_blocks == 10
+
+
+def test_token_embeddings_stay_by_default(finetuned):
+    qa = finetuned.qa
+    for layer, before in zip(
+        (qa.block_embedder, qa.reader), finetuned.tables, strict=True
+    ):
+        np.testing.assert_array_equal(table(layer), before)
+    np.testing.assert_array_equal(
+        table(qa.query_embedder), table(qa.block_embedder)
+    )
+
+
+def test_token_embeddings_learn_on_request(
+    make_qa, town_corpus, town_questions
+):
+    qa = make_qa(width=8)
+    blocks, reader = table(qa.block_embedder), table(qa.reader)
+    report = finetune(
+        qa,
+        town_corpus,
+        town_questions,
+        FinetuneOptions(
+            retriever_epochs=0,
+            batch_size=2,
+            learning_rate=1e-2,
+            train_token_embeddings=True,
+        ),
+    )
+    assert list(report.history) == ["reader"]
+    assert np.abs(table(qa.reader) - reader).max() > 1e-3
+    assert np.abs(table(qa.query_embedder) - blocks).max() > 1e-3
+    # The index holds what the embedder of blocks made: it stays.
+    np.testing.assert_array_equal(table(qa.block_embedder), blocks)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("retriever_epochs", -1, "an integer of 0 or more"),
+        ("retriever_batch_size", 1, "an integer of 2 or more"),
+        ("retriever_learning_rate", -1e-5, "a positive number"),
+        ("epochs", 1.5, "an integer of 0 or more"),
+        ("batch_size", 0, "an integer of 1 or more"),
+        ("learning_rate", 0.0, "a positive number"),
+        ("learning_rate", float("nan"), "a positive number"),
+        ("learning_rate", float("inf"), "a positive number"),
+        ("num_retrieved", 0, "an integer of 1 or more"),
+        ("num_read", True, "an integer of 1 or more"),
+        ("train_token_embeddings", 1, "True or False"),
+        ("seed", -1, "an integer of 0 or more"),
+    ],
+)
+def test_options_refuse_nonsense(name, value, rule):
+    with pytest.raises(ValueError, match=f"`{name}` must be {rule}"):
+        FinetuneOptions(**{name: value})
+
+
+def test_options_may_leave_stages_out():
+    options = FinetuneOptions(retriever_epochs=0, epochs=0)
+    assert (options.retriever_epochs, options.epochs) == (0, 0)
+
+
+def test_loss_that_is_no_number_is_refused(
+    make_qa, town_corpus, town_questions
+):
+    qa = make_qa(width=8)
+    bias = qa.block_embedder.projection.bias
+    bias.assign(np.full(bias.shape, np.nan))
+    with pytest.raises(ValueError, match="must be finite.*step 1 of the retr"):
+        finetune(qa, town_corpus, town_questions)
+
+
+@pytest.mark.parametrize(
+    ("retriever_epochs", "message"),
+    [(0, "must have an answer in the corpus"), (1, "at least 2 blocks")],
+)
+def test_no_answer_in_the_corpus_is_refused(
+    retriever_epochs, message, make_qa, town_corpus
+):
+    options = FinetuneOptions(retriever_epochs=retriever_epochs)
+    with pytest.raises(ValueError, match=message):
+        finetune(make_qa(width=8), town_corpus, [NOWHERE], options)
+
+
+@pytest.fixture
+def four_questions(indexed_qa, town_corpus, town_questions):
+    """One batch of four questions, always the same."""
+    questions = town_questions[:4]
+    return ReadingDataset(
+        questions,
+        AnswerLabels(town_corpus, questions, indexed_qa.featurizer),
+        indexed_qa.index,
+        indexed_qa.question_embedding,
+        ReadingOptions(batch_size=4, num_read=2, num_retrieved=6),
+    ).as_dataset()
+
+
+def fit_one_step(make_qa, dataset, dtype="float32"):
+    """The loss of one step, and the weights before and after it."""
+    model = make_qa(width=8, dtype=dtype).model
+    # So few steps have no warm-up, in which the first rate would be 0.
+    compile_open_qa(model, 1e-2, num_train_steps=5)
+    before = [np.array(weight) for weight in model.weights]
+    loss = model.fit(dataset, shuffle=False, verbose=0).history["loss"]
+    return loss, before, [np.array(weight) for weight in model.weights]
+
+
+def test_two_replicas_step_like_one(make_qa, four_questions, strategy):
+    # Both take the first batch of the same order.
+    batch = four_questions.take(1).cache()
+    loss, before, one = fit_one_step(make_qa, batch)
+    with strategy.scope():
+        loss_of_two, _, two = fit_one_step(make_qa, batch)
+    np.testing.assert_allclose(loss_of_two, loss, rtol=1e-5)
+    for expected, weight in zip(one, two, strict=True):
+        np.testing.assert_allclose(weight, expected, atol=1e-4)
+    steps = [np.abs(a - b).max() for a, b in zip(one, before, strict=True)]
+    assert max(steps) > 1e-2
+
+
+def test_half_precision_step_is_finite(make_qa, four_questions):
+    loss, before, after = fit_one_step(
+        make_qa, four_questions, "mixed_bfloat16"
+    )
+    assert np.isfinite(loss).all()
+    assert all(np.isfinite(weight).all() for weight in after)
+    steps = [np.abs(a - b).max() for a, b in zip(after, before, strict=True)]
+    assert max(steps) > 1e-2
