@@ -564,7 +564,10 @@ def test_model_with_two_embedders_comes_back_without_a_corpus(
     assert copy.query_embedder is not copy.block_embedder
     assert copy.reader.backbone.dropout == 0.0
     copy.open_index(tmp_path / "index", city_corpus)
-    assert copy.predict(texts[:3]) == answers
+    # Keras computes attention in another order where a rate is 0.
+    for mine, theirs in zip(copy.predict(texts[:3]), answers, strict=True):
+        assert mine.blocks == theirs.blocks
+        assert mine.probability == pytest.approx(theirs.probability, rel=1e-4)
 
 
 def test_added_documents_travel_with_the_preset(own_index, tmp_path):
