@@ -87,7 +87,7 @@ def test_finetune_cannot_change_the_width_of_a_preset(fail, preset, train):
 
 def test_finetune_refuses_options_out_of_range(fail, preset, train):
     message = fail(*train, "--preset", preset, "--learning-rate", -1)
-    assert "`learning_rate` must not be below" in message
+    assert "`learning_rate` must be a positive number" in message
 
 
 def test_finetune_refuses_questions_about_something_else(
