@@ -7,7 +7,7 @@
         --questions wiki/qa.jsonl.gz squad/qa.jsonl.gz
 
 Trains on the questions of the split "train", answers those of the split
-"test" without their passages, and prints Markdown: of each file and of all,
+"test" without their passages, and prints Markdown: of each folder and of all,
 the share of questions with a block of their own passage (gold recall) and
 with an answer (answer recall) in the best k blocks, exact match and F1.
 With a preset, nothing is trained. Needs `pip install bm25s PyStemmer`.
@@ -69,10 +69,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--blocks_read", type=int, nargs="+", default=[5], help="in answering"
     )
-    for field in dataclasses.fields(FinetuneOptions):
-        parser.add_argument(
-            f"--{field.name}", type=type(field.default), default=field.default
-        )
+    for name, default in dataclasses.asdict(FinetuneOptions()).items():
+        kind: Any = {"type": type(default)}
+        if isinstance(default, bool):
+            kind = {"action": argparse.BooleanOptionalAction}
+        parser.add_argument(f"--{name}", default=default, **kind)
     return parser.parse_args()
 
 
@@ -115,13 +116,11 @@ def run(args: argparse.Namespace, folder: pathlib.Path) -> None:
 
 
 def read_sets(paths: Sequence[str], split: str) -> dict[str, list[Question]]:
-    """Questions of each file, named after its folder; those of all go last."""
-    sets = {
-        pathlib.Path(path).absolute().parent.name: read_questions(
-            path, split=split
-        )
-        for path in paths
-    }
+    """Questions by the folder of their file; those of all folders go last."""
+    sets: dict[str, list[Question]] = {}
+    for path in paths:
+        name = pathlib.Path(path).absolute().parent.name
+        sets.setdefault(name, []).extend(read_questions(path, split=split))
     pooled = [question for questions in sets.values() for question in questions]
     return sets | {"all": pooled} if len(sets) > 1 else sets
 
