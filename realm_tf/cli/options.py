@@ -139,5 +139,5 @@ def dtype_option() -> Decorator:
         type=click.Choice(["auto", "float32", "mixed_bfloat16"]),
         default="auto",
         show_default=True,
-        help="Precision of the computation; auto is bfloat16 where the hardware has it.",
+        help="Precision; auto is bfloat16 where the hardware has it.",
     )
