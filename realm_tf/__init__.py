@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from realm_tf._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from realm_tf.models.answers import Answer as Answer
+    from realm_tf.data.evidence import Answer as Answer
     from realm_tf.models.realm_qa import RealmQA as RealmQA
 
 _HOMES = {
-    "Answer": "realm_tf.models.answers",
+    "Answer": "realm_tf.data.evidence",
     "RealmQA": "realm_tf.models.realm_qa",
 }
 

@@ -12,7 +12,7 @@ from realm_tf.cli.console import neutralise
 
 if TYPE_CHECKING:
     from realm_tf.data.blocks import Block
-    from realm_tf.models.answers import Answer, Span
+    from realm_tf.data.evidence import Answer, Span
 
 _BAR_WIDTH = 20  # characters
 _ANSWER_STYLE = "bold green"

@@ -14,7 +14,7 @@ from realm_tf.cli.environment import prepare_tensorflow
 from realm_tf.cli.model import open_model
 
 if TYPE_CHECKING:
-    from realm_tf.models.answers import Answer
+    from realm_tf.data.evidence import Answer
 
 _LINES_AT_ONCE = 32  # of stdin
 

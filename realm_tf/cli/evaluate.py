@@ -18,9 +18,9 @@ from realm_tf.cli.model import open_model
 from realm_tf.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    from realm_tf.data.evidence import Answer
     from realm_tf.data.questions import Question
     from realm_tf.evaluation.report import Report
-    from realm_tf.models.answers import Answer
     from realm_tf.models.realm_qa import RealmQA
 
 _CUT_OFFS = (1, 5, 20)

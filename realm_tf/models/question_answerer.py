@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from realm_tf.data.evidence import Answer, Evidence
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.span_reader import SpanReader
-from realm_tf.models.answers import Answer, Evidence, select_answers
+from realm_tf.models.answers import select_answers
 from realm_tf.models.embedding import TextEmbedder, trim_joint
 from realm_tf.retrieval.block_index import BlockIndex
 

@@ -14,10 +14,10 @@ from realm_tf.checkpoints import presets
 from realm_tf.checkpoints.bert import BertFolder
 from realm_tf.data.article_like import ArticleLike, as_corpus, cut_documents
 from realm_tf.data.corpus import Corpus
+from realm_tf.data.evidence import Answer
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
-from realm_tf.models.answers import Answer
 from realm_tf.models.embedding import TextEmbedder, embedder_fingerprint
 from realm_tf.models.open_qa import OpenQA
 from realm_tf.models.projection import fit_projection

@@ -8,7 +8,7 @@ import rich.console
 
 from realm_tf.cli.answer_view import answer_json, answer_text
 from realm_tf.data.blocks import Block
-from realm_tf.models.answers import Answer, Evidence, Span
+from realm_tf.data.evidence import Answer, Evidence, Span
 
 TEXT = "Zoë said that Emma is by Jane Austen."
 BLOCKS = (

@@ -120,8 +120,7 @@ def test_finetune_leaves_nothing_if_it_is_stopped(
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(RealmQA, "search", stop)
-    monkeypatch.setattr(RealmQA, "separate_embedders", stop)
+    monkeypatch.setattr(RealmQA, "fit_projection", stop)
     message = fail(*train, "--preset", preset, code=130)
     assert message == "Interrupted.\n"
     assert not list(tmp_path.iterdir())

@@ -1,13 +1,12 @@
-import dataclasses
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realm_tf.data.blocks import Block
+from realm_tf.data.evidence import Answer, Evidence
 from realm_tf.layers.spans import span_mask, span_positions
-from realm_tf.models.answers import Answer, Evidence, select_answers
+from realm_tf.models.answers import select_answers
 from realm_tf.models.embedding import trim_joint
 
 NO_SPAN = -1e9
@@ -123,40 +122,6 @@ def test_many_equal_spans_have_a_probability_of_at_most_one():
     [span] = select(known, np.zeros((1, 4)), starts, ends, max_span_width=1)
     assert span.text == "a"
     assert 1 - 1e-6 < span.probability <= 1
-
-
-def test_answer_holds_the_evidence(foxes):
-    known = evidence(["red fox", "Fox!"], [LOG3, 0], is_mismatched=True)
-    answer = Answer.of(known, foxes, 0.5)
-    assert answer.text == "fox"
-    assert answer.score == answer.probability == foxes[0].probability
-    assert answer.alternatives == tuple(foxes[1:])
-    assert answer.blocks == known.blocks
-    assert answer.question == "which?"
-    assert answer.is_mismatched
-    np.testing.assert_allclose(answer.block_probabilities, [3 / 4, 1 / 4])
-
-
-@pytest.mark.parametrize(
-    ("threshold", "found"), [(0.0, True), (0.625, True), (0.63, False)]
-)
-def test_answer_is_found_from_the_threshold_up(foxes, threshold, found):
-    answer = Answer.of(evidence(["red fox"], [0]), foxes, threshold)
-    answer = dataclasses.replace(answer, probability=0.625)
-    assert answer.found is found
-
-
-def test_no_answer_is_never_found_but_names_the_blocks():
-    answer = Answer.none(evidence(["red fox", "Fox!"], [LOG3, 0]), 0.0)
-    assert not answer.found
-    assert (answer.text, answer.probability) == ("", 0.0)
-    assert [block.text for block in answer.blocks] == ["red fox", "Fox!"]
-    np.testing.assert_allclose(answer.block_probabilities, [3 / 4, 1 / 4])
-
-
-def test_no_answer_of_no_block():
-    answer = Answer.none(evidence([], []), 0.0)
-    assert answer.blocks == answer.block_probabilities == ()
 
 
 WORDS = st.sampled_from(

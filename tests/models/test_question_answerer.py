@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from realm_tf.models.answers import Answer, Evidence
+from realm_tf.data.evidence import Answer, Evidence
 from realm_tf.models.question_answerer import (
     MAX_READ,
     QuestionAnswerer,
