@@ -20,3 +20,7 @@ BLOCK_LENGTH = 288
 
 JOINT_LENGTH = 320
 """Question and block together: 288 + 32 (flag of the ORQA code)."""
+
+MASKED_LOGIT = -1e9
+"""Logit of what cannot be chosen; exp() of it is 0 in float32, and sums stay
+finite."""

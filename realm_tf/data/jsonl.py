@@ -1,26 +1,18 @@
-"""JSON lines, plain or gzip-compressed, read one line at a time."""
+"""JSON lines, plain or compressed, read one line at a time."""
 
-import gzip
 import json
 import logging
 import os
 import reprlib
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import Any
+
+from realm_tf.data import decompressed_file
 
 logger = logging.getLogger(__name__)
 
-# A line is one document; English Wikipedia's longest is under 1 MB.
-MAX_LINE_BYTES = 64 * 2**20
-# JSON lines of text compress three to ten times. Deflate cannot exceed 1032.
-MAX_GZIP_RATIO = 200
-# Short files of equal lines compress far better and harm nobody.
-_UNGUARDED_BYTES = 16 * 2**20
-_GZIP_MAGIC = b"\x1f\x8b"
 _ADVICE = "Correct the line, or pass `skip_bad=True` to leave bad lines out."
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class BadRecordError(ValueError):
@@ -47,11 +39,11 @@ def read_jsonl(
 ) -> Iterator[tuple[int, Any]]:
     """Reads the objects of a JSON-lines file.
 
-    Gzip is recognised by the file's first bytes, not by its name. A byte-order
-    mark at the start, CRLF line ends and blank lines hold no data and are
-    passed over. A line is bad if it is no UTF-8, no JSON, no object, repeats a
-    key, holds NaN, Infinity or half a surrogate pair, or is longer than
-    `MAX_LINE_BYTES`.
+    gzip and bzip2 are recognised by the first bytes, not by the name. A
+    byte-order mark at the start, CRLF line ends and blank lines hold no data
+    and are passed over. A line is bad if it is no UTF-8, no JSON, no object,
+    repeats a key, holds NaN, Infinity or half a surrogate pair, or is longer
+    than `decompressed_file.MAX_LINE_BYTES`.
 
     Args:
         path: file to read.
@@ -65,16 +57,13 @@ def read_jsonl(
         `parse` made of it.
 
     Raises:
-        BadRecordError: at the first bad line unless `skip_bad`; always if
-            compressed data are damaged or decompress without bound.
+        BadRecordError: at the first bad line unless `skip_bad`.
+        ValueError: if compressed data are damaged or decompress without bound.
     """
     path = os.fspath(path)
     num_bad = 0
-    with open(path, "rb") as file:
-        is_gzip = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-        file.seek(0)
-        lines = _gzip_lines(file, path) if is_gzip else _lines(file)
-        for number, line in lines:
+    with decompressed_file.DecompressedFile(path) as file:
+        for number, line in file.lines():
             if not line.strip():
                 continue
             try:
@@ -106,10 +95,9 @@ def decode_object(line: bytes) -> dict[str, Any]:
         ValueError: if `line` is no such object. The message ends in a full
             stop and names no file.
     """
-    if len(line) > MAX_LINE_BYTES:
-        raise ValueError(
-            f"A line must not be longer than {MAX_LINE_BYTES} bytes."
-        )
+    most = decompressed_file.MAX_LINE_BYTES
+    if len(line) > most:
+        raise ValueError(f"A line must not be longer than {most} bytes.")
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -168,42 +156,6 @@ def text_field(
         f"`{name}` must be given. Received: fields "
         f"{reprlib.repr(sorted(record))}."
     )
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    number = 0
-    while line := file.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        if number == 1:
-            line = line.removeprefix(_BYTE_ORDER_MARK)
-        yield number, line
-        while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
-            line = file.readline(MAX_LINE_BYTES + 1)
-
-
-def _gzip_lines(file: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
-    number = 0
-    with gzip.GzipFile(fileobj=file) as plain:
-        try:
-            for number, line in _lines(plain):  # type: ignore[arg-type]
-                allowed = max(MAX_GZIP_RATIO * file.tell(), _UNGUARDED_BYTES)
-                if plain.tell() > allowed:
-                    raise BadRecordError(
-                        path,
-                        number,
-                        "Compressed data must not grow more than "
-                        f"{MAX_GZIP_RATIO}-fold. Received: {plain.tell()} "
-                        f"bytes out of {file.tell()}.",
-                        "Decompress the file if you trust it.",
-                    )
-                yield number, line
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise BadRecordError(
-                path,
-                number + 1,
-                f"Compressed data must be whole. Received: {error}.",
-                "Copy the file again.",
-            ) from error
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

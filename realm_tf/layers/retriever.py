@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-MASKED_LOGIT = -1e9
-"""Logit of what is excluded: exp() is 0 in float32, sums stay finite."""
+from realm_tf._constants import MASKED_LOGIT
 
 
 @keras.saving.register_keras_serializable(package="realm_tf")

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from realm_tf._constants import MASKED_LOGIT
 from realm_tf.layers.backbone_layer import BackboneLayer
-from realm_tf.layers.retriever import MASKED_LOGIT
 from realm_tf.layers.spans import span_mask, span_offsets
 
 

@@ -2,8 +2,7 @@
 
 from keras import ops
 
-# exp() of it is 0 in float32, and sums with it stay finite.
-_MASKED_LOGIT = -1e9
+from realm_tf._constants import MASKED_LOGIT
 
 
 def masked_marginal_loss(logits, is_positive, mask=None):
@@ -36,9 +35,9 @@ def masked_marginal_loss(logits, is_positive, mask=None):
     is_positive = ops.cast(is_positive, "bool")
     if mask is not None:
         mask = ops.cast(mask, "bool")
-        logits = ops.where(mask, logits, _MASKED_LOGIT)
+        logits = ops.where(mask, logits, MASKED_LOGIT)
         is_positive = ops.logical_and(is_positive, mask)
-    positive_logits = ops.where(is_positive, logits, _MASKED_LOGIT)
+    positive_logits = ops.where(is_positive, logits, MASKED_LOGIT)
     loss = ops.logsumexp(logits, axis=-1) - ops.logsumexp(
         positive_logits, axis=-1
     )

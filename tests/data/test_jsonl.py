@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm_tf.data import jsonl
+from realm_tf.data import decompressed_file, jsonl
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_whole_surrogate_pair_is_read(write):
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
 def test_line_over_the_limit_is_one_bad_line(write, monkeypatch, compress):
-    monkeypatch.setattr(jsonl, "MAX_LINE_BYTES", 20)
+    monkeypatch.setattr(decompressed_file, "MAX_LINE_BYTES", 20)
     path = write(compress(b'{"a": "' + b"x" * 90 + b'"}\n{"a": 2}\n'))
     with pytest.raises(jsonl.BadRecordError, match="longer than 20 bytes"):
         list(jsonl.read_jsonl(path))
@@ -101,7 +101,7 @@ def test_parse_makes_the_record_and_its_errors_carry_the_line(write):
 
 def test_gzip_bomb_is_refused_even_with_skip_bad(write):
     bomb = gzip.compress((b'{"a": "' + b"x" * 100_000 + b'"}\n') * 400)
-    with pytest.raises(jsonl.BadRecordError, match="grow more than 200-fold"):
+    with pytest.raises(ValueError, match="grow more than 200-fold"):
         for _ in jsonl.read_jsonl(write(bomb), skip_bad=True):
             pass
 
@@ -109,9 +109,8 @@ def test_gzip_bomb_is_refused_even_with_skip_bad(write):
 def test_cut_gzip_is_refused_even_with_skip_bad(write):
     rows = b"".join(b'{"a": %d}\n' % (i * 7919) for i in range(10_000))
     path = write(gzip.compress(rows)[:-100])
-    with pytest.raises(jsonl.BadRecordError, match="must be whole") as caught:
+    with pytest.raises(ValueError, match="must be whole"):
         list(jsonl.read_jsonl(path, skip_bad=True))
-    assert caught.value.line > 1
 
 
 def test_missing_file_is_an_os_error(tmp_path):
