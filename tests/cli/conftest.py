@@ -146,10 +146,10 @@ def preset(tiny_bert, corpus, tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def full_preset(tiny_bert, corpus, tmp_path_factory) -> pathlib.Path:
-    """A model with corpus and index inside, for reading only."""
+def full_preset(preset, corpus, tmp_path_factory) -> pathlib.Path:
+    """`preset` with corpus and index inside, for reading only."""
     folder = tmp_path_factory.mktemp("full_preset")
-    qa = RealmQA.from_bert(tiny_bert, embedding_dim=4)
+    qa = RealmQA.from_preset(preset)
     qa.build_index(Corpus.open(corpus), folder / "index")
     qa.save_to_preset(folder / "preset", include_corpus=True)
     return folder / "preset"
