@@ -229,12 +229,16 @@ class _Run:
     ) -> np.ndarray:
         """The block each question should find; -1 = none.
 
-        A marked passage is taken as it is. Otherwise the search of the
+        A marked place is taken as it is. Otherwise the search of the
         untrained retriever chooses among the blocks with an answer.
         """
         known = [labels.question(i) for i in range(len(questions))]
         positives = np.array([_first(label.gold) for label in known])
-        unmarked = [i for i, label in enumerate(known) if len(label.gold) > 1]
+        unmarked = [
+            i
+            for i, label in enumerate(known)
+            if len(label.gold) > 1 and not label.marks
+        ]
         if unmarked:
             self._build_index(None, "positives")
             found = self.qa.search(

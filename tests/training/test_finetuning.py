@@ -2,7 +2,10 @@ import keras
 import numpy as np
 import pytest
 
+from realm_tf.data.blocks import Article
+from realm_tf.data.corpus_builder import build_corpus
 from realm_tf.data.questions import Question
+from realm_tf.models.realm_qa import RealmQA
 from realm_tf.training.finetuning import (
     FinetuneOptions,
     compile_open_qa,
@@ -240,3 +243,28 @@ def test_half_precision_step_is_finite(make_qa, four_questions):
     assert all(np.isfinite(weight).all() for weight in after)
     steps = [np.abs(a - b).max() for a, b in zip(after, before, strict=True)]
     assert max(steps) > 1e-2
+
+
+def test_a_marked_place_needs_no_search(
+    make_qa, monkeypatch, short_featurizer, tmp_path
+):
+    """Two marks of one question lie in two blocks of its passage."""
+    text = "The city of Bath is old. " * 9
+    articles = [Article(str(i), "Bath", text) for i in range(2)]
+    corpus = build_corpus(
+        articles, tmp_path / "corpus", short_featurizer, max_wordpieces=48
+    )
+    assert corpus.num_blocks > 2
+    starts = (text.index("Bath"), text.rindex("Bath"))
+    questions = [
+        Question(str(i), "which city is old?", ("Bath", "Bath"), str(i), starts)
+        for i in range(2)
+    ]
+    monkeypatch.delattr(RealmQA, "search")
+    report = finetune(
+        make_qa(width=8),
+        corpus,
+        questions,
+        options=FinetuneOptions(retriever_batch_size=2, num_read=1),
+    )
+    assert report.num_questions == 2
