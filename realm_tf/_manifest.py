@@ -160,6 +160,20 @@ def write_folder(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def replace_file(path: pathlib.Path, text: str) -> None:
+    """Writes a file of UTF-8; readers see the old one or the new one."""
+    temporary = path.with_name(
+        f".{path.name}{TEMPORARY_MARK}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    )
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def read_manifest(
     path: str | os.PathLike[str], kind: str, *, verify: bool = True
 ) -> Manifest:

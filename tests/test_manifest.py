@@ -488,3 +488,18 @@ def test_link_to_itself(folder):
     (folder / "a.txt").symlink_to("a.txt")
     with pytest.raises(FolderError, match="the file. Received: nothing"):
         read_manifest(folder, "corpus")
+
+
+def test_replace_file_leaves_the_old_one_when_it_fails(tmp_path, monkeypatch):
+    file = tmp_path / "a.json"
+    _manifest.replace_file(file, "ä\n")
+    assert file.read_text("utf-8") == "ä\n"
+
+    def fail(source, target):
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="broken"):
+        _manifest.replace_file(file, "new")
+    assert [f.name for f in tmp_path.iterdir()] == ["a.json"]
+    assert file.read_text("utf-8") == "ä\n"

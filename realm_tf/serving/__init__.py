@@ -1,0 +1,5 @@
+"""Serving: what a trained model needs to answer outside of Python.
+
+No training and no Keras model is built here; an exporter is given one. Start
+with `exporter.py`; `bundle.py` describes the folder that comes out.
+"""

@@ -1,0 +1,98 @@
+import json
+
+import pytest
+
+from realm_tf import _manifest
+from realm_tf._manifest import FolderError
+from realm_tf.serving import bundle as bundles
+from realm_tf.serving.bundle import Bundle, read_bundle, write_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    written = Bundle(
+        path=tmp_path,
+        featurizer={"lowercase": True},
+        num_read=5,
+        num_answers=5,
+        max_span_width=10,
+        embedding_dim=128,
+        embedder_fingerprint="a",
+        reader_fingerprint="b",
+        tokenizer_fingerprint="c",
+        models={"realm_reader": 3},
+        corpus="corpus",
+    )
+    write_bundle(written)
+    return written
+
+
+def change(bundle, **changes):
+    file = bundle.path / bundles.BUNDLE_NAME
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_bundle_reads_as_it_was_written(bundle):
+    read = read_bundle(str(bundle.path))
+    assert read == bundle
+    assert read.corpus_path == bundle.path / "corpus"
+    assert read.index_path is None
+    assert read.vocabulary_path == bundle.path / "vocabulary.txt"
+    folder = bundle.path / "models" / "realm_reader" / "3"
+    assert read.model_path("realm_reader") == folder
+    with pytest.raises(FolderError, match="must hold the model 'realm_qa'"):
+        read.model_path("realm_qa")
+
+
+def test_write_replaces_the_file_and_leaves_nothing_else(bundle):
+    write_bundle(bundle)
+    assert [f.name for f in bundle.path.iterdir()] == ["bundle.json"]
+
+
+def test_versions_count_when_they_have_a_manifest(tmp_path):
+    folder = bundles.model_folder(tmp_path, "realm_qa")
+    assert bundles.list_model_versions(tmp_path, "realm_qa") == []
+    for name in ("10", "2", "3", ".4.writing-1", "x"):
+        (folder / name).mkdir(parents=True)
+        if name != "3":
+            (folder / name / _manifest.MANIFEST_NAME).touch()
+    assert bundles.list_model_versions(tmp_path, "realm_qa") == [2, 10]
+    assert bundles.model_numbers(tmp_path, "realm_qa") == [2, 3, 10]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "corpus"},
+        {"format_version": "1"},
+        {"num_read": 0},
+        {"num_answers": 2.0},
+        {"reader_fingerprint": None},
+        {"corpus": "../corpus"},
+        {"corpus": ".hidden"},
+        {"vocabulary": None},
+        {"models": {"realm_reader": 0}},
+        {"models": {"../x": 1}},
+        {"models": []},
+        {"featurizer": []},
+        {"unknown": 1},
+    ],
+    ids=str,
+)
+def test_read_refuses_what_no_export_writes(bundle, changes):
+    change(bundle, **changes)
+    with pytest.raises(FolderError, match="what `realm-tf export` writes"):
+        read_bundle(bundle.path)
+
+
+def test_read_refuses_other_folders_and_newer_formats(bundle, tmp_path):
+    with pytest.raises(FolderError, match="must be a folder with bundle.json"):
+        read_bundle(tmp_path / "nothing")
+    change(bundle, format_version=2)
+    with pytest.raises(FolderError, match="Upgrade realm_tf"):
+        read_bundle(bundle.path)
+    file = bundle.path / bundles.BUNDLE_NAME
+    for content in (b"{", b"[" * 10_000, b" " * (2**20 + 1)):
+        file.write_bytes(content)
+        with pytest.raises(FolderError, match="what `realm-tf export` writes"):
+            read_bundle(bundle.path)
