@@ -4,6 +4,10 @@ import re
 import string
 import unicodedata
 
+NUM_MERGED_SPANS = 256
+"""Most probable spans of a question whose probabilities are merged; the rest
+weighs next to nothing."""
+
 _DELETE_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
@@ -34,3 +38,20 @@ def normalize_answer(text: str) -> str:
     text = unicodedata.normalize("NFD", text).lower()
     text = text.translate(_DELETE_PUNCTUATION)
     return " ".join(_ARTICLES.sub(" ", text).split())
+
+
+def merge_key(text: str) -> str:
+    """What two spans of a question must share to count as one answer.
+
+    The normal form, with one letter for both forms of the small sigma: which
+    of them a capital becomes depends on its neighbours, and exported graphs
+    look at one letter at a time. An answer without a letter, like "?",
+    normalises to nothing and stands alone.
+
+    Example:
+    >>> merge_key("The ΟΔΟΣ") == merge_key("οδος")
+    True
+    >>> merge_key("?"), merge_key("!")
+    ('?', '!')
+    """
+    return normalize_answer(text).replace("ς", "σ") or text

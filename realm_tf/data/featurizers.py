@@ -172,6 +172,11 @@ class Featurizer:
         """
         return self._compiled_questions(*_as_strings(texts=texts))
 
+    def is_truncated(self, texts: Any) -> tf.Tensor:
+        """Whether `questions` cuts a question; bool `(batch,)`."""
+        ids, _, _ = self._compiled_tokenize(*_as_strings(texts=texts))
+        return ids.row_lengths() > self.query_length - 2
+
     def blocks(self, titles: Any, texts: Any) -> dict[str, tf.Tensor]:
         """Inputs of the block embedder.
 

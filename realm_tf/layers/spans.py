@@ -7,6 +7,9 @@ span logits and span masks.
 import numpy as np
 from keras import ops
 
+NO_SPAN_LOGIT = -1e8
+"""Logits of what is no span are far below, of spans far above."""
+
 
 def span_positions(joint_length, max_span_width):
     """First and last wordpiece of every span, in the order of span logits.

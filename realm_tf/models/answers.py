@@ -2,12 +2,9 @@
 
 import numpy as np
 
-from realm_tf.data.answers import normalize_answer
+from realm_tf.data.answers import NUM_MERGED_SPANS, merge_key
 from realm_tf.data.evidence import Evidence, Span
-from realm_tf.layers.spans import span_positions
-
-_SPANS_MERGED = 256  # the most probable ones; the rest weighs next to nothing
-_NO_SPAN = -1e8  # logits of what is no span are far below, of spans far above
+from realm_tf.layers.spans import NO_SPAN_LOGIT, span_positions
 
 
 def select_answers(
@@ -24,7 +21,8 @@ def select_answers(
     p(y, z | x) is one softmax over all spans of all blocks that were read, of
     the span logit plus the retrieval logit of its block (Lee et al., 2019).
     Spans that spell the same answer are summed. Ties go to the better block,
-    then to the shorter span, then to the leftmost.
+    then to the shorter span, then to the leftmost. Exported graphs do the same
+    (`realm_tf.serving.answer_selection`).
 
     Args:
         evidence: `Evidence`; its first `num_read` blocks were read.
@@ -41,8 +39,8 @@ def select_answers(
     num_read, num_spans = span_logits.shape
     logits = evidence.retrieval_logits[:num_read, None] + span_logits
     log_probs = logits.ravel() - _logsumexp(logits.ravel())
-    order = np.argsort(-log_probs, kind="stable")[:_SPANS_MERGED]
-    order = order[span_logits.ravel()[order] > _NO_SPAN]
+    order = np.argsort(-log_probs, kind="stable")[:NUM_MERGED_SPANS]
+    order = order[span_logits.ravel()[order] > NO_SPAN_LOGIT]
     first, last = span_positions(starts.shape[-1], max_span_width)
     encoded = [
         block.text.encode("utf-8", "replace")
@@ -54,8 +52,7 @@ def select_answers(
         z, span = divmod(place, num_spans)
         raw = encoded[z][starts[z, first[span]] : ends[z, last[span]]]
         text = raw.decode("utf-8", "replace")
-        # An answer without a letter normalises to nothing and stands alone.
-        key = normalize_answer(text) or text
+        key = merge_key(text)
         best.setdefault(key, (z, span))
         totals[key] = totals.get(key, 0.0) + float(np.exp(log_probs[place]))
     ranked = sorted(totals, key=totals.__getitem__, reverse=True)[:num_answers]

@@ -13,6 +13,7 @@ from realm_tf.data.blocks import Block
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.embedder import Embedder
+from realm_tf.layers.span_reader import SpanReader
 
 BATCH_SIZE = 64  # texts; larger ones are no faster on a processor
 _CHUNK = 64 * BATCH_SIZE  # texts that are sorted by length together
@@ -123,9 +124,32 @@ def embedder_fingerprint(embedder: Embedder, featurizer: Featurizer) -> str:
         featurizer.fingerprint,
         featurizer.block_length,
     ]
+    return _fingerprint(description, embedder)
+
+
+def reader_fingerprint(reader: SpanReader, featurizer: Featurizer) -> str:
+    """SHA-256 of all that decides what is read in a block.
+
+    Args:
+        reader: `SpanReader`.
+        featurizer: `Featurizer` that joins question and block.
+    """
+    description = [
+        reader.max_span_width,
+        reader.layer_norm_epsilon,
+        reader.backbone.num_heads,
+        featurizer.fingerprint,
+        featurizer.query_length,
+        featurizer.joint_length,
+        featurizer.joint_title,
+    ]
+    return _fingerprint(description, reader)
+
+
+def _fingerprint(description: list[Any], layer: keras.layers.Layer) -> str:
     digest = hashlib.sha256(json.dumps(description).encode())
     # Not `variables`: those of dropout's random numbers decide nothing.
-    for variable in embedder.weights:
+    for variable in layer.weights:
         value = np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
         digest.update(json.dumps(value.shape).encode())
         digest.update(value.tobytes())

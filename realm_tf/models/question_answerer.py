@@ -7,7 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from realm_tf.data.evidence import Answer, Evidence
+from realm_tf.data.featurizers import Featurizer
 from realm_tf.layers.backbone_layer import FEATURES
+from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
 from realm_tf.models.answers import select_answers
 from realm_tf.models.embedding import TextEmbedder, trim_joint
@@ -125,8 +127,7 @@ class QuestionAnswerer:
         return np.concatenate(logits)
 
     def _is_truncated(self, question: str) -> bool:
-        num_wordpieces = len(self.featurizer.tokenize([question]).ids)
-        return num_wordpieces > self.featurizer.query_length - 2
+        return bool(self.featurizer.is_truncated([question])[0])
 
 
 def check_questions(questions: Any) -> list[str]:
@@ -150,6 +151,30 @@ def check_questions(questions: Any) -> list[str]:
                 f"{question[:40]!r} at position {i}."
             )
     return list(questions)
+
+
+def check_lengths(
+    featurizer: Featurizer,
+    query_embedder: Embedder,
+    block_embedder: Embedder,
+    reader: SpanReader,
+) -> None:
+    """Raises `ValueError` unless trunks and lengths fit together."""
+    longest = max(
+        featurizer.query_length,
+        featurizer.block_length,
+        featurizer.joint_length,
+    )
+    layers = (query_embedder, block_embedder, reader)
+    most = min(layer.backbone.max_sequence_length for layer in layers)
+    widest = reader.max_span_width
+    if longest > most or widest > featurizer.joint_length:
+        raise ValueError(
+            "Lengths must be at most those that the trunks were made for, "
+            "and spans shorter than what is read. Received: "
+            f"{featurizer.get_config()}, trunks of {most} wordpieces, "
+            f"max_span_width={widest}. Shorten the featurizer's lengths."
+        )
 
 
 def _check_count(name: str, value: Any, least: int) -> None:

@@ -18,16 +18,23 @@ from realm_tf.data.evidence import Answer
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
-from realm_tf.models.embedding import TextEmbedder, embedder_fingerprint
+from realm_tf.models.embedding import (
+    TextEmbedder,
+    embedder_fingerprint,
+    reader_fingerprint,
+)
 from realm_tf.models.open_qa import OpenQA
 from realm_tf.models.projection import fit_projection
 from realm_tf.models.question_answerer import (
     QuestionAnswerer,
+    check_lengths,
     check_questions,
 )
 from realm_tf.models.summary import describe
 from realm_tf.retrieval.block_index import BlockIndex
 from realm_tf.retrieval.searcher import SearchResult
+from realm_tf.serving.bundle import Bundle
+from realm_tf.serving.exporter import ExportOptions, export
 
 
 class RealmQA:
@@ -78,7 +85,7 @@ class RealmQA:
         self.projection_fitted = projection_fitted
         self.index: BlockIndex | None = None
         self._set_embedders(query_embedder, block_embedder)
-        self._check_lengths()
+        check_lengths(featurizer, query_embedder, block_embedder, reader)
 
     def _set_embedders(
         self, query_embedder: Embedder, block_embedder: Embedder
@@ -201,7 +208,7 @@ class RealmQA:
             OSError: if the disk is full; nothing is kept.
         """
         if overwrite and not include_corpus and self.index is not None:
-            _check_outside(self.index.corpus.path, path)
+            presets.check_outside(self.index.corpus.path, path)
         parts = presets.Parts(
             featurizer=self.featurizer,
             query_embedder=self.query_embedder,
@@ -304,27 +311,6 @@ class RealmQA:
             embedder.projection.bias.assign(bias)
         self.projection_fitted = True
 
-    def _check_lengths(self) -> None:
-        longest = max(
-            self.featurizer.query_length,
-            self.featurizer.block_length,
-            self.featurizer.joint_length,
-        )
-        trunks = [
-            self.query_embedder.backbone,
-            self.block_embedder.backbone,
-            self.reader.backbone,
-        ]
-        most = min(trunk.max_sequence_length for trunk in trunks)
-        widest = self.reader.max_span_width
-        if longest > most or widest > self.featurizer.joint_length:
-            raise ValueError(
-                "Lengths must be at most those that the trunks were made for, "
-                "and spans shorter than what is read. Received: "
-                f"{self.featurizer.get_config()}, trunks of {most} wordpieces, "
-                f"max_span_width={widest}. Shorten the featurizer's lengths."
-            )
-
     def separate_embedders(self) -> None:
         """Gives questions an embedder of their own: a copy of the blocks'.
 
@@ -339,6 +325,11 @@ class RealmQA:
     def embedder_fingerprint(self) -> str:
         """SHA-256 of all that decides the embedding of a block."""
         return embedder_fingerprint(self.block_embedder, self.featurizer)
+
+    @property
+    def reader_fingerprint(self) -> str:
+        """SHA-256 of all that decides what is read in a block."""
+        return reader_fingerprint(self.reader, self.featurizer)
 
     def ask(self, question: str, **options: Any) -> Answer:
         """Answers one question; see `predict`."""
@@ -422,6 +413,18 @@ class RealmQA:
         """
         self.require_index().delete(document_ids)
 
+    def export(self, folder: str | os.PathLike[str], **options: Any) -> Bundle:
+        """Writes SavedModels for servers, with corpus and index beside.
+
+        Args:
+            folder: new, or an earlier export, which gets the next version.
+            **options: of `ExportOptions`, such as `models`.
+
+        Returns:
+            `Bundle`; see `realm_tf.serving.exporter.export`.
+        """
+        return export(self, folder, ExportOptions(**options))
+
     def summary(self) -> str:
         """What it is made of, in a few lines."""
         return describe(self)
@@ -434,14 +437,3 @@ class RealmQA:
                 "`build_index(articles)` or `open_index(path, corpus)` first."
             )
         return self.index
-
-
-def _check_outside(
-    corpus: pathlib.Path, preset: str | os.PathLike[str]
-) -> None:
-    if corpus.resolve().is_relative_to(pathlib.Path(preset).resolve()):
-        raise _manifest.FolderError(
-            "A preset must not replace the one that holds the corpus in use, "
-            f"unless it takes it over. Received: {preset}, corpus {corpus}. "
-            "Pass `include_corpus=True`, or save to another path."
-        )

@@ -292,6 +292,12 @@ class BlockIndex:
             for block_id in ids
         ]
 
+    def live_block_ids(self) -> npt.NDArray[np.int64]:
+        """Ids of the blocks that can be found, ascending."""
+        snapshot = self._updates.snapshot
+        end = snapshot.first_id + snapshot.matrix.num_rows
+        return np.setdiff1d(np.arange(end), self._hidden(snapshot.deleted))
+
     def embeddings(
         self, block_ids: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:

@@ -133,21 +133,31 @@ def republish(root: pathlib.Path, version: int) -> int:
 
     The caller holds the writer lock.
     """
-    folder = version_folder(root, find_version(root, version))
+    return copy_version(root, version, root)
+
+
+def copy_version(source: pathlib.Path, version: int, root: pathlib.Path) -> int:
+    """Publishes a version of one index, with its updates, in another.
+
+    Files are linked where the file system can. The caller holds the writer
+    lock of `root`.
+
+    Returns:
+        Number of the new version.
+    """
+    folder = version_folder(source, find_version(source, version))
     manifest = read_manifest(folder, KIND)
 
     def fill(writer: FolderWriter) -> None:
         for name in manifest.files:
-            target = writer.path / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _link_or_copy(folder / name, target)
+            link_or_copy(folder / name, writer.path / name)
         writer.describe(
             counts=manifest.counts,
             fingerprints=manifest.fingerprints,
             options=manifest.options,
         )
 
-    return publish(root, fill, updates_file(root, version))
+    return publish(root, fill, updates_file(source, version))
 
 
 def _remove(root: str | os.PathLike[str], version: int) -> None:
@@ -158,7 +168,9 @@ def _remove(root: str | os.PathLike[str], version: int) -> None:
     updates_file(root, version).unlink(missing_ok=True)
 
 
-def _link_or_copy(source: pathlib.Path, target: pathlib.Path) -> None:
+def link_or_copy(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Makes `target` the same file, or a copy where that cannot be."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
     except OSError:

@@ -1,0 +1,73 @@
+"""models.config, batching.config, monitoring.config of TensorFlow Serving."""
+
+import json
+import pathlib
+from collections.abc import Iterable
+
+from realm_tf import _manifest
+from realm_tf.serving.bundle import MODELS_NAME, QA, SCANN_QA
+
+MODELS_CONFIG = "models.config"
+BATCHING_CONFIG = "batching.config"
+MONITORING_CONFIG = "monitoring.config"
+XLA_FLAG = "--xla_cpu_compilation_enabled=true"
+"""What a server must be started with for graphs that insist on XLA."""
+
+# Models that a client joins to an index stay loaded in two versions, so that
+# it can go on with the old ones until it has opened the new index.
+_NUM_VERSIONS = 2
+_ALONE = (QA, SCANN_QA)
+
+_MODEL = """\
+  config {{
+    name: {name}
+    base_path: {path}
+    model_platform: "tensorflow"
+    model_version_policy {{ latest {{ num_versions: {num_versions} }} }}
+  }}
+"""
+# Rows are computed one after the other, so waiting for more of them gains
+# nothing; a request of more rows than a batch would be refused. Requests with
+# other numbers of blocks are not padded to each other: the server would pad
+# with copies of the first block.
+_BATCHING = """\
+max_batch_size { value: 256 }
+batch_timeout_micros { value: 0 }
+max_enqueued_batches { value: 1000 }
+num_batch_threads { value: 4 }
+pad_variable_length_inputs: false
+"""
+_MONITORING = """\
+prometheus_config {
+  enable: true
+  path: "/monitoring/prometheus/metrics"
+}
+"""
+
+
+def write_server_configs(
+    folder: pathlib.Path, models: Iterable[str], server_path: str | None
+) -> None:
+    """Writes the three files.
+
+    Args:
+        folder: the bundle.
+        models: names.
+        server_path: where the server sees `models/` of the bundle; default:
+            where it is here. Servers insist on absolute paths.
+    """
+    base = server_path or str((folder / MODELS_NAME).resolve())
+    configs = "".join(
+        _MODEL.format(
+            name=json.dumps(name),
+            path=json.dumps(f"{base.rstrip('/')}/{name}", ensure_ascii=False),
+            num_versions=1 if name in _ALONE else _NUM_VERSIONS,
+        )
+        for name in sorted(models)
+    )
+    for name, text in (
+        (MODELS_CONFIG, f"model_config_list {{\n{configs}}}\n"),
+        (BATCHING_CONFIG, _BATCHING),
+        (MONITORING_CONFIG, _MONITORING),
+    ):
+        _manifest.replace_file(folder / name, text)
