@@ -11,6 +11,7 @@ from realm_tf.cli.ask import ask
 from realm_tf.cli.corpus import corpus
 from realm_tf.cli.demo import demo
 from realm_tf.cli.evaluate import evaluate
+from realm_tf.cli.export import export
 from realm_tf.cli.finetune import finetune
 from realm_tf.cli.index import index
 from realm_tf.cli.options import Settings, examples
@@ -61,5 +62,5 @@ def main() -> None:
     """Answers questions from your own documents, with the evidence."""
 
 
-for _command in (ask, corpus, demo, evaluate, finetune, index):
+for _command in (ask, corpus, demo, evaluate, export, finetune, index):
     main.add_command(_command)

@@ -26,6 +26,7 @@ def open_model(
     *,
     dtype: str,
     verify: bool,
+    needs_corpus: bool = True,
 ) -> "RealmQA":
     """Opens a model that can answer; after `prepare_tensorflow`.
 
@@ -36,9 +37,10 @@ def open_model(
             is built there the first time.
         dtype: see `choose_dtype`.
         verify: compare the SHA-256 of every file.
+        needs_corpus: without it, a model that has no corpus has no index.
 
     Raises:
-        UsageError: if there is no corpus.
+        UsageError: if there is no corpus, and one is needed.
     """
     from realm_tf.checkpoints.presets import CORPUS_NAME
     from realm_tf.data.corpus import Corpus
@@ -47,6 +49,8 @@ def open_model(
     qa = RealmQA.from_preset(preset, dtype=choose_dtype(dtype), verify=verify)
     own = preset / CORPUS_NAME
     if corpus is None and not own.is_dir():
+        if index is None and not needs_corpus:
+            return qa
         raise click.UsageError(
             f"--corpus must be given: {preset} has no corpus inside."
         )

@@ -1,7 +1,6 @@
 """A model, its corpus and its index, to a folder that servers answer from."""
 
 import dataclasses
-import logging
 import os
 import pathlib
 from collections.abc import Callable
@@ -17,8 +16,6 @@ from realm_tf.serving.server_configs import write_server_configs
 
 if TYPE_CHECKING:
     from realm_tf.models.realm_qa import RealmQA
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_MODELS = (
     bundles.QUERY_EMBEDDER,
@@ -84,7 +81,7 @@ def export(
     folder: str | os.PathLike[str],
     options: ExportOptions | None = None,
     *,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Bundle:
     """Exports a model for TensorFlow Serving, with its index at its side.
 
@@ -96,7 +93,7 @@ def export(
         qa: `RealmQA`; with an index, its corpus and index are exported too.
         folder: created if it does not exist.
         options: `ExportOptions`.
-        progress: called with the name of each part before it is written.
+        progress: called with the numbers of parts written and to write.
 
     Returns:
         `Bundle`, as `read_bundle` reads it.
@@ -118,14 +115,15 @@ def export(
         "tokenizer": qa.featurizer.fingerprint,
     }
     kept = _kept_models(previous, options, fingerprints)
-    tell = progress or logger.info
+    progress = progress or (lambda done, total: None)
+    num_parts = 1 + len(options.models)
     with writer_lock(folder):
         saved_model.remove_leftovers(folder)
-        parts = _write_side(qa, folder, previous, tell)
+        parts = _write_side(qa, folder, previous)
         models = dict(kept)
         builder = ModuleBuilder(qa, options, fingerprints)
-        for name in options.models:
-            tell(name)
+        for done, name in enumerate(options.models, 1):
+            progress(done, num_parts)
             with builder.module(name) as module:
                 models[name] = saved_model.write_version(
                     folder, name, module, builder.requests(name), fingerprints
@@ -143,6 +141,7 @@ def export(
             **parts,
         )
         bundles.write_bundle(bundle)
+        progress(num_parts, num_parts)
     return bundle
 
 
@@ -222,14 +221,12 @@ def _write_side(
     qa: "RealmQA",
     folder: pathlib.Path,
     previous: Bundle | None,
-    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Writes vocabulary, corpus and index; returns their names."""
     parts: dict[str, Any] = {
         "vocabulary": side_index.write_vocabulary(folder, qa.featurizer)
     }
     if qa.index is not None:
-        tell("corpus and index")
         parts["corpus"] = side_index.copy_corpus(folder, qa.index.corpus)
         parts["index"] = side_index.copy_index(folder, qa.index)
     elif previous and previous.embedder_fingerprint == qa.embedder_fingerprint:

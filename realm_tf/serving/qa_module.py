@@ -59,37 +59,42 @@ class BruteForceGraphSearcher(GraphSearcher):
 
     def __init__(self, embeddings: npt.NDArray[Any]):
         super().__init__()
-        self.num_rows, dim = embeddings.shape
-        self._size = min(_CHUNK_ROWS, self.num_rows)
-        self._num_chunks = -(-self.num_rows // self._size)
-        padded = np.zeros(
-            (self._num_chunks * self._size, dim), embeddings.dtype
-        )
-        padded[: self.num_rows] = embeddings
+        self.num_rows, self._dim = embeddings.shape
+        self._chunk_rows = self.num_rows
+        if embeddings.dtype != np.float32:
+            # Half precision is cast chunk by chunk, all of one size.
+            self._chunk_rows = min(_CHUNK_ROWS, self.num_rows)
+            missing = -self.num_rows % self._chunk_rows
+            embeddings = np.pad(embeddings, [(0, missing), (0, 0)])
         self._embeddings = tf.Variable(
-            padded.reshape(self._num_chunks, self._size, dim),
-            trainable=False,
-            name="block_embeddings",
+            embeddings, trainable=False, name="block_embeddings"
         )
 
     def candidates(self, query: tf.Tensor, k: int) -> tf.Tensor:
-        def score(chunk: tf.Tensor) -> tf.Tensor:
-            rows = tf.cast(self._embeddings[chunk], tf.float32)
-            return tf.linalg.matvec(rows, query)
-
-        scores = tf.map_fn(
-            score,
-            tf.range(self._num_chunks),
-            fn_output_signature=tf.TensorSpec([self._size], tf.float32),
-            parallel_iterations=1,
-        )
-        scores = tf.reshape(scores, [-1])[: self.num_rows]
+        scores = self._scores(query)[: self.num_rows]
         count = min(2 * k + _MORE_CANDIDATES, self.num_rows)
         return tf.math.top_k(scores, count).indices
 
+    def _scores(self, query: tf.Tensor) -> tf.Tensor:
+        embeddings = self._embeddings.read_value()
+        if embeddings.dtype == tf.float32:
+            return tf.linalg.matvec(embeddings, query)
+        size = [self._chunk_rows, self._dim]
+
+        def score(start: tf.Tensor) -> tf.Tensor:
+            rows = tf.slice(embeddings, tf.stack([start, 0]), size)
+            return tf.linalg.matvec(tf.cast(rows, tf.float32), query)
+
+        scores = tf.map_fn(
+            score,
+            tf.range(0, embeddings.shape[0], self._chunk_rows),
+            fn_output_signature=tf.TensorSpec(size[:1], tf.float32),
+            parallel_iterations=1,
+        )
+        return tf.reshape(scores, [-1])
+
     def rows(self, places: tf.Tensor) -> tf.Tensor:
-        places = tf.stack([places // self._size, places % self._size], 1)
-        return tf.cast(tf.gather_nd(self._embeddings, places), tf.float32)
+        return tf.cast(tf.gather(self._embeddings, places), tf.float32)
 
 
 class QAModule(tf.Module):

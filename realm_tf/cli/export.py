@@ -1,0 +1,150 @@
+"""realm-tf export: a model for TensorFlow Serving and the query service."""
+
+import pathlib
+import time
+from typing import Any
+
+import click
+
+from realm_tf.cli import console, options
+from realm_tf.cli.environment import prepare_tensorflow
+from realm_tf.cli.facts import folder_bytes, show_facts
+from realm_tf.cli.model import open_model
+from realm_tf.cli.progress import progress_bar
+
+
+@click.command(
+    epilog=options.examples(
+        "realm-tf export --preset preset --corpus corpus --output exported",
+        "realm-tf export --preset preset --output exported "
+        "--models query_embedder,block_embedder,reader,qa",
+        "realm-tf export --check exported",
+    )
+)
+@options.preset_option(required=False)
+@options.corpus_option(required=False)
+@options.index_option()
+@click.option(
+    "--output",
+    "-o",
+    type=options.NEW_PATH,
+    help="New folder, or an earlier export, which gets the next version.",
+)
+@click.option(
+    "--models",
+    default="query_embedder,block_embedder,reader",
+    show_default=True,
+    help="Also: qa (answers from the corpus by itself), scann_qa (with "
+    "ScaNN's operations, for a server built with them).",
+)
+@click.option(
+    "--num-answers",
+    type=options.POSITIVE,
+    default=5,
+    show_default=True,
+    help="Answers the reader returns, the best included.",
+)
+@click.option(
+    "--storage",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Type of the embeddings within qa.",
+)
+@click.option("--jit-compile", is_flag=True, help="Compile with XLA.")
+@click.option(
+    "--server-path",
+    help="Where the server sees the folder models, such as /models in a "
+    "container. Default: where it is here.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "mixed_bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Precision in the server; auto suits this machine.",
+)
+@click.option(
+    "--check",
+    type=options.FOLDER,
+    help="Export nothing; list the operations of an export, and fail if a "
+    "stock server has not all of them.",
+)
+@options.json_option()
+@options.shared_options
+def export(
+    preset: pathlib.Path | None,
+    output: pathlib.Path | None,
+    check: pathlib.Path | None,
+    as_json: bool,
+    **arguments: Any,
+) -> None:
+    """Exports a model for TensorFlow Serving and the query service."""
+    prepare_tensorflow()
+    if check is not None:
+        show_facts(_check(check), as_json)
+        return
+    if preset is None or output is None:
+        raise click.UsageError("--preset and --output must be given.")
+    show_facts(_export(preset, output, **arguments), as_json)
+
+
+def _export(
+    preset: pathlib.Path,
+    output: pathlib.Path,
+    *,
+    corpus: pathlib.Path | None,
+    index: pathlib.Path | None,
+    dtype: str,
+    models: str,
+    **export_options: Any,
+) -> dict[str, Any]:
+    from realm_tf.serving.exporter import ExportOptions
+    from realm_tf.serving.exporter import export as write_export
+    from realm_tf.serving.server_configs import XLA_FLAG
+
+    start = time.monotonic()
+    chosen = ExportOptions(
+        models=tuple(name.strip() for name in models.split(",")),
+        **export_options,
+    )
+    qa = open_model(
+        preset, corpus, index, dtype=dtype, verify=True, needs_corpus=False
+    )
+    with progress_bar("Exporting", "parts") as bar:
+        bundle = write_export(qa, output, chosen, progress=bar.count)
+    if chosen.jit_compile:
+        console.print_note(f"On a processor, start the server with {XLA_FLAG}.")
+    return {
+        "path": str(output),
+        "models": bundle.models,
+        "corpus": bundle.corpus,
+        "index": bundle.index,
+        "bytes": folder_bytes(output),
+        "seconds": round(time.monotonic() - start, 2),
+        "embedder": bundle.embedder_fingerprint,
+        "reader": bundle.reader_fingerprint,
+    }
+
+
+def _check(folder: pathlib.Path) -> dict[str, Any]:
+    """Operations of all models of a bundle, or of one SavedModel."""
+    from realm_tf.serving import op_check
+    from realm_tf.serving.bundle import SCANN_QA, read_bundle
+
+    if (folder / op_check.SAVED_MODEL_NAME).is_file():
+        paths = [folder]
+    else:
+        bundle = read_bundle(folder)
+        # Exported on demand, for a server that has ScaNN's operations.
+        names = sorted(set(bundle.models) - {SCANN_QA})
+        paths = [bundle.model_path(name) for name in names]
+    ops = {op for path in paths for op in op_check.check_saved_model(path)}
+    return {
+        "path": str(folder),
+        "valid": True,
+        "models": [str(path) for path in paths],
+        "needs_xla": any(op_check.needs_xla(path) for path in paths),
+        "num_ops": len(ops),
+        "ops": sorted(ops),
+    }
