@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from realm_tf.data.blocks import Block
+from realm_tf.retrieval.scann_options import ScannOptions
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.block_table import ASSET_NAME, BlockTable
 from realm_tf.serving.embedding_module import EmbeddingModule
@@ -144,7 +145,11 @@ class ModuleBuilder:
                 ScannGraphSearcher,
             )
 
-            return ScannGraphSearcher(index.embeddings(block_ids))
+            return ScannGraphSearcher(
+                index.embeddings(block_ids),
+                # Those that the index was measured with, if it has ScaNN.
+                ScannOptions(**(index.manifest.options.get("scann") or {})),
+            )
         dtype: Any = np.float32
         if self._options.storage == "bfloat16":
             dtype = ml_dtypes.bfloat16
