@@ -77,7 +77,7 @@ def select_answers(
     # What is not UTF-8 would not fit into a reply of the REST interface.
     found = tf.strings.unicode_transcode(found, "UTF-8", "UTF-8")
     best, totals = _merged(merge_keys(found), log_probs, num_answers)
-    reading = logits_to_log_probs(span_logits)
+    reading = _log_probs_in_block(span_logits)
     answers = {
         "text": tf.gather(found, best),
         "block_position": tf.gather(blocks, best),
@@ -91,18 +91,14 @@ def select_answers(
         ),
         "probability": tf.minimum(tf.cast(totals, tf.float32), 1.0),
     }
+    paddings = {"text": "", "block_position": MISSING_POSITION}
     return {
-        name: _padded(
-            values,
-            num_answers,
-            MISSING_POSITION if name == "block_position" else None,
-        )
+        name: _padded(values, num_answers, paddings.get(name, 0))
         for name, values in answers.items()
     }
 
 
-def logits_to_log_probs(span_logits: tf.Tensor) -> tf.Tensor:
-    """Log-probability of each span among those of its block."""
+def _log_probs_in_block(span_logits: tf.Tensor) -> tf.Tensor:
     norms = tf.reduce_logsumexp(span_logits, axis=1, keepdims=True)
     return span_logits - norms
 
@@ -138,9 +134,7 @@ def _merged(
     return tf.gather(first, ranked), totals
 
 
-def _padded(values: tf.Tensor, size: int, padding: int | None) -> tf.Tensor:
-    if padding is None:
-        padding = "" if values.dtype == tf.string else 0
+def _padded(values: tf.Tensor, size: int, padding: str | int) -> tf.Tensor:
     missing = tf.fill(
         [size - tf.size(values)], tf.constant(padding, values.dtype)
     )

@@ -5,6 +5,7 @@ line of stdout one of {output: value} or {"error": type}.
 """
 
 import base64
+import functools
 import json
 import sys
 
@@ -29,35 +30,41 @@ def as_json(array):
     return np.array(texts, object).reshape(array.shape).tolist()
 
 
-def answer(session, signature, inputs):
+@functools.cache
+def load(folder):
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    with session.graph.as_default():
+        meta = tf.compat.v1.saved_model.load(session, ["serve"], folder)
+    return session, meta.signature_def
+
+
+@functools.cache
+def prepare(folder, name):
+    session, signatures = load(folder)
+    signature = signatures[name]
+    names = sorted(signature.inputs)
     options = config_pb2.CallableOptions(
-        feed=[signature.inputs[name].name for name in inputs],
+        feed=[signature.inputs[name].name for name in names],
         fetch=[info.name for info in signature.outputs.values()],
     )
     # `session.run` would compare shapes, which servers do not.
     call = session._make_callable_from_options(options)
+    return call, names, list(signature.outputs)
+
+
+def answer(folder, signature, inputs):
+    call, names, outputs = prepare(folder, signature)
     try:
-        found = call(*(as_array(*item) for item in inputs.items()))
+        found = call(*(as_array(name, inputs[name]) for name in names))
     except tf.errors.OpError as error:
         return {"error": type(error).__name__}
     arrays = (as_json(np.asarray(array)) for array in found)
-    return dict(zip(signature.outputs, arrays, strict=True))
+    return dict(zip(outputs, arrays, strict=True))
 
 
 def main():
-    loaded = {}
     for line in sys.stdin:
-        replies = []
-        for folder, signature, inputs in json.loads(line):
-            if folder not in loaded:
-                session = tf.compat.v1.Session(graph=tf.Graph())
-                with session.graph.as_default():
-                    meta = tf.compat.v1.saved_model.load(
-                        session, ["serve"], folder
-                    )
-                loaded[folder] = session, meta.signature_def
-            session, signatures = loaded[folder]
-            replies.append(answer(session, signatures[signature], inputs))
+        replies = [answer(*request) for request in json.loads(line)]
         modules = {name.split(".")[0] for name in sys.modules}
         assert not modules & {"realm_tf", "keras_hub", "scann"}
         print(json.dumps(replies), flush=True)

@@ -1,6 +1,7 @@
 import base64
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import textwrap
@@ -226,38 +227,30 @@ def test_export_again_adds_versions_and_keeps_added_documents(
     qa = make_qa()
     qa.build_index(cities[:3], tmp_path / "index")
     folder = tmp_path / "out"
-    first = qa.export(folder, models=("reader", "query_embedder"))
+    first = qa.export(folder, models=("query_embedder", "block_embedder"))
     corpus = Corpus.open(first.corpus_path)
     served = BlockIndex.open(first.index_path, corpus)
-    block = served.blocks([0])[0]
-    served.add([block], [[1.0, 2.0, 3.0, 4.0]])
-    second = qa.export(folder, models=("reader",))
-    assert second.models == {QUERY_EMBEDDER: 1, READER: 2}
-    assert list_model_versions(folder, READER) == [1, 2]
-    assert BlockIndex.open(second.index_path, corpus).num_blocks == 3
-    assert BlockIndex.open(second.index_path, corpus).version == 1
-    before = (folder / "models" / READER / "1" / "saved_model.pb").stat()
-    assert before.st_size > 0
-
-
-def test_export_of_other_weights_needs_all_models(make_qa, cities, tmp_path):
-    qa, other = make_qa(), make_qa(seed=1)
-    for number, model in enumerate((qa, other)):
-        model.build_index(cities[: 2 + number], tmp_path / f"index{number}")
-    folder = tmp_path / "out"
-    qa.export(folder, models=("query_embedder", "reader"))
+    served.add(served.blocks([0]), [[1.0, 2.0, 3.0, 4.0]])
+    second = qa.export(folder, models=("query_embedder",))
+    assert second.models == {QUERY_EMBEDDER: 2, BLOCK_EMBEDDER: 1}
+    assert list_model_versions(folder, QUERY_EMBEDDER) == [1, 2]
+    index = BlockIndex.open(second.index_path, corpus)
+    assert index.version == 1
+    assert index.live_block_ids().tolist() == [1, 2, 3]
+    other = make_qa(seed=1)
+    other.build_index(cities[:2], tmp_path / "other")
     with pytest.raises(MismatchError, match="exported from one model"):
-        other.export(folder, models=("reader",))
-    assert list_model_versions(folder, READER) == [1]
-    bundle = other.export(folder, models=("query_embedder", "reader"))
-    assert bundle.models == {QUERY_EMBEDDER: 2, READER: 2}
+        other.export(folder, models=("query_embedder",))
+    assert list_model_versions(folder, QUERY_EMBEDDER) == [1, 2]
+    bundle = other.export(folder, models=("query_embedder", "block_embedder"))
+    assert bundle.models == {QUERY_EMBEDDER: 3, BLOCK_EMBEDDER: 2}
     assert (bundle.corpus, bundle.index) == ("corpus-2", "index")
     index = BlockIndex.open(
         bundle.index_path,
         Corpus.open(bundle.corpus_path),
         embedder_fingerprint=other.embedder_fingerprint,
     )
-    assert (index.version, index.num_blocks) == (2, 3)
+    assert (index.version, index.num_blocks) == (2, 2)
 
 
 def test_export_refuses_an_index_of_another_model(make_qa, cities, tmp_path):
@@ -324,41 +317,29 @@ RealmQA.from_preset(sys.argv[1]).export(sys.argv[2], models=("query_embedder",))
 """
 
 
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        ("saved_model", "check_saved_model"),
-        ("warmup", "write_warmup"),
-        ("exporter", "write_server_configs"),
-    ],
-)
-def test_killed_export_leaves_the_bundle_as_it_was(
-    make_qa, tmp_path, module, name
-):
+def test_killed_export_leaves_the_bundle_as_it_was(make_qa, tmp_path):
     qa = make_qa()
     qa.save_to_preset(tmp_path / "preset")
     folder = tmp_path / "out"
     before = qa.export(folder, models=("query_embedder",))
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            textwrap.dedent(KILLED.format(module=module, name=name)),
-            str(tmp_path / "preset"),
-            str(folder),
-        ],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(pathlib.Path(bundles.__file__).parents[2]),
-        },
-        capture_output=True,
-    )
-    assert done.returncode == -9, done.stderr[-1000:]
-    assert read_bundle(folder) == before
-    # A version that is there is whole, whether bundle.json names it or not.
-    whole = [1, 2] if module == "exporter" else [1]
-    assert bundles.model_numbers(folder, QUERY_EMBEDDER) == whole
-    assert list_model_versions(folder, QUERY_EMBEDDER) == whole
+    for module, name, whole in (
+        ("saved_model", "check_saved_model", [1]),
+        ("warmup", "write_warmup", [1]),
+        # A version that is there is whole, whether bundle.json names it yet.
+        ("exporter", "write_server_configs", [1, 2]),
+    ):
+        code = textwrap.dedent(KILLED.format(module=module, name=name))
+        arguments = [str(tmp_path / "preset"), str(folder)]
+        root = pathlib.Path(bundles.__file__).parents[2]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env={**os.environ, "PYTHONPATH": str(root)},
+            capture_output=True,
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr[-1000:]
+        assert read_bundle(folder) == before
+        assert bundles.model_numbers(folder, QUERY_EMBEDDER) == whole
+        assert list_model_versions(folder, QUERY_EMBEDDER) == whole
     after = qa.export(folder, models=("query_embedder",))
-    assert after.models == {QUERY_EMBEDDER: len(whole) + 1}
+    assert after.models == {QUERY_EMBEDDER: 3}
     assert not list(folder.glob("**/.*writing*"))
