@@ -64,13 +64,9 @@ def select_answers(
     log_probs, order = tf.math.top_k(log_probs, num_merged)
     exists = tf.gather(logits, order) > NO_SPAN_LOGIT
     log_probs, order = log_probs[exists], order[exists]
-    num_spans = tf.shape(span_logits)[1]
-    blocks, spans = order // num_spans, order % num_spans
-    first, last = _span_positions(tf.shape(starts)[1], max_span_width)
-    byte_start = tf.gather_nd(
-        starts, tf.stack([blocks, tf.gather(first, spans)], 1)
+    blocks, byte_start, byte_end = _places(
+        order, tf.shape(span_logits)[1], starts, ends, max_span_width
     )
-    byte_end = tf.gather_nd(ends, tf.stack([blocks, tf.gather(last, spans)], 1))
     found = tf.strings.substr(
         tf.gather(texts, blocks), byte_start, byte_end - byte_start
     )
@@ -96,6 +92,22 @@ def select_answers(
         name: _padded(values, num_answers, paddings.get(name, 0))
         for name, values in answers.items()
     }
+
+
+def _places(
+    order: tf.Tensor,
+    num_spans: tf.Tensor,
+    starts: tf.Tensor,
+    ends: tf.Tensor,
+    max_span_width: int,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Block, first byte and byte after the last of spans of all blocks."""
+    blocks, spans = order // num_spans, order % num_spans
+    first, last = (
+        tf.stack([blocks, tf.gather(positions, spans)], 1)
+        for positions in _span_positions(tf.shape(starts)[1], max_span_width)
+    )
+    return blocks, tf.gather_nd(starts, first), tf.gather_nd(ends, last)
 
 
 def _log_probs_in_block(span_logits: tf.Tensor) -> tf.Tensor:

@@ -15,13 +15,17 @@ _BUCKET = 16  # wordpieces, as in `realm_tf.models.embedding`
 class EmbeddingModule(tf.Module):
     """An `Embedder` with the text's way into it, row by row.
 
+    Signature serving_default: `names`, each string `(batch,)`, to `embedding`
+    float32 `(batch, embedding_dim)`. Signature embed: the same, and
+    `fingerprint` string `(batch,)` and, with `is_truncated`, `truncated` bool
+    `(batch,)`.
+
     Args:
         embedder: `Embedder`.
         featurize: strings `(batch,)`, one tensor for each name, to features.
         names: of the inputs.
-        fingerprint: what the signature `embed` returns for every row.
-        is_truncated: strings `(batch,)` of the first input to bool, if
-            `embed` is to tell.
+        fingerprint: of the embedder that the index belongs to.
+        is_truncated: the first input to bool `(batch,)`.
         jit_compile: compile the layer with XLA.
     """
 

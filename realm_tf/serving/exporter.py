@@ -108,19 +108,15 @@ def export(
     options = options or ExportOptions()
     folder = pathlib.Path(folder)
     _check_index(qa, options)
-    previous = _previous(folder)
-    fingerprints = {
-        "embedder": qa.embedder_fingerprint,
-        "reader": qa.reader_fingerprint,
-        "tokenizer": qa.featurizer.fingerprint,
-    }
-    kept = _kept_models(previous, options, fingerprints)
+    _previous(folder)  # before anything is written
+    fingerprints = _fingerprints(qa)
     progress = progress or (lambda done, total: None)
     num_parts = 1 + len(options.models)
     with writer_lock(folder):
+        previous = _previous(folder)
+        models = _kept_models(previous, options, fingerprints)
         saved_model.remove_leftovers(folder)
         parts = _write_side(qa, folder, previous)
-        models = dict(kept)
         builder = ModuleBuilder(qa, options, fingerprints)
         for done, name in enumerate(options.models, 1):
             progress(done, num_parts)
@@ -133,7 +129,7 @@ def export(
             path=folder,
             featurizer=qa.featurizer.get_config(),
             num_read=qa.num_read,
-            num_answers=options.num_answers,
+            num_answers=_num_answers(options, previous),
             max_span_width=qa.reader.max_span_width,
             embedding_dim=qa.block_embedder.embedding_dim,
             models=models,
@@ -143,6 +139,14 @@ def export(
         bundles.write_bundle(bundle)
         progress(num_parts, num_parts)
     return bundle
+
+
+def _fingerprints(qa: "RealmQA") -> dict[str, str]:
+    return {
+        "embedder": qa.embedder_fingerprint,
+        "reader": qa.reader_fingerprint,
+        "tokenizer": qa.featurizer.fingerprint,
+    }
 
 
 def _full_name(name: str) -> str:
@@ -215,6 +219,12 @@ def _kept_models(
             "Name these in `models` too, or choose another folder."
         )
     return kept
+
+
+def _num_answers(options: ExportOptions, previous: Bundle | None) -> int:
+    if previous is None or bundles.READER in options.models:
+        return options.num_answers
+    return previous.num_answers
 
 
 def _write_side(

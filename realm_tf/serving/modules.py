@@ -15,11 +15,11 @@ from realm_tf.retrieval.scann_options import ScannOptions
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.block_table import ASSET_NAME, BlockTable
 from realm_tf.serving.embedding_module import EmbeddingModule
-from realm_tf.serving.qa_module import (
+from realm_tf.serving.graph_searcher import (
     BruteForceGraphSearcher,
     GraphSearcher,
-    QAModule,
 )
+from realm_tf.serving.qa_module import QAModule
 from realm_tf.serving.reading_module import ReadingModule
 from realm_tf.serving.saved_model import Requests
 

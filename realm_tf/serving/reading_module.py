@@ -17,8 +17,14 @@ _BLOCKS_READ = 32  # at once, as in `realm_tf.models.question_answerer`
 class ReadingModule(tf.Module):
     """A `SpanReader` with the text's way in, and the answers' way out.
 
-    A block is missing where its retrieval score is not finite; the place of
-    missing blocks decides nothing.
+    Signature serving_default: `question` string `(batch,)`, `block_titles`
+    and `block_texts` string, `retrieval_scores` float32 `(batch, num_blocks)`,
+    to what `answer_specs` lists, with `batch` in front, and `fingerprint`
+    string `(batch,)`. p(z | x) is over the blocks that are given. One is
+    missing where its score is not finite, in whatever place.
+
+    Blocks are padded, not ragged: servers join requests along the first axis,
+    which row splits would not survive.
 
     Args:
         reader: `SpanReader`.
@@ -126,11 +132,11 @@ class ReadingModule(tf.Module):
             num_answers=self._num_answers,
         )
         position = answers["block_position"]
-        if_exists = tf.gather(
+        position = tf.gather(
             tf.concat([tf.cast(places, tf.int32), [-1]], 0),
             tf.where(position < 0, tf.size(places), position),
         )
-        return answers | {"block_position": if_exists}
+        return answers | {"block_position": position}
 
     def _span_logits(self, joint: dict[str, tf.Tensor]) -> tf.Tensor:
         num_blocks = tf.shape(joint["block_mask"])[0]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from realm_tf.retrieval.scann_options import ScannOptions
-from realm_tf.serving.qa_module import GraphSearcher
+from realm_tf.serving.graph_searcher import GraphSearcher
 
 _MIN_CANDIDATES = 100  # as in `realm_tf.retrieval.scann_searcher`
 

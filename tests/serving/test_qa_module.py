@@ -1,35 +1,15 @@
-import ml_dtypes
-import numpy as np
-import pytest
-import tensorflow as tf
-
-from realm_tf.retrieval.brute_force_searcher import BruteForceSearcher
-from realm_tf.serving import qa_module
-from realm_tf.serving.qa_module import BruteForceGraphSearcher
+from realm_tf.serving.bundle import QA
+from realm_tf.serving.exporter import ExportOptions
+from realm_tf.serving.modules import ModuleBuilder
 
 
-@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
-@pytest.mark.parametrize(("num_rows", "chunk"), [(300, 64), (256, 64), (3, 64)])
-def test_search_finds_what_the_oracle_finds(
-    monkeypatch, dtype, num_rows, chunk
-):
-    monkeypatch.setattr(qa_module, "_CHUNK_ROWS", chunk)
-    rng = np.random.default_rng(0)
-    embeddings = rng.normal(size=(num_rows, 8)).astype(dtype)
-    embeddings[-1] = embeddings[0]  # ties go to the first
-    searcher = BruteForceGraphSearcher(embeddings)
-    search = tf.function(searcher.search, autograph=False)
-    queries = rng.normal(size=(5, 8)).astype(np.float32)
-    queries[0] = embeddings[0]
-    want = BruteForceSearcher(embeddings).search(queries, 5)
-    for row, query in enumerate(queries):
-        scores, places = search(query, 5)
-        exists = want.block_ids[row] >= 0
-        assert places.numpy().tolist() == want.block_ids[row][exists].tolist()
-        np.testing.assert_array_equal(scores, want.scores[row][exists])
-
-
-def test_embeddings_are_a_variable():
-    searcher = BruteForceGraphSearcher(np.eye(4, dtype=np.float32))
-    (variable,) = searcher.variables
-    assert variable.shape == (4, 4)
+def test_signature_has_the_documented_names_and_shapes(qa):
+    fingerprints = {"embedder": "e", "reader": "r"}
+    builder = ModuleBuilder(qa, ExportOptions(num_answers=2), fingerprints)
+    with builder.module(QA) as module:
+        (serve,) = module.signatures.values()
+    assert set(serve.structured_input_signature[1]) == {"question"}
+    outputs = serve.structured_outputs
+    for name in ("text", "block_id", "block_title", "block_text"):
+        assert outputs[name].shape.as_list() == [None, 2]
+    assert outputs["fingerprint"].shape.as_list() == [None]
