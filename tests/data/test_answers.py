@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm_tf.data.answers import normalize_answer
+from realm_tf.data.answers import merge_key, normalize_answer
 
 GOLDEN = json.loads(
     pathlib.Path(__file__, "../../fixtures/eval.json").resolve().read_text()
@@ -47,3 +47,10 @@ def test_normalize_ignores_case_and_final_full_stop(text):
     assert normalize_answer(text.upper() + ".") == normalize_answer(
         text.lower()
     )
+
+
+def test_merge_key_is_the_normal_form_with_one_small_sigma():
+    assert merge_key("The U.S.A.") == normalize_answer("The U.S.A.")
+    assert merge_key("ΟΔΟΣ") == merge_key("οδος") == "οδοσ"
+    assert merge_key("?") == "?"
+    assert merge_key("The") == "The"

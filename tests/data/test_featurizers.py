@@ -531,3 +531,13 @@ def test_columns_of_different_lengths_are_refused(featurizer):
         featurizer.blocks(["a"], ["a", "b"])
     with pytest.raises(ValueError, match="`questions`, .* Received: 2, 1, 2"):
         featurizer.joint(["a", "b"], ["a"], ["a", "b"])
+
+
+def test_is_truncated_tells_what_questions_cut(short_featurizer):
+    room = short_featurizer.query_length - 2
+    texts = ["", "who " * room, "who " * (room + 1)]
+    assert short_featurizer.is_truncated(texts).numpy().tolist() == [
+        False,
+        False,
+        True,
+    ]

@@ -8,11 +8,13 @@ from realm_tf.checkpoints import presets
 from realm_tf.data.blocks import Block
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.layers.embedder import Embedder
+from realm_tf.layers.span_reader import SpanReader
 from realm_tf.models import embedding
 from realm_tf.models.embedding import (
     BATCH_SIZE,
     TextEmbedder,
     embedder_fingerprint,
+    reader_fingerprint,
     trim,
     trim_joint,
 )
@@ -322,3 +324,17 @@ def test_fingerprint_does_not_change_with_calls(
     before = embedder_fingerprint(embedder, small_featurizer)
     embedder(small_featurizer.questions(["who?"]), training=True)
     assert embedder_fingerprint(embedder, small_featurizer) == before
+
+
+def test_reader_fingerprint_is_that_of_weights_and_featurizer(
+    make_embedder, small_featurizer, featurizer
+):
+    reader = SpanReader(make_embedder().backbone, span_hidden_dim=8)
+    presets.build(reader)
+    first = reader_fingerprint(reader, small_featurizer)
+    assert reader_fingerprint(reader, small_featurizer) == first
+    longer = make_featurizer(featurizer.vocabulary, joint_length=65)
+    assert reader_fingerprint(reader, longer) != first
+    bias = reader.score_dense.bias
+    bias.assign_add(np.ones(bias.shape))
+    assert reader_fingerprint(reader, small_featurizer) != first

@@ -11,8 +11,10 @@ from realm_tf._manifest import FolderError, MismatchError
 from realm_tf.data.blocks import Article
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.layers.span_reader import SpanReader
+from realm_tf.models import realm_qa
 from realm_tf.models.realm_qa import RealmQA
 from realm_tf.retrieval.block_updates import UnknownDocumentError
+from realm_tf.serving.exporter import ExportOptions
 
 
 @pytest.fixture(scope="module")
@@ -690,3 +692,11 @@ def test_reader_of_another_width_shares_no_trunk(qa):
         qa.featurizer, qa.query_embedder, qa.block_embedder, reader
     )
     assert narrow.reader.max_span_width == 2
+
+
+def test_export_passes_options_on(qa, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(realm_qa, "export", lambda *given: calls.append(given))
+    qa.export(tmp_path, models=("reader",), num_answers=2)
+    options = ExportOptions(models=("realm_reader",), num_answers=2)
+    assert calls == [(qa, tmp_path, options)]

@@ -373,3 +373,15 @@ def test_w02_a_full_disk_leaves_the_old_version_and_no_rest(
     assert "bytes free after" in message
     assert sorted(os.listdir(index.path)) == before
     assert reopen(index).version == 1
+
+
+def test_live_block_ids_are_those_that_can_be_found(
+    build_index, make_embeddings
+):
+    index = build_index(rows=make_embeddings(20))
+    assert index.live_block_ids().tolist() == list(range(20))
+    index.add(index.blocks([1]), make_embeddings(1))  # replaces blocks 0 and 1
+    live = index.live_block_ids()
+    assert live.tolist() == list(range(2, 21))
+    found = index.search(make_embeddings(1), 30).block_ids[0]
+    assert sorted(found[found >= 0]) == live.tolist()

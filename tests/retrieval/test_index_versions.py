@@ -114,3 +114,15 @@ def test_republish_refuses_a_damaged_version(tmp_path, publish):
     with pytest.raises(FolderError, match="sha256"):
         index_versions.republish(tmp_path, 1)
     assert index_versions.list_versions(tmp_path) == [1]
+
+
+def test_a_version_is_copied_to_another_index(tmp_path, publish):
+    publish("old")
+    Journal(index_versions.updates_file(tmp_path, 1)).append(b"update")
+    publish("new")
+    other = tmp_path / "other"
+    other.mkdir()
+    assert index_versions.copy_version(tmp_path, 1, other) == 1
+    assert (other / "v000001" / "file").read_text() == "old"
+    assert Journal(index_versions.updates_file(other, 1)).read() == [b"update"]
+    assert index_versions.list_versions(tmp_path) == [1, 2]
