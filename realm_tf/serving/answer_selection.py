@@ -87,7 +87,10 @@ def select_answers(
         ),
         "probability": tf.minimum(tf.cast(totals, tf.float32), 1.0),
     }
-    paddings = {"text": "", "block_position": MISSING_POSITION}
+    paddings: dict[str, str | int] = {
+        "text": "",
+        "block_position": MISSING_POSITION,
+    }
     return {
         name: _padded(values, num_answers, paddings.get(name, 0))
         for name, values in answers.items()
