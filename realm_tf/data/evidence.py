@@ -82,6 +82,7 @@ class Evidence:
         truncated: the question was longer than the model reads.
         is_mismatched: the index does not belong to the model, and was opened
             with `allow_mismatch=True`.
+        index_version: of the index that was searched.
     """
 
     question: str
@@ -89,6 +90,7 @@ class Evidence:
     retrieval_logits: np.ndarray
     truncated: bool
     is_mismatched: bool = False
+    index_version: int | None = None
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -112,6 +114,8 @@ class Answer(Span):
         threshold: probability that `found` asks for.
         is_mismatched: the index does not belong to the model, and was opened
             with `allow_mismatch=True`.
+        index_version: of the index that was searched; two answers can be
+            equal without it.
     """
 
     question: str = ""
@@ -121,6 +125,7 @@ class Answer(Span):
     truncated: bool = False
     threshold: float = 0.0
     is_mismatched: bool = False
+    index_version: int | None = dataclasses.field(default=None, compare=False)
 
     @classmethod
     def of(
@@ -140,6 +145,7 @@ class Answer(Span):
             truncated=evidence.truncated,
             threshold=threshold,
             is_mismatched=evidence.is_mismatched,
+            index_version=evidence.index_version,
         )
 
     @classmethod

@@ -78,6 +78,7 @@ class QuestionAnswerer:
                     retrieval_logits=scores[known],
                     truncated=self._is_truncated(question),
                     is_mismatched=index.is_mismatched,
+                    index_version=index.version,
                 )
                 answers.append(
                     self.read(evidence, num_read, num_alternatives, threshold)
@@ -128,29 +129,6 @@ class QuestionAnswerer:
 
     def _is_truncated(self, question: str) -> bool:
         return bool(self.featurizer.is_truncated([question])[0])
-
-
-def check_questions(questions: Any) -> list[str]:
-    """Returns questions as a list, or raises; see `RealmQA.predict`."""
-    if isinstance(questions, np.ndarray):
-        questions = questions.tolist()
-    if not isinstance(questions, list | tuple):
-        raise TypeError(
-            "`questions` must be a list of texts. Received: "
-            f"{type(questions).__name__}. Use `ask` for a single question."
-        )
-    for i, question in enumerate(questions):
-        if not isinstance(question, str):
-            raise TypeError(
-                "`questions` must be texts. Received: "
-                f"{type(question).__name__} at position {i}."
-            )
-        if not any(character.isalnum() for character in question):
-            raise ValueError(
-                "A question must have a letter or a digit. Received: "
-                f"{question[:40]!r} at position {i}."
-            )
-    return list(questions)
 
 
 def check_lengths(

@@ -16,6 +16,7 @@ from realm_tf.data.article_like import ArticleLike, as_corpus, cut_documents
 from realm_tf.data.corpus import Corpus
 from realm_tf.data.evidence import Answer
 from realm_tf.data.featurizers import Featurizer
+from realm_tf.data.question_texts import check_questions
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
 from realm_tf.models.embedding import (
@@ -28,7 +29,6 @@ from realm_tf.models.projection import fit_projection
 from realm_tf.models.question_answerer import (
     QuestionAnswerer,
     check_lengths,
-    check_questions,
 )
 from realm_tf.models.summary import describe
 from realm_tf.retrieval.block_index import BlockIndex

@@ -2,11 +2,7 @@ import numpy as np
 import pytest
 
 from realm_tf.data.evidence import Answer, Evidence
-from realm_tf.models.question_answerer import (
-    MAX_READ,
-    QuestionAnswerer,
-    check_questions,
-)
+from realm_tf.models.question_answerer import MAX_READ, QuestionAnswerer
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +50,6 @@ def test_at_most_so_many_blocks_are_read(qa, answerer):
         answer(answerer, qa.index, num_read=MAX_READ + 1)
 
 
-def test_questions_are_returned_as_a_list():
-    assert check_questions(("a", "b")) == ["a", "b"]
-    assert check_questions(np.array(["a"])) == ["a"]
-    assert check_questions([]) == []
+def test_answers_name_the_version_of_the_index(qa, answerer):
+    (first, _) = answer(answerer, qa.index)
+    assert first.index_version == qa.index.version == 1
