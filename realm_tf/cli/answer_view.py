@@ -1,6 +1,6 @@
-"""An answer as it is shown: for people, and for programs."""
+"""An answer as it is shown to people."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -12,60 +12,13 @@ from realm_tf.cli.console import neutralise
 
 if TYPE_CHECKING:
     from realm_tf.data.blocks import Block
-    from realm_tf.data.evidence import Answer, Span
+    from realm_tf.data.evidence import Answer
 
 _BAR_WIDTH = 20  # characters
 _ANSWER_STYLE = "bold green"
 _HIGHLIGHT_STYLE = "bold black on green"
 _MARKS = ("»", "«")  # around the answer, for output without colours
 _MISSING_TITLE = "(no title)"
-
-
-def answer_json(answer: "Answer") -> dict[str, Any]:
-    """All of an answer as a JSON object; offsets are characters and bytes."""
-    return {
-        "question": answer.question,
-        "found": answer.found,
-        **_span_json(answer),
-        "alternatives": [_span_json(span) for span in answer.alternatives],
-        "blocks": [
-            _block_json(block) | {"probability": probability}
-            for block, probability in _ranked(answer)
-        ],
-        "truncated": answer.truncated,
-        "threshold": answer.threshold,
-    }
-
-
-def _span_json(span: "Span") -> dict[str, Any]:
-    names = (
-        "start",
-        "end",
-        "byte_start",
-        "byte_end",
-        "probability",
-        "retrieval_probability",
-        "reading_probability",
-    )
-    return {
-        "answer": span.text,
-        **{name: getattr(span, name) for name in names},
-        "block": _block_json(span.block),
-    }
-
-
-def _block_json(block: "Block") -> dict[str, Any]:
-    return {
-        "block_id": block.block_id,
-        "document_id": block.document_id,
-        "title": block.title,
-        "text": block.text,
-    }
-
-
-def _ranked(answer: "Answer") -> list[tuple["Block", float]]:
-    pairs = zip(answer.blocks, answer.block_probabilities, strict=True)
-    return list(pairs)
 
 
 def answer_text(answer: "Answer") -> RenderableType:
@@ -135,7 +88,8 @@ def _alternatives(answer: "Answer") -> Table:
 
 def _blocks(answer: "Answer") -> Table:
     table = Table.grid(padding=(0, 2))
-    for block, probability in _ranked(answer):
+    ranked = zip(answer.blocks, answer.block_probabilities, strict=True)
+    for block, probability in ranked:
         bar = "█" * round(probability * _BAR_WIDTH)
         table.add_row(
             "",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from realm_tf.cli import console, options
-from realm_tf.cli.answer_view import answer_json, answer_text
+from realm_tf.cli.answer_view import answer_text
 from realm_tf.cli.environment import prepare_tensorflow
 from realm_tf.cli.model import open_model
 
@@ -86,6 +86,8 @@ def ask(
 
 def show_answers(answers: Iterable["Answer"], as_json: bool) -> None:
     """Prints answers for people, or each as a line of JSON."""
+    from realm_tf.serving.answer_json import answer_json
+
     for answer in answers:
         if as_json:
             console.print_json(answer_json(answer))

@@ -1,12 +1,11 @@
 import dataclasses
 import io
-import json
 
 import numpy as np
 import pytest
 import rich.console
 
-from realm_tf.cli.answer_view import answer_json, answer_text
+from realm_tf.cli.answer_view import answer_text
 from realm_tf.data.blocks import Block
 from realm_tf.data.evidence import Answer, Evidence, Span
 
@@ -45,24 +44,6 @@ def shown(answer, **options):
     console = rich.console.Console(file=file, width=80, **options)
     console.print(answer_text(answer))
     return file.getvalue()
-
-
-def test_json_holds_everything_that_is_known(answer):
-    content = json.loads(json.dumps(answer_json(answer)))
-    assert content["question"] == "Who wrote Emma?"
-    assert content["answer"] == "Jane Austen"
-    assert content["found"] is True and content["truncated"] is False
-    text = content["block"]["text"]
-    assert text[content["start"] : content["end"]] == "Jane Austen"
-    raw = text.encode()[content["byte_start"] : content["byte_end"]]
-    assert raw == b"Jane Austen"
-    assert content["probability"] == 0.75
-    assert content["retrieval_probability"] == 0.9
-    assert content["reading_probability"] == 0.8
-    assert [a["answer"] for a in content["alternatives"]] == ["Austen"]
-    assert [b["block_id"] for b in content["blocks"]] == [3, 8]
-    assert [b["document_id"] for b in content["blocks"]] == ["doc-1", "doc-2"]
-    assert content["blocks"][0]["probability"] == pytest.approx(0.9)
 
 
 def test_text_shows_answer_evidence_and_probabilities(answer):
@@ -111,7 +92,6 @@ def test_documents_cannot_command_the_terminal(answer):
     assert not {"\x1b", "\x07", "\x9b", "\r"} & set(printed)
     assert "»Jane Austen«" in printed
     assert "owned" in printed
-    assert json.dumps(answer_json(Answer.of(evidence, [span], 0.0))).isascii()
 
 
 def test_text_is_no_markup(answer):
