@@ -16,6 +16,7 @@ from realm_tf._manifest import Manifest
 from realm_tf.data.corpus_editor import edit_corpus
 from realm_tf.retrieval import index_builder, index_loader, index_versions
 from realm_tf.retrieval.block_updates import BlockUpdates
+from realm_tf.retrieval.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.index_builder import EmbeddingChunks
 from realm_tf.retrieval.scann_options import ScannOptions
 from realm_tf.retrieval.searcher import (
@@ -252,12 +253,15 @@ class BlockIndex:
         """Identity of the weights that embedded the blocks."""
         return self.manifest.fingerprints["embedder"]
 
-    def search(self, queries: npt.ArrayLike, k: int) -> SearchResult:
+    def search(
+        self, queries: npt.ArrayLike, k: int, *, exact: bool = False
+    ) -> SearchResult:
         """Returns the `k` best blocks of each query.
 
         Args:
             queries: float array `(batch, embedding_dim)`.
             k: number of results, 1 or more; missing ones are padded.
+            exact: score every block, even if there is a faster way.
 
         Returns:
             `SearchResult` with exact scores, the same for a query alone and in
@@ -268,7 +272,8 @@ class BlockIndex:
         """
         snapshot = self._updates.snapshot
         hidden = self._hidden(snapshot.deleted_from_corpus)
-        main = self._searcher.search(queries, k, excluded=hidden)
+        searcher = BruteForceSearcher(self._matrix) if exact else self._searcher
+        main = searcher.search(queries, k, excluded=hidden)
         if not snapshot.matrix.num_rows:
             return main
         return merge_results([main, snapshot.search(queries, k)], k)

@@ -57,6 +57,15 @@ def test_missing_blocks_have_zero_embeddings_and_no_text(build_index):
         index.embeddings(np.array([-1, -2, 0, 20]))
 
 
+def test_exact_search_passes_the_fast_one_by(build_index, make_embeddings):
+    rows = make_embeddings(20)
+    index = build_index(rows=rows)
+    found = index.search(rows[:3], 4)
+    index._searcher = None
+    exact = index.search(rows[:3], 4, exact=True)
+    np.testing.assert_array_equal(exact.block_ids, found.block_ids)
+
+
 def test_search_refuses_another_width(build_index):
     with pytest.raises(ValueError, match=r"\(batch, 8\)"):
         build_index().search(np.ones((1, 128)), 1)
