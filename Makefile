@@ -36,5 +36,5 @@ $(VENV)/demo.stamp: $(REQUIREMENTS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/dev.stamp: $(REQUIREMENTS) | $(BIN)/python
-	$(BIN)/pip install --quiet --editable ".[scann,dev]"
+	$(BIN)/pip install --quiet --editable ".[scann,serve,dev]"
 	@touch $@ $(VENV)/demo.stamp

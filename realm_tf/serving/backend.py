@@ -1,0 +1,256 @@
+"""Backend: what runs the exported models for the query service."""
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realm_tf.serving.bundle import BLOCK_EMBEDDER, QUERY_EMBEDDER, READER
+
+MODELS = (QUERY_EMBEDDER, BLOCK_EMBEDDER, READER)
+"""What a query service calls."""
+
+_EMBED = "embed"
+_READ = "serving_default"
+_BLOCKS_EMBEDDED = 64  # at once, so that memory does not grow with a document
+
+Outputs = dict[str, npt.NDArray[Any]]
+
+
+class BackendError(RuntimeError):
+    """The models cannot be reached, are too slow, or answered nonsense."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedded:
+    """Embeddings, and who made them.
+
+    Args:
+        embeddings: float32 array `(batch, embedding_dim)`.
+        truncated: bool array `(batch,)`: the text was longer than is read;
+            all False for blocks.
+        fingerprint: of the embedder, which that of the index must equal.
+        version: of the model.
+    """
+
+    embeddings: npt.NDArray[np.float32]
+    truncated: npt.NDArray[np.bool_]
+    fingerprint: str
+    version: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadSpan:
+    """An answer as the reader gives it.
+
+    Args:
+        text: the answer.
+        block_position: which of the blocks that were read it stands in.
+        byte_start: first byte in the UTF-8 of the block's text.
+        byte_end: byte after the last.
+        reading_probability: p(y | z, x).
+        probability: sum over all spans that spell the same answer.
+    """
+
+    text: str
+    block_position: int
+    byte_start: int
+    byte_end: int
+    reading_probability: float
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Readings:
+    """The answers to each of several questions, best first.
+
+    Args:
+        spans: tuple of tuples of `ReadSpan`.
+        version: of the model.
+    """
+
+    spans: tuple[tuple[ReadSpan, ...], ...]
+    version: int
+
+
+class Backend(abc.ABC):
+    """Calls the three models of a bundle and checks what they answer.
+
+    Many threads may call at once. A reply is of one version of one model.
+    """
+
+    @property
+    @abc.abstractmethod
+    def num_parallel(self) -> int:
+        """Calls of one model that are worth making at once."""
+
+    @abc.abstractmethod
+    def predict(
+        self, model: str, signature: str, inputs: dict[str, Any]
+    ) -> tuple[Outputs, int]:
+        """Calls a model.
+
+        Args:
+            model: one of `MODELS`.
+            signature: name of the signature.
+            inputs: nested lists of bytes, or float arrays, batch first.
+
+        Returns:
+            The outputs, and the version of the model.
+
+        Raises:
+            BackendError: if there is no answer.
+        """
+
+    def refresh(self) -> None:  # noqa: B027  nothing to do for most
+        """Turns to newer versions of the models, where that is ours to do."""
+
+    def close(self) -> None:  # noqa: B027
+        """Frees what it holds."""
+
+    def embed_questions(self, questions: Sequence[str]) -> Embedded:
+        """Embeds questions."""
+        inputs = {"question": encoded(questions)}
+        outputs, version = self.predict(QUERY_EMBEDDER, _EMBED, inputs)
+        return _embedded(outputs, len(questions), version)
+
+    def embed_blocks(
+        self, titles: Sequence[str], texts: Sequence[str]
+    ) -> Embedded:
+        """Embeds blocks.
+
+        Raises:
+            BackendError: also if the model changed in between.
+        """
+        parts = []
+        for start in range(0, len(texts), _BLOCKS_EMBEDDED):
+            chosen = slice(start, start + _BLOCKS_EMBEDDED)
+            inputs = {
+                "title": encoded(titles[chosen]),
+                "text": encoded(texts[chosen]),
+            }
+            outputs, version = self.predict(BLOCK_EMBEDDER, _EMBED, inputs)
+            parts.append(_embedded(outputs, len(inputs["text"]), version))
+        if len({part.fingerprint for part in parts}) != 1:
+            raise BackendError(
+                "A document must be embedded by one version of the model. "
+                f"Received: {sorted({part.version for part in parts})}. Try "
+                "again."
+            )
+        return dataclasses.replace(
+            parts[-1],
+            embeddings=np.concatenate([part.embeddings for part in parts]),
+            truncated=np.concatenate([part.truncated for part in parts]),
+        )
+
+    def read(
+        self,
+        questions: Sequence[str],
+        titles: Sequence[Sequence[str]],
+        texts: Sequence[Sequence[str]],
+        scores: npt.NDArray[np.float32],
+    ) -> Readings:
+        """Reads blocks for questions.
+
+        Args:
+            questions: `(batch,)`.
+            titles: `(batch, num_read)`, the same number for every question.
+            texts: `(batch, num_read)`.
+            scores: float `(batch, num_read)`, of the search.
+        """
+        inputs = {
+            "question": encoded(questions),
+            "block_titles": [encoded(row) for row in titles],
+            "block_texts": [encoded(row) for row in texts],
+            "retrieval_scores": np.asarray(scores, np.float32),
+        }
+        outputs, version = self.predict(READER, _READ, inputs)
+        return Readings(_spans(outputs, texts), version)
+
+
+def encoded(texts: Sequence[str]) -> list[bytes]:
+    """UTF-8, as `Featurizer` makes it of texts that have none."""
+    return [text.encode("utf-8", "replace") for text in texts]
+
+
+def _embedded(outputs: Outputs, batch: int, version: int) -> Embedded:
+    embeddings = _field(outputs, "embedding", "f", batch)
+    names = _field(outputs, "fingerprint", "OS", batch)
+    fingerprints = {_text(name) for name in names.tolist()}
+    if embeddings.ndim != 2 or len(fingerprints) != 1:
+        raise _nonsense("embedding", embeddings.shape)
+    truncated = np.zeros(batch, bool)
+    if "truncated" in outputs:
+        truncated = _field(outputs, "truncated", "b", batch)
+    return Embedded(
+        np.asarray(embeddings, np.float32),
+        truncated,
+        fingerprints.pop(),
+        version,
+    )
+
+
+def _spans(
+    outputs: Outputs, texts: Sequence[Sequence[str]]
+) -> tuple[tuple[ReadSpan, ...], ...]:
+    kinds = {
+        "text": "OS",
+        "block_position": "i",
+        "byte_start": "i",
+        "byte_end": "i",
+        "reading_probability": "f",
+        "probability": "f",
+    }
+    columns = {
+        name: _field(outputs, name, kind, len(texts))
+        for name, kind in kinds.items()
+    }
+    if {column.ndim for column in columns.values()} != {2}:
+        raise _nonsense("text", columns["text"].shape)
+    rows = []
+    for row, own in enumerate(texts):
+        cells = zip(*(c[row].tolist() for c in columns.values()), strict=True)
+        spans = (ReadSpan(_text(cell[0]), *cell[1:]) for cell in cells)
+        rows.append(tuple(s for s in spans if s.block_position >= 0))
+        for span in rows[-1]:
+            if not _stands_in(span, own):
+                raise _nonsense("text", span)
+    return tuple(rows)
+
+
+def _stands_in(span: ReadSpan, texts: Sequence[str]) -> bool:
+    if not 0 <= span.block_position < len(texts):
+        return False
+    (text,) = encoded([texts[span.block_position]])
+    slice_ = text[span.byte_start : span.byte_end].decode("utf-8", "replace")
+    return 0 <= span.byte_start <= span.byte_end and slice_ == span.text
+
+
+def _field(
+    outputs: Outputs, name: str, kinds: str, batch: int
+) -> npt.NDArray[Any]:
+    value = outputs.get(name)
+    if value is None:
+        raise _nonsense(name, sorted(outputs))
+    if value.dtype.kind not in kinds or value.shape[:1] != (batch,):
+        raise _nonsense(name, f"{value.dtype} {value.shape}")
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise _nonsense(name, "numbers that are not finite")
+    return value
+
+
+def _text(value: Any) -> str:
+    return (
+        value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    )
+
+
+def _nonsense(name: str, received: Any) -> BackendError:
+    return BackendError(
+        f"A model must answer with `{name}` as its export describes it. "
+        f"Received: {received!r:.200}. Export the bundle again, and let the "
+        "model server load that."
+    )
