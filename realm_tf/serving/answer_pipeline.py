@@ -1,0 +1,222 @@
+"""AnswerPipeline: embed, search, read; each stage batches what waits."""
+
+import asyncio
+import collections
+import concurrent.futures
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realm_tf.data.evidence import Answer, Evidence, Span
+from realm_tf.retrieval.block_index import BlockIndex
+from realm_tf.retrieval.searcher_recall import searcher_recall_at_k
+from realm_tf.serving.backend import Backend, Embedded, ReadSpan
+from realm_tf.serving.bundle import QUERY_EMBEDDER, READER
+from realm_tf.serving.circuit_breaker import CircuitBreaker
+from realm_tf.serving.metrics import ServiceMetrics
+from realm_tf.serving.micro_batching import MicroBatcher
+from realm_tf.serving.served_index import ServedIndex
+
+_PARALLEL_SEARCHES = 2
+_RECALL_QUERIES = 16  # the last ones that were asked
+_RECALL_K = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What was retrieved for a question, and by which versions.
+
+    Args:
+        evidence: `Evidence`.
+        models: name of a model -> version.
+    """
+
+    evidence: Evidence
+    models: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Answered:
+    """An answer, and which versions gave it.
+
+    Args:
+        answer: `Answer`.
+        models: name of a model -> version.
+    """
+
+    answer: Answer
+    models: dict[str, int]
+
+
+class AnswerPipeline:
+    """Answers questions of many tasks of one event loop.
+
+    A question is searched and read in the index version that it was embedded
+    for, whatever is swapped meanwhile.
+
+    Args:
+        backend: `Backend`.
+        index: `ServedIndex`.
+        executor: threads for the stages.
+        breaker: `CircuitBreaker` around the backend.
+        metrics: `ServiceMetrics`.
+        num_read: blocks read for a question.
+        max_batch_size: questions in one call of a model.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        index: ServedIndex,
+        executor: concurrent.futures.Executor,
+        *,
+        breaker: CircuitBreaker,
+        metrics: ServiceMetrics,
+        num_read: int,
+        max_batch_size: int,
+    ):
+        self._backend = backend
+        self._index = index
+        self._executor = executor
+        self._breaker = breaker
+        self._metrics = metrics
+        self._num_read = num_read
+        self._last: collections.deque[npt.NDArray[np.float32]] = (
+            collections.deque(maxlen=_RECALL_QUERIES)
+        )
+        self._batchers = {
+            stage: MicroBatcher(
+                function,
+                executor,
+                max_size=max_batch_size,
+                num_parallel=num_parallel,
+            )
+            for stage, function, num_parallel in (
+                ("embed", self._embed_batch, backend.num_parallel),
+                ("search", _search_batch, _PARALLEL_SEARCHES),
+                ("read", self._read_batch, backend.num_parallel),
+            )
+        }
+
+    @property
+    def queues(self) -> dict[str, int]:
+        """Stage -> questions that wait for it."""
+        return {name: b.num_waiting for name, b in self._batchers.items()}
+
+    async def answer(
+        self,
+        question: str,
+        *,
+        top_k: int | None,
+        num_alternatives: int,
+        threshold: float,
+    ) -> Answered:
+        """See `QueryService.ask`."""
+        found = await self.retrieve(question, top_k or self._num_read)
+        evidence = found.evidence
+        num_read = min(self._num_read, len(evidence.blocks))
+        if not num_read:
+            return Answered(Answer.none(evidence, threshold), found.models)
+        with self._metrics.timed("read"):
+            spans, version = await self._batchers["read"].submit(
+                evidence, num_read
+            )
+        answer = Answer.of(evidence, spans[: 1 + num_alternatives], threshold)
+        return Answered(answer, found.models | {READER: version})
+
+    async def retrieve(self, question: str, top_k: int) -> Found:
+        """See `QueryService.search`."""
+        with self._metrics.timed("embed"):
+            embedded = await self._batchers["embed"].submit(question)
+        index = self._index.in_use
+        if index is None or index.embedder_fingerprint != embedded.fingerprint:
+            index = await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._index.acquire, embedded.fingerprint
+            )
+        self._last.append(embedded.embeddings)
+        with self._metrics.timed("search"):
+            blocks, scores = await self._batchers["search"].submit(
+                embedded.embeddings, _SearchKey(index, top_k)
+            )
+        evidence = Evidence(
+            question=question,
+            blocks=blocks,
+            retrieval_logits=scores,
+            truncated=bool(embedded.truncated[0]),
+            index_version=index.version,
+        )
+        return Found(evidence, {QUERY_EMBEDDER: embedded.version})
+
+    def measure_recall(self) -> float:
+        """Share of the exact best blocks found for the last questions."""
+        index, queries = self._index.in_use, list(self._last)
+        if index is None or not queries or index.is_exact:
+            return 1.0
+        batch = np.concatenate(queries)
+        found = index.search(batch, _RECALL_K)
+        exact = index.search(batch, _RECALL_K, exact=True)
+        return searcher_recall_at_k(found, exact, _RECALL_K)
+
+    def _embed_batch(self, _: None, questions: list[str]) -> list[Embedded]:
+        batch = self._breaker.call(self._backend.embed_questions, questions)
+        return [
+            dataclasses.replace(
+                batch,
+                embeddings=batch.embeddings[row : row + 1],
+                truncated=batch.truncated[row : row + 1],
+            )
+            for row in range(len(questions))
+        ]
+
+    def _read_batch(
+        self, num_read: int, batch: list[Evidence]
+    ) -> list[tuple[list[Span], int]]:
+        read = [evidence.blocks[:num_read] for evidence in batch]
+        readings = self._breaker.call(
+            self._backend.read,
+            [evidence.question for evidence in batch],
+            [[block.title for block in blocks] for blocks in read],
+            [[block.text for block in blocks] for blocks in read],
+            np.stack([e.retrieval_logits[:num_read] for e in batch]),
+        )
+        return [
+            (_cut_spans(evidence, spans), readings.version)
+            for evidence, spans in zip(batch, readings.spans, strict=True)
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class _SearchKey:
+    """Searches that share a batch: of one index, for as many blocks."""
+
+    index: BlockIndex
+    top_k: int
+
+
+def _search_batch(key: _SearchKey, embeddings: list[Any]) -> list[Any]:
+    found = key.index.search(np.concatenate(embeddings), key.top_k)
+    results = []
+    for scores, block_ids in zip(found.scores, found.block_ids, strict=True):
+        known = block_ids >= 0
+        blocks = tuple(key.index.blocks(block_ids[known]))
+        results.append((blocks, scores[known]))
+    return results
+
+
+def _cut_spans(evidence: Evidence, spans: Iterable[ReadSpan]) -> list[Span]:
+    # p(z | x) is over all that was retrieved, of which the reader saw a part.
+    retrieval = evidence.probabilities
+    return [
+        Span.cut(
+            evidence.blocks[span.block_position],
+            span.byte_start,
+            span.byte_end,
+            retrieval_probability=float(retrieval[span.block_position]),
+            reading_probability=span.reading_probability,
+            probability=span.probability,
+        )
+        for span in spans
+    ]

@@ -1,0 +1,47 @@
+import concurrent.futures
+
+import numpy as np
+import pytest
+
+from realm_tf.retrieval.block_index import BlockIndex
+from realm_tf.serving.answer_pipeline import AnswerPipeline
+from realm_tf.serving.circuit_breaker import CircuitBreaker
+from realm_tf.serving.metrics import ServiceMetrics
+from realm_tf.serving.served_index import ServedIndex
+
+
+@pytest.fixture
+def pipeline(bundle, backend, served_qa):
+    index = ServedIndex(bundle / "index", bundle / "corpus")
+    index.acquire(served_qa.embedder_fingerprint)
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        yield AnswerPipeline(
+            backend,
+            index,
+            executor,
+            breaker=CircuitBreaker(2),
+            metrics=ServiceMetrics(),
+            num_read=3,
+            max_batch_size=4,
+        )
+
+
+def test_nothing_waits_at_first(pipeline):
+    assert pipeline.queues == {"embed": 0, "search": 0, "read": 0}
+
+
+def test_recall_of_an_exact_index_is_one(pipeline):
+    assert pipeline.measure_recall() == 1.0
+
+
+def test_recall_compares_with_the_exact_search(pipeline, monkeypatch):
+    pipeline._last.append(np.ones((1, 4), np.float32))
+    search = BlockIndex.search
+
+    def worst(index, queries, k, *, exact=False):
+        sign = 1 if exact else -1
+        return search(index, sign * np.asarray(queries), k, exact=exact)
+
+    monkeypatch.setattr(BlockIndex, "search", worst)
+    monkeypatch.setattr(BlockIndex, "is_exact", False)
+    assert pipeline.measure_recall() < 1.0
