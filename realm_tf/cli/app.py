@@ -15,6 +15,7 @@ from realm_tf.cli.export import export
 from realm_tf.cli.finetune import finetune
 from realm_tf.cli.index import index
 from realm_tf.cli.options import Settings, examples
+from realm_tf.cli.serve import serve
 
 _FAILURE = 1
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -62,5 +63,6 @@ def main() -> None:
     """Answers questions from your own documents, with the evidence."""
 
 
-for _command in (ask, corpus, demo, evaluate, export, finetune, index):
+_COMMANDS = (ask, corpus, demo, evaluate, export, finetune, index, serve)
+for _command in _COMMANDS:
     main.add_command(_command)

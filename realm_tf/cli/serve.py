@@ -1,0 +1,136 @@
+"""realm-tf serve: the query service of an exported bundle."""
+
+import pathlib
+import urllib.parse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from realm_tf.cli import console, options
+from realm_tf.cli.environment import prepare_tensorflow
+
+if TYPE_CHECKING:
+    from realm_tf.serving.backend import Backend
+
+_IN_PROCESS = "inprocess"
+_TOKEN_VARIABLE = "REALM_TF_TOKEN"
+
+
+@click.command(
+    epilog=options.examples(
+        "realm-tf serve --bundle bundle",
+        "realm-tf serve --bundle bundle --backend grpc://127.0.0.1:8500",
+        "curl -s 127.0.0.1:8600/v1/ask -H 'content-type: application/json' "
+        '-d \'{"question": "Who wrote Emma?"}\'',
+    )
+)
+@click.option(
+    "--bundle",
+    type=options.FOLDER,
+    required=True,
+    help="Folder that `realm-tf export` wrote, with a corpus.",
+)
+@click.option(
+    "--backend",
+    default=_IN_PROCESS,
+    show_default=True,
+    help="What runs the models: this process, or a TensorFlow Serving at "
+    "grpc://HOST:PORT or http://HOST:PORT.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8600,
+    show_default=True,
+    help="0 takes one that is free.",
+)
+@click.option(
+    "--token",
+    envvar=_TOKEN_VARIABLE,
+    help="Bearer token that changes of documents and index must carry. "
+    f"Default: ${_TOKEN_VARIABLE}; without one, they are off unless the "
+    "address is that of this machine only.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Seconds for a request.",
+)
+@options.shared_options
+def serve(
+    bundle: pathlib.Path,
+    backend: str,
+    host: str,
+    port: int,
+    token: str | None,
+    timeout: float,
+) -> None:
+    """Answers questions over HTTP, and shows a page to ask them.
+
+    Documents can be added, replaced and deleted while it runs, and new index
+    versions are taken up without a lost request. SIGTERM ends it once the
+    requests in flight are answered.
+    """
+    prepare_tensorflow()
+    try:
+        from realm_tf.serving import http_server, service_options
+        from realm_tf.serving.query_service import QueryService
+    except ImportError as error:
+        raise click.ClickException(
+            f"Serving needs more packages. Received: {error}. Install them "
+            "with `pip install 'realm-tf[serve]'`."
+        ) from error
+    service = QueryService(
+        bundle,
+        backend_opener(backend, bundle, timeout),
+        service_options.ServiceOptions(
+            request_timeout=timeout,
+            token=token,
+            is_local=service_options.is_loopback(host),
+        ),
+    )
+    with http_server.open_socket(host, port) as listening:
+        console.print_note(f"Serving on {http_server.url_of(listening)}")
+        http_server.serve(service, listening)
+
+
+def backend_opener(
+    backend: str, bundle: pathlib.Path, timeout: float
+) -> Callable[[], "Backend"]:
+    """What opens a backend, once TensorFlow may be imported.
+
+    Args:
+        backend: see `--backend`.
+        bundle: the exported folder.
+        timeout: seconds for a call.
+
+    Raises:
+        UsageError: if it is nothing of the kind.
+    """
+    url = urllib.parse.urlsplit(backend)
+    if backend != _IN_PROCESS and not (
+        url.scheme in ("grpc", "http", "https") and url.hostname
+    ):
+        raise click.UsageError(
+            f"--backend must be {_IN_PROCESS}, grpc://HOST:PORT or "
+            f"http://HOST:PORT. Received: {backend}."
+        )
+
+    def open_backend() -> "Backend":
+        if backend == _IN_PROCESS:
+            from realm_tf.serving.inprocess_backend import InProcessBackend
+
+            return InProcessBackend(bundle)
+        if url.scheme == "grpc":
+            from realm_tf.serving.grpc_backend import GrpcBackend
+
+            return GrpcBackend(url.netloc, timeout=timeout)
+        from realm_tf.serving.rest_backend import RestBackend
+
+        return RestBackend(backend, timeout=timeout)
+
+    return open_backend

@@ -1,0 +1,100 @@
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import click
+import pytest
+
+from realm_tf.cli.serve import backend_opener
+from realm_tf.models.realm_qa import RealmQA
+from realm_tf.serving.client import RealmClient
+
+RUN = "from realm_tf.cli import main; main()"
+
+
+@pytest.fixture(scope="module")
+def bundle(full_preset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("serve") / "bundle"
+    RealmQA.from_preset(full_preset).export(folder)
+    return folder
+
+
+def test_bundle_is_served_until_sigterm(bundle, full_preset):
+    """W13: the page, an answer, a document; then it ends with 0."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, "serve", "--bundle", bundle, "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = process.stderr.readline()
+        assert line.startswith("Serving on http://127.0.0.1:")
+        client = RealmClient(line.split()[-1])
+        deadline = time.monotonic() + 240
+        while not client.is_ready():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.1)
+        qa = RealmQA.from_preset(full_preset)
+        question = "Who wrote Emma?"
+        assert client.ask(question).text == qa.ask(question).text
+        client.add_documents([{"id": "new", "text": "Sofia is a city."}])
+        assert client.index_status()["num_blocks"] == qa.index.num_blocks + 1
+        with urllib.request.urlopen(client.url) as page:
+            assert b"Ask the documents" in page.read()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, rest = process.communicate(timeout=60)
+    assert process.returncode == 0, rest
+
+
+def test_port_that_is_taken_is_said(bundle, fail):
+    """H11."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = fail("serve", "--bundle", bundle, "--port", port)
+    assert f"127.0.0.1:{port} must be a free address" in said
+
+
+def test_folder_that_is_no_bundle_is_said(full_preset, fail):
+    assert "bundle.json" in fail("serve", "--bundle", full_preset)
+
+
+@pytest.mark.parametrize("backend", ["tcp://a:1", "grpc://", "a:8500", "local"])
+def test_backend_must_be_one_of_three(backend, tmp_path):
+    with pytest.raises(click.UsageError, match="--backend must be inprocess"):
+        backend_opener(backend, tmp_path, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [
+        ("grpc://127.0.0.1:8500", "GrpcBackend"),
+        ("http://127.0.0.1:8501", "RestBackend"),
+    ],
+)
+def test_backend_is_opened_by_its_scheme(backend, name, tmp_path):
+    pytest.importorskip("tensorflow_serving")
+    opened = backend_opener(backend, tmp_path, 7.0)()
+    assert type(opened).__name__ == name and opened.timeout == 7.0
+    opened.close()
+
+
+def test_backend_in_process_reads_the_bundle(bundle):
+    opened = backend_opener("inprocess", bundle, 1.0)()
+    assert type(opened).__name__ == "InProcessBackend"
+    assert opened.embed_questions(["Who?"]).version == 1
+
+
+def test_missing_extra_says_what_to_install(bundle):
+    code = "import sys; sys.modules['fastapi'] = None"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; {RUN}", "serve", "--bundle", bundle],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    assert "pip install 'realm-tf[serve]'" in done.stderr

@@ -1,0 +1,148 @@
+import gzip
+import json
+import socket
+import threading
+import time
+
+import pytest
+
+JSON = {"content-type": "application/json"}
+ASK = {"question": "who?"}
+
+
+@pytest.mark.parametrize(
+    ("body", "match"),
+    [
+        (b'{"question": ', "valid JSON"),
+        (b"", "valid JSON"),
+        (b'{"question": "who?", "threshold": NaN}', "finite"),
+        (b'{"question": "who?", "threshold": Infinity}', "finite"),
+        (b'{"question": "who?", "question": "b"}', "repeat"),
+        (b'{"question": "\xff"}', "UTF-8"),
+        (b'{"question": "\\ud800"}', "surrogates"),
+        (b"[" * 50_000, "nested so deeply"),
+        (b'{"question": ' * 50_000, "nested so deeply"),
+        (b'["who?"]', "JSON object"),
+    ],
+)
+def test_body_must_be_strict_json(server, body, match):
+    """H1, H2."""
+    reply = server.send("POST", "/v1/ask", body, JSON)
+    assert reply.status == 400 and match in reply.json["error"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-type": "text/plain"},
+        {"content-type": "application/x-www-form-urlencoded"},
+        JSON | {"content-encoding": "gzip"},
+    ],
+)
+def test_body_must_be_plain_json(server, headers):
+    """H1, H3: a form of another site has no such type."""
+    body = json.dumps(ASK).encode()
+    if "content-encoding" in headers:
+        body = gzip.compress(body)
+    reply = server.send("POST", "/v1/ask", body, headers)
+    assert reply.status == 400 and "must" in reply.json["error"]
+
+
+def test_large_body_is_refused_before_it_is_read(start_server):
+    """H3."""
+    server = start_server(max_body_bytes=1000)
+    headers = JSON | {"content-length": str(10**9)}
+    reply = server.send("POST", "/v1/ask", b"{}", headers)
+    assert reply.status == 413 and "1000 bytes" in reply.json["error"]
+    with socket.create_connection(("127.0.0.1", server.port), 300) as client:
+        client.sendall(
+            b"POST /v1/ask HTTP/1.1\r\nhost: localhost\r\n"
+            b"content-type: application/json\r\n"
+            b"transfer-encoding: chunked\r\n\r\n7d0\r\n" + b"x" * 2000
+        )
+        assert client.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_slow_body_is_given_up_while_others_are_served(start_server):
+    """H3."""
+    server = start_server(body_timeout=0.5)
+    with socket.create_connection(("127.0.0.1", server.port), 30) as slow:
+        slow.sendall(
+            b"POST /v1/ask HTTP/1.1\r\nhost: localhost\r\n"
+            b"content-type: application/json\r\ncontent-length: 100\r\n\r\n{"
+        )
+        assert server.post("/v1/ask", ASK).status == 200
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_more_requests_than_are_taken_get_a_hint(start_server, backend):
+    server = start_server(max_requests=1, watch_interval=60)
+    go = threading.Event()
+    backend.fault = lambda model: go.wait(30)
+    first = threading.Thread(target=server.post, args=("/v1/ask", ASK))
+    first.start()
+    server.wait(lambda: b"in_flight 2.0" in server.get("/metrics").body)
+    reply = server.post("/v1/ask", ASK)
+    assert reply.status == 503 and reply.headers["retry-after"] == "1"
+    assert server.get("/healthz").status == 200
+    go.set()
+    first.join()
+    server.wait(lambda: b"in_flight 1.0" in server.get("/metrics").body)
+    assert server.post("/v1/ask", ASK).status == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "[", ""])
+def test_other_sites_do_not_reach_a_local_service(server, host):
+    reply = server.get("/v1/index", headers={"host": host})
+    assert reply.status == 400 and "this machine" in reply.json["error"]
+
+
+@pytest.mark.parametrize("host", ["localhost:80", "127.0.0.1", "[::1]:8600"])
+def test_this_machine_reaches_a_local_service(server, host):
+    assert server.get("/v1/index", headers={"host": host}).status == 200
+
+
+def test_host_is_free_elsewhere(start_server):
+    server = start_server(is_local=False)
+    reply = server.get("/v1/index", headers={"host": "realm.example"})
+    assert reply.status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [("/" + "a" * 17_000, {}), ("/", {"x-long": "a" * 17_000})],
+)
+def test_long_heads_are_refused(server, path, headers):
+    """H4."""
+    assert server.get(path, headers=headers).status == 400
+
+
+def test_a_failure_of_the_service_shows_no_trace(server, monkeypatch, caplog):
+    def fail():
+        raise KeyError("inner")
+
+    monkeypatch.setattr(server.service, "exposition", fail)
+    reply = server.get("/metrics")
+    assert reply.status == 500
+    assert reply.json == {"error": "The service failed. See its log."}
+    assert "inner" in caplog.text
+    monkeypatch.undo()
+    assert b'kind="internal"} 1.0' in server.get("/metrics").body
+
+
+def test_same_question_from_many_threads(start_server):
+    """Q9."""
+    server = start_server()
+    answers, start = set(), time.monotonic()
+
+    def ask():
+        for _ in range(4):
+            answers.add(server.post("/v1/ask", ASK).body)
+
+    threads = [threading.Thread(target=ask) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 1
+    assert time.monotonic() - start < 120
