@@ -12,13 +12,15 @@ from realm_tf._version import __version__ as __version__
 if TYPE_CHECKING:
     from realm_tf.data.evidence import Answer as Answer
     from realm_tf.models.realm_qa import RealmQA as RealmQA
+    from realm_tf.serving.client import RealmClient as RealmClient
 
 _HOMES = {
     "Answer": "realm_tf.data.evidence",
+    "RealmClient": "realm_tf.serving.client",
     "RealmQA": "realm_tf.models.realm_qa",
 }
 
-__all__ = ["Answer", "RealmQA", "__version__"]
+__all__ = ["Answer", "RealmClient", "RealmQA", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

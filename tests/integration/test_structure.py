@@ -126,7 +126,12 @@ def test_docstring_examples_run(name):
 
 
 def test_public_surface_equals_this_list():
-    assert sorted(realm_tf.__all__) == ["Answer", "RealmQA", "__version__"]
+    assert sorted(realm_tf.__all__) == [
+        "Answer",
+        "RealmClient",
+        "RealmQA",
+        "__version__",
+    ]
     for name in realm_tf.__all__:
         assert getattr(realm_tf, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
