@@ -237,7 +237,9 @@ class BertAdamW(keras.optimizers.Optimizer):
         # Not a number if the norm is none, as in TensorFlow and Keras.
         scale = self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
         scale += norm - norm
-        return [g if g is None else g * ops.cast(scale, g.dtype) for g in summed]
+        return [
+            g if g is None else g * ops.cast(scale, g.dtype) for g in summed
+        ]
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -29,6 +29,4 @@ def test_cased_tokens_keep_capitals_and_accents():
 
 
 def test_only_control_and_format_characters_are_removed():
-    assert basic_tokens("a\x07b\u200bc\ue000d\u0378e") == [
-        "abc\ue000d\u0378e"
-    ]
+    assert basic_tokens("a\x07b\u200bc\ue000d\u0378e") == ["abc\ue000d\u0378e"]
