@@ -1,6 +1,5 @@
 import json
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
@@ -243,16 +242,8 @@ def test_d14_a_part_of_a_checkpoint_is_taken_if_asked_for(release, tmp_path):
     assert checkpoint.skipped == {"bert/other": "left over"}
 
 
-def test_a_bert_of_google_starts_all_parts(release, tmp_path):
-    sentences = {
-        "cls/seq_relationship/output_weights": np.zeros((2, 16), np.float32),
-        "cls/seq_relationship/output_bias": np.zeros(2, np.float32),
-    }
-    variables = release.tf1_variables("bert") | sentences
-    release.save_checkpoint(tmp_path / "bert_model.ckpt", variables)
-    shutil.copy(release.VOCABULARY, tmp_path / "vocab.txt")
-    config = tmp_path / "bert_config.json"
-    config.write_text('{"num_attention_heads": 4, "hidden_act": "gelu"}')
+def test_a_bert_of_google_starts_all_parts(release, garden, tmp_path):
+    garden.write_google(release, tmp_path)
     checkpoint = load(tmp_path)
     parts = checkpoint.parts
     assert checkpoint.format == "Google BERT"
@@ -261,7 +252,7 @@ def test_a_bert_of_google_starts_all_parts(release, tmp_path):
     assert set(checkpoint.skipped.values()) == {"next-sentence prediction"}
     assert parts.featurizer.joint_title
     assert load(tmp_path / "bert_model.ckpt").format == "Google BERT"
-    config.write_text('{"hidden_act": "relu"}')
+    (tmp_path / "bert_config.json").write_text('{"hidden_act": "relu"}')
     with pytest.raises(CheckpointError, match="Received: {'hidden_act': 'rel"):
         load(tmp_path)
 
