@@ -47,7 +47,7 @@ class Finetuned:
                 retriever_learning_rate=1e-3,
                 epochs=3,
                 batch_size=4,
-                learning_rate=1e-2,  # of which 21 steps see a fifth
+                learning_rate=2e-2,  # of which 21 steps see a fifth
                 num_retrieved=6,
             ),
             index_path=index_path,
