@@ -62,7 +62,7 @@ def test_tf1_checkpoints_are_exported_under_their_names(
     assert again.skipped == {}
     for name, layer in checkpoint.parts.layers.items():
         trunk = getattr(again.parts, name).backbone
-        assert trunk.get_config() == layer.backbone.get_config()
+        assert trunk.num_heads == layer.backbone.num_heads == 4
     [index] = (tmp_path / "out").rglob("*.index")
     file = TFCheckpoint(index.with_suffix(""))
     variables = release.tf1_variables(layout)
