@@ -25,10 +25,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-def miniature():
-    """The module that writes the layouts."""
-    path = ROOT / "tests/fixtures/miniature_release.py"
-    spec = importlib.util.spec_from_file_location("miniature_release", path)
+def miniature(name="miniature_release"):
+    """A module that writes layouts."""
+    path = ROOT / f"tests/fixtures/{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -43,7 +43,7 @@ def difference(release, parts, layout):
     joint = {name: value[:, None] for name, value in features.items()}
     found = []
     for name, layer in parts.layers.items():
-        if layout == "bert" and name != "encoder":
+        if layout in ("bert", "start") and name != "encoder":
             outputs = layer.backbone(features)["sequence_output"]
             expected = release.run_trunk(release.ENCODER, features)
         elif name == "encoder":
@@ -71,7 +71,7 @@ def print_table():
     """One line for each layout."""
     from realm_tf.checkpoints import load
 
-    release = miniature()
+    release, garden = miniature(), miniature("miniature_garden")
     print(f"{'layout':34}{'used':>6}{'skipped':>9}{'difference':>12}")
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -84,6 +84,12 @@ def print_table():
             path = release.write_tf1(folder / f"tf1-{layout}", layout)
             checkpoint = load(path, num_heads=release.HEADS)
             show(f"TF1 {layout}", checkpoint, release, layout)
+        path = garden.write_google(release, folder / "google")
+        show("Google BERT", load(path), release, "start")
+        for style in ("old", "new"):
+            path = folder / f"garden-{style}"
+            garden.write(release, path, garden.garden(release, style))
+            show(f"Model Garden, {style}", load(path), release, "start")
 
 
 def show(name, checkpoint, release, layout):

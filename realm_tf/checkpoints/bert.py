@@ -10,6 +10,7 @@ import keras
 import keras_hub
 
 from realm_tf._constants import EMBEDDING_DIM
+from realm_tf.checkpoints.hugging_face import load_words_encoder
 from realm_tf.checkpoints.presets import Parts
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.layers.embedder import Embedder
@@ -128,6 +129,9 @@ class BertFolder:
     ) -> Parts:
         """Loads an embedder of questions and blocks, and a reader.
 
+        Where the file has a head for masked words, the encoder is loaded too,
+        which pre-training goes on with.
+
         Args:
             embedding_dim: width of the embeddings.
             pooling: "cls" or "mean"; defaults to that of the folder.
@@ -167,6 +171,7 @@ class BertFolder:
                 self.load_backbone(dropout=dropout, dtype=dtype), name="reader"
             ),
             options={"projection_fitted": not is_sentence_encoder},
+            encoder=load_words_encoder(self.path, dropout=dropout, dtype=dtype),
         )
 
 

@@ -26,12 +26,15 @@ class LoadOptions:
         dropout: rate in training; by default as the configuration says,
             or 0.1.
         dtype: dtype policy of the trunks.
+        partial: accept a checkpoint in which variables are missing or left
+            over; they are listed in `Checkpoint.initial` and `.skipped`.
     """
 
     num_heads: int | None = None
     vocabulary: pathlib.Path | None = None
     dropout: float | None = None
     dtype: Any = None
+    partial: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

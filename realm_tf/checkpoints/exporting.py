@@ -96,7 +96,8 @@ def export_tf1(
         parts: `Parts`; those that the layout has must be there.
         folder: new folder. "orqa" writes `export/best_default/checkpoint/
             model.ckpt-0`, the others `variables/` and `assets/` of a hub
-            module, without its graph.
+            module, without its graph. `params.json` holds what variables do
+            not tell, such as the number of attention heads.
         layout_name: a key of `TF1_LAYOUTS`.
 
     Raises:
@@ -117,12 +118,7 @@ def export_tf1(
     if layout_name == "orqa":
         prefix = folder / "export/best_default/checkpoint/model.ckpt-0"
         vocabulary = "vocab.txt"
-        params = {
-            "reader_seq_len": parts.featurizer.joint_length,
-            "reader_beam_size": parts.options.get("num_read", 5),
-            "max_span_width": parts.reader.max_span_width,
-        }
-        _write_json(folder / "params.json", params)
+    _write_json(folder / "params.json", _params(parts, layout))
     prefix.parent.mkdir(parents=True)
     tf.raw_ops.SaveV2(
         prefix=str(prefix),
@@ -171,6 +167,20 @@ def _tensors(parts: Parts, layout: Layout) -> dict[str, np.ndarray]:
     return tensors
 
 
+def _params(parts: Parts, layout: Layout) -> dict[str, Any]:
+    """What the variables of a TF1 checkpoint do not tell."""
+    trunk = getattr(parts, next(iter(layout))).backbone
+    params = {"num_attention_heads": trunk.num_heads}
+    if "reader" in layout:
+        params |= {
+            "reader_seq_len": parts.featurizer.joint_length,
+            "reader_beam_size": parts.options.get("num_read", 5),
+            "max_span_width": parts.reader.max_span_width,
+            "reader_layer_norm_eps": parts.reader.layer_norm_epsilon,
+        }
+    return params
+
+
 def _config(parts: Parts, layout: Layout) -> dict[str, Any]:
     layers = {name: getattr(parts, name) for name in layout}
     trunk = next(iter(layers.values())).backbone
@@ -190,6 +200,8 @@ def _config(parts: Parts, layout: Layout) -> dict[str, Any]:
         "pad_token_id": parts.featurizer.pad_id,
         "reader_beam_size": parts.options.get("num_read", 5),
         "reader_seq_len": parts.featurizer.joint_length,
+        # transformers would make room for the embeddings of all Wikipedia.
+        "num_block_records": 0,
     }
     for name, layer in layers.items():
         if name == "reader":

@@ -1,8 +1,10 @@
 """Checkpoints that are elsewhere -> a folder on this machine."""
 
+import atexit
 import importlib
 import os
 import pathlib
+import shutil
 import tempfile
 from typing import Any
 
@@ -20,7 +22,8 @@ def fetched(source: str | os.PathLike[str]) -> pathlib.Path:
 
     Args:
         source: a local path, which is returned as it is; a path that
-            `tf.io.gfile` reads, such as `gs://...`; or `hf://owner/name`.
+            `tf.io.gfile` reads, such as `gs://...`, which is copied into a
+            temporary folder until the process ends; or `hf://owner/name`.
 
     Raises:
         CheckpointError: if it cannot be fetched, with the way to do it by
@@ -49,10 +52,18 @@ def _copied(root: str) -> pathlib.Path:
     ]
     if not files:
         raise FileNotFoundError(f"nothing at {root}")
+    names = [file.removeprefix(root).lstrip("/") for file in files]
+    if outside := [name for name in names if ".." in name.split("/")]:
+        raise CheckpointError(
+            f"Objects of {root} must have names without '..'. Received: "
+            f"{outside[:3]}. Take the checkpoint from its publisher."
+        )
     target = pathlib.Path(tempfile.mkdtemp(prefix="realm_tf-"))
+    # Embeddings are read from there later on, too.
+    atexit.register(shutil.rmtree, target, ignore_errors=True)
     check_disk_space(target, sum(tf.io.gfile.stat(f).length for f in files))
-    for file in files:
-        path = target / file.removeprefix(root).lstrip("/")
+    for file, name in zip(files, names, strict=True):
+        path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
         tf.io.gfile.copy(file, str(path), overwrite=True)
     return target

@@ -40,6 +40,9 @@ _FILES = (
 )
 _ACTIVATIONS = {"realm": ("gelu_new", "gelu_pytorch_tanh"), "bert": ("gelu",)}
 _EPSILON = 1e-12  # of every trunk and of the released embedder
+_OTHER_HEADS = r"(cls[.]seq_relationship|classifier|qa_outputs)[.]"
+# The bias has two names, of which a file may hold either.
+_HEAD_BIASES = {"cls.predictions.bias", "cls.predictions.decoder.bias"}
 _UNUSED_HEAD = "a masked-LM head that this part does not use"
 
 
@@ -71,6 +74,7 @@ def load_hugging_face(folder: pathlib.Path, options: LoadOptions) -> Checkpoint:
         if dropout is None
         else dropout,
         dtype=options.dtype,
+        partial=options.partial,
     )
     loader.skip("positions in order", lambda n: n.endswith("position_ids"))
     kind, parts = _load_parts(loader, config)
@@ -141,6 +145,8 @@ def _load_parts(
     loader: PartLoader, config: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     shapes = loader.file.shapes
+    if config["model_type"] == "bert":
+        return "BERT", _bert(loader)
     if any(name.startswith("reader.") for name in shapes):
         parts = {
             "query_embedder": _embedder(loader, "embedder.", "query_embedder"),
@@ -158,11 +164,7 @@ def _load_parts(
             "query_embedder": embedder,
             "block_embedder": embedder,
         }
-    if any(name.startswith("realm.") for name in shapes):
-        return "RealmKnowledgeAugEncoder", {
-            "encoder": _encoder(loader, "realm.")
-        }
-    return "BERT", _bert(loader)
+    return "RealmKnowledgeAugEncoder", {"encoder": _encoder(loader, "realm.")}
 
 
 def _embedder(loader: PartLoader, prefix: str, name: str) -> Any:
@@ -185,7 +187,6 @@ def _reader(loader: PartLoader, prefix: str, config: dict[str, Any]) -> Any:
 
 
 def _encoder(loader: PartLoader, trunk: str) -> Any:
-    # The bias has two names, of which a file may hold either.
     aliases = {"masked_lm_head/output_bias": "cls.predictions.decoder.bias"}
     layer = loader.load(
         PartNames(ENCODER, HUGGING_FACE, trunk, ""),
@@ -244,29 +245,41 @@ def _are_equal(file: TensorFile) -> bool:
 
 def _bert(loader: PartLoader) -> dict[str, Any]:
     """Parts that start from any BERT: new heads, and its own for words."""
-    shapes = loader.file.shapes
-    trunk = "bert." if "bert.pooler.dense.bias" in shapes else ""
-    if any(name.startswith("bert.") for name in shapes):
-        trunk = "bert."
-    names = PartNames(EMBEDDER, HUGGING_FACE, trunk)
-    if names.of("pooled_dense/bias") not in shapes:
-        parts = {"encoder": _encoder(loader, trunk)}
-    else:
-        embedder = loader.load(names, new_head=True, name="query_embedder")
-        parts = {
-            "query_embedder": embedder,
-            "block_embedder": embedder,
-            "reader": loader.load(
-                names._replace(kind=READER), new_head=True, name="reader"
-            ),
-        }
-        if "cls.predictions.bias" in shapes:
-            parts["encoder"] = _encoder(loader, trunk)
+    trunk = _bert_trunk(loader.file)
+    parts = loader.load_start(PartNames(EMBEDDER, HUGGING_FACE, trunk))
+    if _HEAD_BIASES & loader.file.shapes.keys():
+        parts["encoder"] = _encoder(loader, trunk)
     loader.skip(
-        "next-sentence prediction",
-        lambda name: name.startswith("cls.seq_relationship."),
+        "a head of another task",
+        lambda name: re.match(_OTHER_HEADS, name) is not None,
     )
     return parts
+
+
+def load_words_encoder(
+    folder: pathlib.Path, *, dropout: float, dtype: Any
+) -> Any | None:
+    """The encoder of masked words of a BERT folder, if it has their head.
+
+    Args:
+        folder: with `config.json` and weights.
+        dropout: rate in training.
+        dtype: dtype policy of the trunk.
+
+    Raises:
+        CheckpointError: if the head is not whole.
+    """
+    file = _with_new_names(open_tensors(folder))
+    if not _HEAD_BIASES & file.shapes.keys():
+        return None
+    heads = _read_config(folder)["num_attention_heads"]
+    loader = PartLoader(file, num_heads=heads, dropout=dropout, dtype=dtype)
+    return _encoder(loader, _bert_trunk(file))
+
+
+def _bert_trunk(file: TensorFile) -> str:
+    """What is before the names of a BERT's trunk."""
+    return "bert." if any(n.startswith("bert.") for n in file.shapes) else ""
 
 
 def _skip_head(loader: PartLoader, prefix: str) -> None:

@@ -40,8 +40,9 @@ def load(
 
     Args:
         source: a folder of Hugging Face's REALM or BERT models, a TF1 hub
-            module, a fine-tuned ORQA folder, a TF checkpoint or its folder;
-            on the disk, at `gs://...`, or `hf://owner/name`.
+            module, a fine-tuned ORQA folder, a BERT of Google or of the
+            TensorFlow Model Garden, a TF checkpoint or its folder; on the
+            disk, at `gs://...`, or `hf://owner/name`.
         format: "auto", "hugging_face" or "tf1".
         **options: of `LoadOptions`.
 

@@ -43,6 +43,8 @@ class PartLoader:
             default one for each 64 of the width, as in every published BERT.
         dropout: rate in training.
         dtype: dtype policy of the trunks; defaults to Keras' global policy.
+        partial: take what is there. What is missing is as a new model has
+            it, and what is left over is skipped.
 
     Attributes:
         used: names of the variables that were used.
@@ -58,6 +60,7 @@ class PartLoader:
         num_heads: int | None = None,
         dropout: float = 0.1,
         dtype: Any = None,
+        partial: bool = False,
     ):
         self.file = file
         self.used: list[str] = []
@@ -66,6 +69,7 @@ class PartLoader:
         self._num_heads = num_heads
         self._dropout = dropout
         self._dtype = dtype
+        self._partial = partial
 
     def skip(self, why: str, is_skipped: Callable[[str], bool]) -> None:
         """Leaves variables out that nothing has used."""
@@ -100,17 +104,39 @@ class PartLoader:
             if name not in self.file.shapes and aliases:
                 sources[path] = aliases.get(path, name)
         shapes = self.file.shapes
-        optional = () if names.kind == EMBEDDER else POOLER
+        is_optional = names.kind != EMBEDDER or new_head
+        optional = POOLER if is_optional else ()
         missing = [
             name
             for path, name in sources.items()
             if name not in shapes and path not in optional
         ]
-        if missing:
+        if missing and not self._partial:
             raise self._leftover(missing, self._left(without=sources.values()))
         layer = self._build(names, new_head, settings)
         self._fill(layer, names, sources)
         return layer
+
+    def load_start(self, names: PartNames) -> dict[str, Any]:
+        """Embedder and reader that start from the trunk of any BERT.
+
+        Args:
+            names: how the checkpoint names the trunk.
+
+        Returns:
+            dict of parts with new heads, by their names in `Parts`.
+        """
+        embedder = self.load(
+            names._replace(kind=EMBEDDER), new_head=True, name="query_embedder"
+        )
+        reader = self.load(
+            names._replace(kind=READER), new_head=True, name="reader"
+        )
+        return {
+            "query_embedder": embedder,
+            "block_embedder": embedder,
+            "reader": reader,
+        }
 
     def finish(self) -> None:
         """Checks that every variable was used or left out.
@@ -118,8 +144,10 @@ class PartLoader:
         Raises:
             CheckpointError: listing those that were not.
         """
-        if left := self._left():
+        left = self._left()
+        if left and not self._partial:
             raise self._leftover([], left)
+        self.skipped |= dict.fromkeys(left, "left over")
 
     def _num_layers(self, names: PartNames) -> int:
         """Layers of the trunk: one more than the highest number."""
@@ -178,6 +206,8 @@ class PartLoader:
     def _size(self, names: PartNames, path: str, rank: int = 1) -> int:
         """Length of the first axis of a variable."""
         name = names.of(path)
+        if name not in self.file.shapes:  # with `partial`
+            raise self.file.damaged(f"no {name}, which tells a size")
         shape = self.file.shapes[name]
         if len(shape) != rank or not all(shape):
             raise self.file.damaged(f"{name} of shape {shape}")

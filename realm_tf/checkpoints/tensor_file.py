@@ -85,12 +85,20 @@ class RenamedTensorFile(TensorFile):
     Args:
         file: `TensorFile`.
         new_names: old name -> new name; the others stay as they are.
+
+    Raises:
+        CheckpointError: if two arrays would have one name.
     """
 
     def __init__(self, file: TensorFile, new_names: dict[str, str]):
         super().__init__(file.path)
         self._file = file
-        self._old = {new_names.get(name, name): name for name in file.shapes}
+        self._old: dict[str, str] = {}
+        for old in file.shapes:
+            new = new_names.get(old, old)
+            if new in self._old:
+                raise self.damaged(f"{old} beside {self._old[new]}")
+            self._old[new] = old
         self.shapes = {new: file.shapes[old] for new, old in self._old.items()}
 
     def read(self, name: str) -> np.ndarray:

@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import tensorflow as tf
-
+from realm_tf import _constants
 from realm_tf.checkpoints.checkpoint import (
     Checkpoint,
     Embeddings,
     LoadOptions,
 )
+from realm_tf.checkpoints.model_garden import ModelGardenFile, is_model_garden
 from realm_tf.checkpoints.part_loader import PartLoader
 from realm_tf.checkpoints.presets import Parts
 from realm_tf.checkpoints.tensor_file import CheckpointError, TensorFile
@@ -28,18 +28,29 @@ from realm_tf.checkpoints.variable_names import (
     TF1,
     PartNames,
 )
-from realm_tf.checkpoints.vocabularies import open_featurizer
+from realm_tf.checkpoints.vocabularies import (
+    has_vocabulary,
+    open_featurizer,
+)
 
 EMBEDDINGS_NAME = "block_emb"
 _ENCODED = "encoded/encoded.ckpt"
 _HUB_MODULE = "variables/variables"
 _BEST = "export/best_default/checkpoint"
+_BERT = "bert_model.ckpt"
 _PARAMS = "params.json"
+_BERT_CONFIG = "bert_config.json"
 _TABLE = "bert/embeddings/word_embeddings"
 _WORDS_HEAD = "cls/predictions/output_bias"
 _OPTIMIZER = re.compile(
-    r"(^|/)(adam_[mv]|AdamWeightDecayOptimizer[^/]*|global_step)(/|$)"
+    r"(^|/)(adam_[mv]|AdamWeightDecayOptimizer[^/]*|global_step|save_counter"
+    r"|optimizer|[.]OPTIMIZER_SLOT|_CHECKPOINTABLE_OBJECT_GRAPH)(/|$)"
 )
+_SENTENCES_HEAD = re.compile(
+    r"(^|/)(cls/seq_relationship|classification|classification_heads)/"
+)
+_HUB, _GARDEN, _GOOGLE = "TF1 hub module", "Model Garden BERT", "Google BERT"
+_READER_EPSILON = "reader_layer_norm_eps"
 # The name of the layer norm tells who made it, and so its epsilon.
 _EPSILONS = {"LayerNorm": 1e-12, "layer_normalization": 1e-3}
 
@@ -49,7 +60,8 @@ def find_prefix(path: pathlib.Path) -> str | None:
 
     Args:
         path: a hub module, a fine-tuned ORQA folder, a folder of a trainer,
-            or itself the prefix of a checkpoint.
+            a BERT of Google or of the Model Garden, or itself the prefix of
+            a checkpoint.
     """
     if is_tf_checkpoint(path):
         return str(path)
@@ -58,7 +70,7 @@ def find_prefix(path: pathlib.Path) -> str | None:
     for folder in (path / _BEST, path):
         if prefixes := _by_step(folder):
             return prefixes[0]
-    return None
+    return str(path / _BERT) if is_tf_checkpoint(path / _BERT) else None
 
 
 def load_tf1(path: pathlib.Path, options: LoadOptions) -> Checkpoint:
@@ -70,48 +82,50 @@ def load_tf1(path: pathlib.Path, options: LoadOptions) -> Checkpoint:
     Raises:
         CheckpointError: if variables are missing or left over.
     """
-    file, notes = _open_newest(path)
+    opened, notes = _open_newest(path)
+    root = _root(path)
+    params = _read_json(root / _BERT_CONFIG) | _read_json(root / _PARAMS)
+    file: TensorFile = opened
+    kind = _kind(root, opened)
+    if kind == _GARDEN:
+        file = ModelGardenFile(opened)
+        params["num_attention_heads"] = file.num_heads
+    _check_params(root, params)
+    dropout = params.get("hidden_dropout_prob", 0.1)
     loader = PartLoader(
         file,
-        num_heads=options.num_heads,
-        dropout=0.1 if options.dropout is None else options.dropout,
+        num_heads=options.num_heads or params.get("num_attention_heads"),
+        dropout=dropout if options.dropout is None else options.dropout,
         dtype=options.dtype,
+        partial=options.partial,
     )
     loader.skip(
-        "state of the optimizer",
+        "state of the training",
         lambda name: _OPTIMIZER.search(name) is not None,
     )
-    params = _read_params(path)
-    parts = _load_parts(loader, params)
-    loader.skip(
-        "a masked-LM head that this part does not use",
-        lambda name: re.search("(^|/)cls/predictions/", name) is not None,
-    )
-    loader.skip(
-        "next-sentence prediction",
-        lambda name: re.search("(^|/)cls/seq_relationship/", name) is not None,
-    )
-    loader.skip(
-        "a classifier's own pooler",
-        lambda name: name.startswith("reader/pooler/"),
-    )
+    is_start = kind in (_GARDEN, _GOOGLE)
+    parts = _load_start(loader) if is_start else _load_parts(loader, params)
+    _skip_heads(loader)
     loader.finish()
-    trunk = next(iter(parts.values())).backbone
     featurizer = open_featurizer(
-        _vocabulary_folder(path, params),
+        _vocabulary_folder(root, params),
         options.vocabulary,
-        trunk,
-        joint_length=params.get("reader_seq_len", 320),
+        next(iter(parts.values())).backbone,
+        joint_length=params.get("reader_seq_len", _constants.JOINT_LENGTH),
+        joint_title=is_start,
     )
-    encoded = path / _ENCODED
+    encoded = root / _ENCODED
     num_read = {"num_read": params.get("reader_beam_size", 5)}
+    if not kind:
+        is_orqa = params and {"query_embedder", "reader"} <= parts.keys()
+        kind = "fine-tuned ORQA" if is_orqa else "TF1 checkpoint"
     return Checkpoint(
         source=str(path),
-        format=_format(path, params),
+        format=kind,
         parts=Parts(
             featurizer, **parts, options=num_read if "reader" in parts else {}
         ),
-        used=tuple(loader.used),
+        used=tuple(dict.fromkeys(loader.used)),
         skipped=loader.skipped,
         initial=tuple(loader.initial),
         notes=tuple(notes),
@@ -186,6 +200,8 @@ def _load_parts(loader: PartLoader, params: dict[str, Any]) -> dict[str, Any]:
             settings["layer_norm_epsilon"] = epsilon
         elif names.kind == READER:
             settings["max_span_width"] = params.get("max_span_width", 10)
+            if _READER_EPSILON in params:
+                settings["layer_norm_epsilon"] = params[_READER_EPSILON]
         if name in parts:
             raise CheckpointError(
                 "A checkpoint must hold one embedder, one encoder and one "
@@ -203,6 +219,34 @@ def _load_parts(loader: PartLoader, params: dict[str, Any]) -> dict[str, Any]:
     if "query_embedder" in parts:
         parts["block_embedder"] = parts["query_embedder"]
     return parts
+
+
+def _load_start(loader: PartLoader) -> dict[str, Any]:
+    """Parts that start from a BERT: new heads, and its own for words."""
+    trunks = _trunks(loader)
+    if len(trunks) != 1:
+        raise loader.file.damaged(f"{len(trunks)} trunks of BERT")
+    names = PartNames(EMBEDDER, TF1, trunks[0], trunks[0])
+    parts = loader.load_start(names)
+    if f"{trunks[0]}{_WORDS_HEAD}" in loader.file.shapes:
+        names = names._replace(kind=ENCODER)
+        parts["encoder"] = loader.load(names, name="encoder")
+    return parts
+
+
+def _skip_heads(loader: PartLoader) -> None:
+    loader.skip(
+        "a masked-LM head that this part does not use",
+        lambda name: re.search("(^|/)cls/predictions/", name) is not None,
+    )
+    loader.skip(
+        "next-sentence prediction",
+        lambda name: _SENTENCES_HEAD.search(name) is not None,
+    )
+    loader.skip(
+        "a classifier's own pooler",
+        lambda name: name.startswith("reader/pooler/"),
+    )
 
 
 def _trunks(loader: PartLoader) -> list[str]:
@@ -239,13 +283,13 @@ def _ancestors(prefix: str) -> Iterator[str]:
         yield prefix
 
 
-def _read_params(path: pathlib.Path) -> dict[str, Any]:
-    file = path / _PARAMS
+def _read_json(file: pathlib.Path) -> dict[str, Any]:
+    """The object in a file; an empty one if there is no file."""
     if not file.is_file():
         return {}
     try:
         params = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{file} must hold a JSON object. Received: {error}. Download it "
             "again."
@@ -253,18 +297,60 @@ def _read_params(path: pathlib.Path) -> dict[str, Any]:
     return params if isinstance(params, dict) else {}
 
 
+def _check_params(root: pathlib.Path, params: dict[str, Any]) -> None:
+    """What variables do not show must be of a kind, and what we compute."""
+    allowed: dict[str, tuple[type, ...]] = {
+        "num_attention_heads": (int,),
+        "max_span_width": (int,),
+        "reader_seq_len": (int,),
+        "reader_beam_size": (int,),
+        "hidden_dropout_prob": (int, float),
+        _READER_EPSILON: (int, float),
+    }
+    wrong = [
+        n for n, t in allowed.items() if type(params.get(n, t[0]())) not in t
+    ]
+    if params.get("hidden_act", "gelu") not in ("gelu", "gelu_new"):
+        wrong.append("hidden_act")
+    if wrong:
+        found = {name: params[name] for name in wrong}
+        raise CheckpointError(
+            f"The settings of {root} must be numbers, and `hidden_act` gelu. "
+            f"Received: {found}. Take the folder from its publisher."
+        )
+
+
+def _root(path: pathlib.Path) -> pathlib.Path:
+    """The folder that a checkpoint belongs to; `path` may be its prefix."""
+    if path.is_dir():
+        return path
+    folder = path.absolute().parent
+    for inside in (_BEST, "variables"):
+        if folder.as_posix().endswith(f"/{inside}"):
+            return folder.parents[inside.count("/")]
+    return folder
+
+
 def _vocabulary_folder(
-    path: pathlib.Path, params: dict[str, Any]
+    root: pathlib.Path, params: dict[str, Any]
 ) -> pathlib.Path:
-    """Where the vocabulary is: in the folder, or in a module it came from."""
-    for name in ("retriever_module_path", "reader_module_path"):
-        module = str(params.get(name) or "")
-        if module and tf.io.gfile.exists(f"{module}/assets/vocab.txt"):
-            return pathlib.Path(module)
-    return path
+    """Where the vocabulary is: here, or in a module on this disk.
+
+    Published folders name modules at `gs://...`, which are not looked at.
+    """
+    modules = (
+        pathlib.Path(str(params.get(name) or root))
+        for name in ("retriever_module_path", "reader_module_path")
+    )
+    return next(filter(has_vocabulary, (root, *modules)), root)
 
 
-def _format(path: pathlib.Path, params: dict[str, Any]) -> str:
-    if is_tf_checkpoint(path / _HUB_MODULE):
-        return "TF1 hub module"
-    return "fine-tuned ORQA" if params else "TF1 checkpoint"
+def _kind(root: pathlib.Path, file: TensorFile) -> str:
+    """Name of the layout, if it does not depend on the parts."""
+    if is_model_garden(file.shapes):
+        return _GARDEN
+    if is_tf_checkpoint(root / _HUB_MODULE):
+        return _HUB
+    # A trainer may keep such a file beside a checkpoint with more than a BERT.
+    is_bert = [n for n in file.shapes if n.endswith(_TABLE)] == [_TABLE]
+    return _GOOGLE if is_bert and (root / _BERT_CONFIG).is_file() else ""

@@ -2,6 +2,7 @@
 
 import math
 import os
+import reprlib
 import struct
 import zipfile
 from typing import IO, Any, NamedTuple
@@ -10,7 +11,11 @@ import ml_dtypes
 import numpy as np
 
 from realm_tf.checkpoints.tensor_file import TensorFile
-from realm_tf.data.restricted_pickle import UnsafePickleError, read_pickle
+from realm_tf.data.restricted_pickle import (
+    UnsafePickleError,
+    plain_key,
+    read_pickle,
+)
 
 _DTYPES = {
     "DoubleStorage": np.float64,
@@ -138,7 +143,8 @@ class TorchFile(TensorFile):
         except UnsafePickleError as error:
             raise self.damaged(f"no file of PyTorch ({error})") from error
         if magic != _LEGACY_MAGIC:
-            raise self.damaged(f"no file of PyTorch, it begins {magic!r:.40}")
+            start = reprlib.repr(magic)[:40]
+            raise self.damaged(f"no file of PyTorch, it begins {start}")
         for _ in range(2):  # protocol version, system information
             read_pickle(file, {})
         storages: dict[str, _Storage] = {}
@@ -148,7 +154,10 @@ class TorchFile(TensorFile):
             return storages.setdefault(storage.key, storage)
 
         content = read_pickle(file, _CALLS, persistent_load=load)
-        for key in read_pickle(file, {}):
+        keys = read_pickle(file, {})
+        if not isinstance(keys, list):
+            raise self.damaged("no list of its storages")
+        for key in map(plain_key, keys):
             (size,) = struct.unpack("<q", file.read(8).ljust(8, b"\0"))
             if key not in storages or size != storages[key].size:
                 raise self.damaged(f"storage {key} of {size} numbers")
@@ -171,7 +180,9 @@ class TorchFile(TensorFile):
                 raise self.damaged(f"{name}, which is no tensor")
             key, dtype, _ = tensor.storage
             last = (tensor.offset + _extent(tensor)) * dtype.itemsize
-            if tensor.offset < 0 or last > self._sizes.get(key, -1):
+            # Strides of 0 would make a huge array of a small storage.
+            size = max(last, math.prod(tensor.shape) * dtype.itemsize)
+            if tensor.offset < 0 or size > self._sizes.get(key, -1):
                 raise self.damaged(
                     f"{name} of shape {tensor.shape}, which is more than "
                     f"the {self._sizes.get(key, 0)} bytes of its storage"
@@ -189,9 +200,10 @@ def _extent(tensor: _Tensor) -> int:
 
 def _storage(pid: Any) -> _Storage:
     kind, dtype, key, _, size = pid[:5]
-    if kind != "storage" or not isinstance(dtype, np.dtype):
-        raise ValueError(f"no storage: {pid!r:.80}")
-    return _Storage(str(key), dtype, int(size))
+    is_named = kind == "storage" and isinstance(key, str)
+    if not is_named or not isinstance(dtype, np.dtype):
+        raise ValueError(f"no storage: {reprlib.repr(pid)}")
+    return _Storage(key, dtype, int(size))
 
 
 def _tensor(
@@ -201,7 +213,7 @@ def _tensor(
     steps = tuple(map(int, strides))
     if min((*sizes, *steps), default=0) < 0 or len(sizes) != len(steps):
         raise ValueError(f"a tensor of shape {sizes} and strides {steps}")
-    if math.prod(sizes) and not isinstance(storage, _Storage):
+    if not isinstance(storage, _Storage):
         raise ValueError(f"a tensor of {type(storage).__name__}")
     return _Tensor(storage, int(offset), sizes, steps)
 
@@ -209,7 +221,9 @@ def _tensor(
 # What a state dict names. Storage classes are named only, never called: what
 # stands for them is no function.
 _CALLS: dict[str, Any] = {
-    "collections.OrderedDict": lambda *pairs: dict(*pairs),
+    "collections.OrderedDict": lambda pairs=(): {
+        plain_key(key): value for key, value in pairs
+    },
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
 } | {f"torch.{name}": np.dtype(kind) for name, kind in _DTYPES.items()}

@@ -59,6 +59,11 @@ def open_featurizer(
     )
 
 
+def has_vocabulary(folder: pathlib.Path) -> bool:
+    """Whether there is a vocabulary in a folder."""
+    return any((folder / name).is_file() for name in _NAMES)
+
+
 def _words(
     folder: pathlib.Path, vocabulary: pathlib.Path | None, size: int
 ) -> list[str]:

@@ -72,6 +72,11 @@ _COPIES = 3  # of the text, while a corpus is built
     "--vocabulary", type=options.FILE, help="vocab.txt, if none is there."
 )
 @click.option(
+    "--partial",
+    is_flag=True,
+    help="Accept variables that are missing or left over, and list them.",
+)
+@click.option(
     "--searcher",
     type=click.Choice(["auto", "brute_force", "scann"]),
     default="auto",
@@ -95,8 +100,9 @@ def import_checkpoint(
     """Imports published checkpoints of REALM, ORQA and BERT.
 
     SOURCES are folders of Hugging Face models, TF1 hub modules, fine-tuned
-    ORQA folders or TF checkpoints; on the disk, at gs:// or hf://. Several
-    are combined, such as an embedder and an encoder. Nothing in them is run.
+    ORQA folders, BERTs of Google or Model Garden, or TF checkpoints; on the
+    disk, at gs:// or hf://. Several are combined, such as an embedder and an
+    encoder. Nothing in them is run.
     """
     prepare_tensorflow()
     from realm_tf.checkpoints.loading import combine, load

@@ -111,6 +111,7 @@ _TRAINING = (
     ("learning_rate", float, "Peak, of these."),
     ("num_retrieved", int, "Blocks in the retrieval loss."),
     ("num_read", int, "Blocks read for a question in training."),
+    ("require_answer", bool, "Whether a right block is always among them."),
     ("train_query_embedder", bool, "Whether it learns with the reader."),
     ("train_token_embeddings", bool, "Whether the wordpieces learn too."),
     ("seed", int, "Of weights and order."),

@@ -15,9 +15,10 @@ from realm_tf.cli.facts import show_facts
     epilog=options.examples(
         "realm-tf questions NQ-open.train.jsonl --resplit -o nq.jsonl",
         "realm-tf questions WebQuestions-test.txt --split test -o wq.jsonl",
+        "realm-tf questions beir/nfcorpus -o nfcorpus.jsonl",
     )
 )
-@click.argument("sources", nargs=-1, required=True, type=options.FILE)
+@click.argument("sources", nargs=-1, required=True, type=options.FILE_OR_FOLDER)
 @click.option(
     "--output", "-o", required=True, type=options.NEW_FILE, help="JSON lines."
 )
@@ -36,9 +37,11 @@ def questions(
     split: str | None,
     as_json: bool,
 ) -> None:
-    """Reads NQ-open, WebQuestions, CuratedTrec, TriviaQA and SQuAD files.
+    """Reads NQ-open, WebQuestions, CuratedTrec, TriviaQA, SQuAD and BEIR.
 
-    The published sizes of the sets are shown beside what was found.
+    The published sizes of the sets are shown beside what was found, and which
+    of them are the same. BEIR sets are folders; their corpus.jsonl is read by
+    `realm-tf corpus`.
     """
     prepare_tensorflow()
     from realm_tf.data import question_sets
@@ -60,6 +63,7 @@ def questions(
         "output": str(output),
         "num_questions": len(found),
         "splits": dict(splits),
+        "matches": question_sets.published_matches(splits),
         "published": {
             name: list(sizes)
             for name, sizes in question_sets.PUBLISHED_SIZES.items()

@@ -1,5 +1,7 @@
 """realm-tf reproduce: the published evaluation, end to end."""
 
+import dataclasses
+import hashlib
 import json
 import pathlib
 import time
@@ -113,7 +115,7 @@ def reproduce(
         "exact": exact,
         "corpus": opened.fingerprint,
         "index": qa.require_index().fingerprint,
-        "questions": len(asked),
+        **_fingerprints(qa, asked),
     }
     right = _answer_all(qa, asked, output, settings)
     published = PUBLISHED[task]
@@ -128,6 +130,23 @@ def reproduce(
         "seconds": round(time.monotonic() - start, 2),
     }
     show_facts(facts, as_json)
+
+
+def _fingerprints(qa: "RealmQA", asked: list["Question"]) -> dict[str, str]:
+    """What else a run must share with one that it goes on from."""
+    from realm_tf.models.embedding import (
+        embedder_fingerprint,
+        reader_fingerprint,
+    )
+
+    records = [dataclasses.asdict(question) for question in asked]
+    return {
+        "query_embedder": embedder_fingerprint(
+            qa.query_embedder, qa.featurizer
+        ),
+        "reader": reader_fingerprint(qa.reader, qa.featurizer),
+        "questions": hashlib.sha256(json.dumps(records).encode()).hexdigest(),
+    }
 
 
 def _needs(qa: "RealmQA", num_questions: int) -> str:

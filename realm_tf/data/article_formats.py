@@ -101,7 +101,8 @@ def check_article(article: Article) -> Article:
 
 def _parse_json(line: bytes, default_id: str) -> Article:
     record = decode_object(line)
-    document_id = record.get("id", default_id)
+    # BEIR writes `_id`.
+    document_id = record.get("id", record.get("_id", default_id))
     if type(document_id) is int:
         document_id = str(document_id)
     return Article(

@@ -48,8 +48,8 @@ class OfficialFeaturizer:
         self.vocabulary = featurizer.vocabulary
         self.lowercase = featurizer.lowercase
         self.joint_length = joint_length
-        # Room for two [SEP], [CLS] and one wordpiece of a block.
-        self.max_question = joint_length - 4
+        # Room for [CLS] and two [SEP]; there may be none for a block.
+        self.max_question = joint_length - 3
         self._cls_id, self._sep_id = featurizer.cls_id, featurizer.sep_id
         table = tf.lookup.StaticVocabularyTable(
             tf.lookup.KeyValueTensorInitializer(

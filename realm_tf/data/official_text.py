@@ -85,7 +85,8 @@ def _cleaned(sign: str) -> str:
     code = ord(sign)
     if sign in "\t\n\r " or unicodedata.category(sign) == "Zs":
         return " "
-    if code in (0, 0xFFFD) or unicodedata.category(sign).startswith("C"):
+    # Private and unassigned signs stay, here as in the original.
+    if code in (0, 0xFFFD) or unicodedata.category(sign) in ("Cc", "Cf"):
         return ""
     if any(first <= code <= last for first, last in _CJK):
         return f" {sign} "

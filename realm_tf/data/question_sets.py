@@ -5,11 +5,12 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
+from realm_tf.data.beir import read_beir
 from realm_tf.data.decompressed_file import DecompressedFile
 from realm_tf.data.questions import Question, read_questions
 
@@ -25,7 +26,8 @@ _NUM_BUCKETS = 100_000
 _DEV_BUCKET, _NUM_PARTS = 0, 10
 _HASHED_AT_ONCE = 65_536
 _MAX_JSON_BYTES = 2**31
-_DESCRIPTION = re.compile(r'\(description "?(.*?)"?\)')
+# In quotes where it holds brackets.
+_DESCRIPTION = re.compile(r'\(description (?:"((?:[^"\\]|\\.)*)"|([^()"]*))\)')
 
 
 def official_splits(questions: Iterable[str]) -> list[str]:
@@ -70,12 +72,14 @@ def read_question_set(path: str | os.PathLike[str]) -> list[Question]:
         path: JSON lines (NQ-open, `*.resplit.*.jsonl`, DrQA's WebQuestions and
             CuratedTrec, our own), or the JSON of WebQuestions, TriviaQA or
             SQuAD; plain or gzip-compressed. Files named after CuratedTrec
-            hold regular expressions.
+            hold regular expressions. Or a folder of BEIR.
 
     Raises:
         ValueError: if it is none of these, naming the file.
     """
     path = pathlib.Path(path)
+    if path.is_dir():
+        return read_beir(path)
     content = _whole_json(path)
     if content is None:
         regex = True if "curatedtrec" in path.name.lower() else None
@@ -96,6 +100,34 @@ def read_question_set(path: str | os.PathLike[str]) -> list[Question]:
     return questions
 
 
+def published_matches(splits: Mapping[str, int]) -> list[str]:
+    """Published sets and splits that are as large as these.
+
+    Args:
+        splits: split -> questions. What has no split is compared as a whole.
+
+    Returns:
+        list of str.
+
+    Example:
+    >>> published_matches({"train": 3417, "dev": 361})
+    ['WebQuestions train', 'WebQuestions dev']
+    >>> published_matches({"None": 3778})
+    ['WebQuestions train+dev']
+    """
+    matches = []
+    for name, (train, dev, test) in PUBLISHED_SIZES.items():
+        sizes = {"train": train, "dev": dev, "test": test}
+        sizes["train+dev"] = train + dev
+        for split, size in sizes.items():
+            of_split = splits.get(split) == size
+            if of_split or (
+                list(splits) == ["None"] and splits["None"] == size
+            ):
+                matches.append(f"{name} {split}")
+    return matches
+
+
 def write_questions(
     questions: Iterable[Question], path: str | os.PathLike[str]
 ) -> int:
@@ -110,6 +142,8 @@ def write_questions(
             }
             if question.passage_id is not None:
                 record["passage_id"] = question.passage_id
+            if question.passage_ids:
+                record["passage_ids"] = list(question.passage_ids)
             if question.answer_starts:
                 record["answer_start"] = list(question.answer_starts)
             if question.split is not None:
@@ -127,23 +161,29 @@ def _whole_json(path: pathlib.Path) -> Any:
         start = file.read(4096).lstrip()
         if start[:1] == b"{" and b"\n" in start:
             first = start.split(b"\n", 1)[0]
-            if first.rstrip().endswith(b"}") and _is_json(first):
+            record = _parsed(first)
+            if isinstance(record, dict) and not _is_set(record):
                 return None
         data = start + file.read(_MAX_JSON_BYTES)
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
         return None  # JSON lines, of which errors are told by line
-    is_set = isinstance(content, list) or {"Data", "data"} & content.keys()
-    return content if is_set else None
+    return content if _is_set(content) else None
 
 
-def _is_json(line: bytes) -> bool:
+def _parsed(line: bytes) -> Any:
     try:
-        json.loads(line)
+        return json.loads(line)
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None
+
+
+def _is_set(content: Any) -> bool:
+    if isinstance(content, dict):
+        is_question = "question" in content
+        return not is_question and bool({"Data", "data"} & content.keys())
+    return isinstance(content, list)
 
 
 def _of_json(content: Any) -> Iterator[Question]:
@@ -156,7 +196,10 @@ def _of_json(content: Any) -> Iterator[Question]:
 
 def _web_questions(records: list[Any]) -> Iterator[Question]:
     for i, record in enumerate(records):
-        answers = tuple(_DESCRIPTION.findall(record["targetValue"]))
+        answers = tuple(
+            re.sub(r"\\(.)", r"\1", quoted) or plain
+            for quoted, plain in _DESCRIPTION.findall(record["targetValue"])
+        )
         if answers:
             yield Question(str(i), record["utterance"], answers)
 

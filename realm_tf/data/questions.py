@@ -22,11 +22,14 @@ class Question:
         question_id: str. Name of the question in reports.
         question: str. The text that is asked.
         answers: tuple of str. Spellings of the answer, any of which is right.
+            Empty where only relevant passages are known (BEIR).
         passage_id: str or None. Document that holds the answer.
         answer_starts: tuple of int. Where each answer starts in that document,
             in characters; empty if not known.
         split: str or None. "train", "dev" or "test".
         regex: bool. The answers are regular expressions.
+        passage_ids: tuple of str. Documents that are relevant, where there
+            may be several.
     """
 
     question_id: str
@@ -36,6 +39,13 @@ class Question:
     answer_starts: tuple[int, ...] = ()
     split: str | None = None
     regex: bool = False
+    passage_ids: tuple[str, ...] = ()
+
+    @property
+    def own_passages(self) -> tuple[str, ...]:
+        """All documents that are known to be right."""
+        first = () if self.passage_id is None else (self.passage_id,)
+        return tuple(dict.fromkeys((*first, *self.passage_ids)))
 
 
 def read_questions(
@@ -48,9 +58,10 @@ def read_questions(
     """Reads questions from JSON-lines files, plain or gzip-compressed.
 
     A record is `{"id", "question", "answers"}` with the optional fields
-    `passage_id`, `answer_start` (characters: one number, or a list with one
-    for each answer), `split` and `regex`; other fields are passed over. The
-    official form of ORQA, `{"question", "answer"}`, is read too. A record
+    `passage_id`, `passage_ids`, `answer_start` (characters: one number, or a
+    list with one for each answer), `split` and `regex`; other fields are passed
+    over. Answers may be left out where `passage_ids` are given. The official
+    form of ORQA, `{"question", "answer"}`, is read too. A record
     without an id is named after its file and line. Questions that occur twice
     are kept twice.
 
@@ -120,7 +131,8 @@ def _check_rule(
 
 
 def _question(record: dict[str, Any]) -> Question:
-    answers = _answers(record)
+    passage_ids = _texts(record, "passage_ids")
+    answers = () if passage_ids and _has_none(record) else _answers(record)
     return Question(
         question_id=jsonl.text_field(record, "id", default=""),
         question=jsonl.text_field(record, "question"),
@@ -129,7 +141,24 @@ def _question(record: dict[str, Any]) -> Question:
         answer_starts=_answer_starts(record, len(answers)),
         split=_optional_text(record, "split"),
         regex=_flag(record, "regex"),
+        passage_ids=passage_ids,
     )
+
+
+def _has_none(record: dict[str, Any]) -> bool:
+    return not (record.get("answers") or record.get("answer"))
+
+
+def _texts(record: dict[str, Any], name: str) -> tuple[str, ...]:
+    texts = record.get(name, [])
+    if not isinstance(texts, list) or not all(
+        isinstance(text, str) for text in texts
+    ):
+        raise ValueError(
+            f"`{name}` must be a list of texts. Received: "
+            f"{name}={reprlib.repr(texts)}."
+        )
+    return tuple(texts)
 
 
 def _answers(record: dict[str, Any]) -> tuple[str, ...]:

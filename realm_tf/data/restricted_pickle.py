@@ -9,9 +9,19 @@ file names is called, so a file from anywhere is safe to open.
 import array
 import os
 import pickletools
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
+# What is wrong with a value shows when it is used.
+_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 Calls = Mapping[str, Callable[..., Any]]
 
 _MARK = object()
@@ -141,10 +151,10 @@ class _Machine:
                     yield items
         except UnsafePickleError:
             raise
-        except (ValueError, IndexError, TypeError, KeyError) as error:
+        except _ERRORS as error:
             raise UnsafePickleError(
                 "A pickle must be whole. Received: "
-                f"{type(error).__name__}: {error} at byte "
+                f"{type(error).__name__}: {str(error)[:200]} at byte "
                 f"{self._file.tell()}. Download the file again."
             ) from error
         if len(self._stack) != 1:
@@ -198,16 +208,17 @@ class _Machine:
             stack[-1].update(pairs)
         elif name == "SETITEM":
             value, key = stack.pop(), stack.pop()
-            stack[-1][key] = value
+            stack[-1][plain_key(key)] = value
         elif name == "GLOBAL":
             stack.append(self._named(argument.replace(" ", ".")))
         elif name == "STACK_GLOBAL":
             attribute, module = stack.pop(), stack.pop()
-            stack.append(self._named(f"{module}.{attribute}"))
+            stack.append(self._named(".".join((module, attribute))))
         elif name == "REDUCE":
             arguments, function = stack.pop(), stack.pop()
-            if function not in self._calls.values():
-                raise _refused(f"a call of {function!r:.80}")
+            # By identity: what is compared may be of any size.
+            if not any(function is known for known in self._calls.values()):
+                raise _refused(f"a call of {reprlib.repr(function)}")
             stack.append(function(*arguments))
         elif name == "BUILD":
             state = stack.pop()
@@ -269,7 +280,21 @@ class _Machine:
 
 
 def _pairs(items: list[Any]) -> dict[Any, Any]:
-    return dict(zip(items[::2], items[1::2], strict=True))
+    keys = map(plain_key, items[::2])
+    return dict(zip(keys, items[1::2], strict=True))
+
+
+def plain_key(key: Any) -> Any:
+    """A key of a dict, checked to be no tuple.
+
+    A small pickle can nest tuples such that their hash takes for ever.
+
+    Raises:
+        UnsafePickleError: if it is one, or can be no key at all.
+    """
+    if not isinstance(key, str | bytes | int | float | None):
+        raise _refused(f"a key of the type {type(key).__name__}")
+    return key
 
 
 def _refused(what: str) -> UnsafePickleError:

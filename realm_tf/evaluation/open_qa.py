@@ -187,7 +187,7 @@ def _score(
             for block in blocks
         ),
         block_rank=recall.first_rank(
-            block.document_id == question.passage_id for block in blocks
+            block.document_id in question.own_passages for block in blocks
         ),
     )
 
@@ -196,7 +196,9 @@ def _score_text(
     question: Question,
     text: str | None,
     regex_outcomes: Counter[RegexOutcome],
-) -> tuple[bool, float | None]:
+) -> tuple[bool | None, float | None]:
+    if not question.answers:
+        return None, None
     if text is None:
         return False, None if question.regex else 0.0
     if not question.regex:
@@ -247,18 +249,23 @@ def _report(
             "`questions` must hold at least one question. Received: none."
         )
     f1s = [score.f1 for score in scores if score.f1 is not None]
-    answer_ranks = [score.answer_rank for score in scores]
+    answered = [score for score in scores if score.question.answers]
+    answer_ranks = [score.answer_rank for score in answered]
     block_ranks = [
-        score.block_rank
-        for score in scores
-        if score.question.passage_id is not None
+        score.block_rank for score in scores if score.question.own_passages
     ]
     has_block_ranks = bool(ks and block_ranks)
     return Report(
         num_questions=len(scores),
-        exact_match=sum(score.exact_match for score in scores) / len(scores),
+        exact_match=(
+            sum(bool(score.exact_match) for score in answered) / len(answered)
+            if answered
+            else None
+        ),
         f1=sum(f1s) / len(f1s) if f1s else None,
-        answer_recall_at_k=recall.recall_at_k(answer_ranks, ks),
+        answer_recall_at_k=(
+            recall.recall_at_k(answer_ranks, ks) if answered else {}
+        ),
         num_with_passage=len(block_ranks),
         block_recall_at_k=(
             recall.recall_at_k(block_ranks, ks) if has_block_ranks else {}
@@ -268,6 +275,7 @@ def _report(
             if has_block_ranks
             else None
         ),
+        num_without_answers=len(scores) - len(answered),
         num_invalid_regexes=regex_outcomes[RegexOutcome.INVALID],
         num_regex_timeouts=regex_outcomes[RegexOutcome.TIMED_OUT],
         num_missing_predictions=sum(s.prediction is None for s in scores),

@@ -17,17 +17,18 @@ class QuestionScore:
         question: `Question` that was asked.
         prediction: str, or None where a predictions file has none.
         score: float or None. The model's own score of its answer.
-        exact_match: bool. Whether the prediction is right.
-        f1: float, or None where answers are regular expressions.
+        exact_match: bool. Whether the prediction is right; None without
+            answers.
+        f1: float, or None where answers are regular expressions, or missing.
         answer_rank: int or None. Rank of the first block with an answer.
         block_rank: int or None. Rank of the first block of the question's own
-            passage.
+            passages.
     """
 
     question: Question
     prediction: str | None
     score: float | None
-    exact_match: bool
+    exact_match: bool | None
     f1: float | None
     answer_rank: Rank
     block_rank: Rank
@@ -53,19 +54,22 @@ class Report:
 
     Args:
         num_questions: int.
-        exact_match: float. Share of right predictions.
+        exact_match: float. Share of right predictions, among the questions
+            with answers; None if there are none.
         f1: float. Mean over the questions whose answers are no regular
             expressions; None if there are none.
         answer_recall_at_k: dict from k to the share of questions with an
             answer in the text of the first k blocks (`contains_answer`; for
-            regular expressions a match anywhere). Empty without blocks.
-        num_with_passage: int. Questions whose passage is known; the two
-            measures below are over these.
+            regular expressions a match anywhere), among the questions with
+            answers. Empty without blocks.
+        num_with_passage: int. Questions with known passages; the two measures
+            below are over these.
         block_recall_at_k: dict from k to the share of questions with a block
-            of their own passage among the first k. Empty if no passage is
-            known.
+            of one of their own passages among the first k. Empty if no
+            passage is known.
         mean_reciprocal_rank: float or None. Of the first block of the
-            question's own passage, among the blocks that were returned.
+            question's own passages, among the blocks that were returned.
+        num_without_answers: int. Questions of which only passages are known.
         num_invalid_regexes: int. Answers that are no valid expressions; they
             match nothing.
         num_regex_timeouts: int. Searches that were given up; they count as no
@@ -77,12 +81,13 @@ class Report:
     """
 
     num_questions: int
-    exact_match: float
+    exact_match: float | None
     f1: float | None
     answer_recall_at_k: dict[int, float]
     num_with_passage: int
     block_recall_at_k: dict[int, float]
     mean_reciprocal_rank: float | None
+    num_without_answers: int
     num_invalid_regexes: int
     num_regex_timeouts: int
     num_missing_predictions: int

@@ -30,7 +30,6 @@ from realm_tf.training.retriever_dataset import RetrieverDataset
 
 logger = logging.getLogger(__name__)
 
-_WARMUP = 0.1  # of the steps
 _LEAST = {
     "retriever_batch_size": 2,
     "batch_size": 1,
@@ -63,6 +62,7 @@ class FinetuneOptions:
         learning_rate: peak, of the second stage.
         num_retrieved: blocks in the retrieval loss of a question.
         num_read: blocks that are read for a question in training.
+        require_answer: see `ReadingOptions`; the original does not.
         train_query_embedder: let the question embedder learn in the second
             stage too, as published. After a first stage it overfits: on 12,585
             questions of SQuAD's kind it took the answers found among five
@@ -80,6 +80,7 @@ class FinetuneOptions:
     learning_rate: float = 8e-5
     num_retrieved: int = 500
     num_read: int = 2
+    require_answer: bool = True
     train_query_embedder: bool = False
     train_token_embeddings: bool = False
     seed: int = 0
@@ -266,11 +267,14 @@ class _Run:
         )
         model = DualEncoder(self.qa.block_embedder, self.qa.query_embedder)
         with self._tables_frozen(model.embedder, model.query_embedder):
+            # The stage is not in the original, whose schedule would warm up
+            # for 100 steps at least.
+            steps = data.num_batches * options.retriever_epochs
+            schedule = WarmupLinearDecay(
+                options.retriever_learning_rate, max(steps, 1), steps // 10
+            )
             model.compile(
-                optimizer=_optimizer(
-                    options.retriever_learning_rate,
-                    data.num_batches * options.retriever_epochs,
-                ),
+                optimizer=BertAdamW(schedule),
                 loss=InBatchLoss(),
             )
             self._fit("retriever", model, data, options.retriever_epochs)
@@ -291,6 +295,7 @@ class _Run:
                 num_retrieved=options.num_retrieved,
                 num_read=options.num_read,
                 max_span_width=self.qa.reader.max_span_width,
+                require_answer=options.require_answer,
                 seed=options.seed,
             ),
         )
@@ -347,11 +352,13 @@ def compile_open_qa(
 
     Args:
         model: `OpenQA`.
-        learning_rate: peak.
+        learning_rate: peak, after a tenth of the steps, but 100 steps at
+            least and 10,000 at most.
         num_train_steps: the learning rate is 0 after them.
     """
+    schedule = WarmupLinearDecay(learning_rate, max(num_train_steps, 1))
     model.compile(
-        optimizer=_optimizer(learning_rate, num_train_steps),
+        optimizer=BertAdamW(schedule),
         loss={RETRIEVAL: MarginalLoss(), READING: MarginalLoss()},
         metrics={
             RETRIEVAL: [AnswerRecallAtK(5)],
@@ -396,13 +403,6 @@ class _Reporter(keras.callbacks.Callback):
                 "Lower the learning rate, or train in float32."
             )
         self.report(self.stage, self.step, self.num_steps, logs)
-
-
-def _optimizer(learning_rate: float, num_train_steps: int) -> BertAdamW:
-    steps = max(num_train_steps, 1)
-    return BertAdamW(
-        WarmupLinearDecay(learning_rate, steps, int(_WARMUP * steps))
-    )
 
 
 def _first(block_ids: np.ndarray) -> int:

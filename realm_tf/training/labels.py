@@ -28,21 +28,26 @@ class QuestionLabels:
             neither right nor wrong, so they train nothing.
         marks: block id -> (character in the block's text, answer) of every
             marked answer; empty if no place was marked.
+        has_passage: the question's own passage is known, so that answers in
+            other blocks are not marked for the reader.
     """
 
     gold: np.ndarray
     ambiguous: np.ndarray
     marks: dict[int, tuple[tuple[int, str], ...]]
+    has_passage: bool
 
 
 class AnswerLabels:
     """Labels of many questions in a corpus, found in one pass.
 
-    The official rules hold, both: a block is right for the retriever if its
-    text holds an answer letter for letter (`HasAnswer`), a span is right for
-    the reader if its wordpieces are those of an answer. Where a question names
-    its passage (SQuAD and the like), only that passage is right, and where its
-    answer is marked there, only the marked span.
+    The official rules hold, both, and each by itself: a block is right for the
+    retriever if its text holds an answer letter for letter (`HasAnswer`), a
+    span is right for the reader if its wordpieces are those of an answer, in
+    whatever block is read. So "The Louvre" is read as "the louvre", though it
+    is not retrieved as that. Where a question names its passage (SQuAD and the
+    like), only that passage is right for both, and where its answer is marked
+    there, only the marked span.
 
     Args:
         corpus: `Corpus`.
@@ -67,16 +72,17 @@ class AnswerLabels:
         """Labels of question `i`."""
         question = self.questions[i]
         holders = self.found.by_text[i]
-        own = np.zeros(0, np.int64)
-        if question.passage_id is not None:
-            own = self.corpus.find_document(question.passage_id)
+        found = [self.corpus.find_document(p) for p in question.own_passages]
+        own = np.concatenate([np.zeros(0, np.int64), *found])
         marks = _marks(question, self.corpus, own)
         gold = np.intersect1d(holders, own)
         if marks:
             gold = np.array(sorted(marks), np.int64)
-        if not len(gold):
+        has_passage = len(gold) > 0
+        if not has_passage:
             gold = holders
-        return QuestionLabels(gold, np.setdiff1d(holders, gold), marks)
+        ambiguous = np.setdiff1d(holders, gold)
+        return QuestionLabels(gold, ambiguous, marks, has_passage)
 
     def spans(
         self,

@@ -15,6 +15,8 @@ else:
 NOT_DECAYED = ("LayerNorm", "layer_norm", "bias")
 """Parts of the paths of variables without weight decay (the BERT code)."""
 
+_ONE_HOT = "segment_embedding"  # which the BERT code multiplies, not looks up
+
 
 @keras.saving.register_keras_serializable(package="realm_tf")
 class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
@@ -94,13 +96,11 @@ class BertAdamW(keras.optimizers.Optimizer):
 
     `keras.optimizers.AdamW` divides m and v by 1 - beta^t, which makes its
     first steps several times larger, and matches names where decay is excluded
-    by path. Two details differ from the original on purpose, so that an update
-    depends on the gradient and not on how it was computed:
+    by path. Keras also never sums the gradients of a table row that a batch
+    looks up more than once, which gives such rows too small a variance.
 
-    - Gradients of a table row that a batch looks up more than once are summed
-      before the norm is taken; the original squares each by itself. (Keras
-      never sums them, so its Adam gives such rows too small a variance.)
-    - Under `tf.distribute`, the summed gradient is clipped, not each replica's.
+    One detail differs from the original on purpose: under `tf.distribute`, the
+    summed gradient is clipped, not each replica's.
 
     Args:
         learning_rate: float or `LearningRateSchedule`. Step k, counted from 0,
@@ -111,6 +111,12 @@ class BertAdamW(keras.optimizers.Optimizer):
         epsilon: float, outside of the square root. Defaults to 1e-6.
         global_clipnorm: float, or `None` for no clipping. Largest norm of all
             gradients together. Defaults to 1.0.
+        official_clipping: in that norm, count each look-up of a table row by
+            itself, as the original does for the wordpieces, in place of the
+            row's summed gradient. Gradients that come summed, as those of
+            tied tables, and those that Keras accumulates or scales
+            (`gradient_accumulation_steps`, `loss_scale_factor`) are counted
+            as they are. Defaults to True.
         not_decayed: strings. A variable is not decayed if its path contains
             one of them. Defaults to layer norms and biases.
         **kwargs: of `keras.optimizers.Optimizer`.
@@ -132,6 +138,7 @@ class BertAdamW(keras.optimizers.Optimizer):
         beta_2: float = 0.999,
         epsilon: float = 1e-6,
         global_clipnorm: float | None = 1.0,
+        official_clipping: bool = True,
         not_decayed: Sequence[str] = NOT_DECAYED,
         **kwargs: Any,
     ):
@@ -144,6 +151,7 @@ class BertAdamW(keras.optimizers.Optimizer):
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
+        self.official_clipping = official_clipping
         self.not_decayed = tuple(not_decayed)
 
     def build(self, variables: list[keras.Variable]) -> None:
@@ -174,10 +182,23 @@ class BertAdamW(keras.optimizers.Optimizer):
         trainable_variables: Sequence[keras.Variable] | None = None,
     ) -> None:
         # The gradient of a table is `IndexedSlices` with one row a lookup. A
-        # row that occurs twice must be summed before anything squares it.
+        # row that occurs twice must be summed before the update squares it.
         if tf is not None:
-            grads = [g if g is None else tf.convert_to_tensor(g) for g in grads]
+            grads = self._summed(grads, trainable_variables)
         super().apply(grads, trainable_variables)
+
+    def _summed(self, grads: Any, trainable_variables: Any) -> list[Any]:
+        """Gradients without lookups, except those that clipping counts."""
+        variables = trainable_variables or self._trainable_variables
+        by_lookup = self.official_clipping and not (
+            self.gradient_accumulation_steps or self.loss_scale_factor
+        )
+        return [
+            g
+            if g is None or (by_lookup and _ONE_HOT not in v.path)
+            else tf.convert_to_tensor(g)
+            for g, v in zip(grads, variables, strict=True)
+        ]
 
     def update_step(
         self, gradient: Any, variable: Any, learning_rate: Any
@@ -197,9 +218,40 @@ class BertAdamW(keras.optimizers.Optimizer):
         return grads  # Not a replica's share of them: see below.
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> list[Any]:
-        summed = super()._all_reduce_sum_gradients(grads_and_vars)
-        grads, variables = zip(*summed, strict=True)
-        return list(zip(super()._clip_gradients(grads), variables, strict=True))
+        grads, variables = zip(*grads_and_vars, strict=True)
+        dense = [g if g is None else tf.convert_to_tensor(g) for g in grads]
+        summed = super()._all_reduce_sum_gradients(
+            zip(dense, variables, strict=True)
+        )
+        dense = [gradient for gradient, _ in summed]
+        if self.global_clipnorm and any(map(_is_looked_up, grads)):
+            dense = self._clip_by_lookup(grads, dense)
+        else:
+            dense = super()._clip_gradients(dense)
+        return list(zip(dense, variables, strict=True))
+
+    def _clip_by_lookup(
+        self, grads: Sequence[Any], summed: Sequence[Any]
+    ) -> list[Any]:
+        """Clips summed gradients; `grads` are this replica's."""
+        squares = tf.add_n(
+            [_sum_of_squares(g.values) for g in grads if _is_looked_up(g)]
+        )
+        context = tf.distribute.get_replica_context()
+        if context is not None:
+            squares = context.all_reduce(tf.distribute.ReduceOp.SUM, squares)
+        squares += sum(
+            _sum_of_squares(total)
+            for gradient, total in zip(grads, summed, strict=True)
+            if total is not None and not _is_looked_up(gradient)
+        )
+        norm = tf.sqrt(squares)
+        # Not a number if the norm is none, as in TensorFlow and Keras.
+        scale = self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
+        scale += norm - norm
+        return [
+            g if g is None else g * ops.cast(scale, g.dtype) for g in summed
+        ]
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -207,5 +259,14 @@ class BertAdamW(keras.optimizers.Optimizer):
             "beta_1": self.beta_1,
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
+            "official_clipping": self.official_clipping,
             "not_decayed": list(self.not_decayed),
         }
+
+
+def _is_looked_up(gradient: Any) -> bool:
+    return isinstance(gradient, tf.IndexedSlices)
+
+
+def _sum_of_squares(gradient: Any) -> Any:
+    return tf.reduce_sum(tf.square(tf.cast(gradient, tf.float32)))

@@ -197,8 +197,8 @@ class ExampleProbe(keras.callbacks.Callback):
 def _rank(question: Question, blocks: Sequence[Block]) -> float:
     """Rank of the first block that is right, from 1; infinity for none."""
     for rank, block in enumerate(blocks, start=1):
-        if question.passage_id is not None:
-            if block.document_id == question.passage_id:
+        if question.own_passages:
+            if block.document_id in question.own_passages:
                 return rank
         elif _holds(block.text, question.answers):
             return rank

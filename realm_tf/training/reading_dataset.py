@@ -299,6 +299,7 @@ class ReadingDataset:
                     {name: value[b, z] for name, value in joint.items()},
                 )
                 if block_id in row.labels.gold
+                or not (row.labels.has_passage or block_id < 0)
                 else []
                 for z, block_id in enumerate(read[b].tolist())
             ]

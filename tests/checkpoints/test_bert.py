@@ -77,6 +77,35 @@ def test_a_backbone_has_the_weights_of_the_file(tiny_bert):
     assert backbone.max_sequence_length == 512
 
 
+def test_the_head_of_masked_words_is_loaded_where_there_is_one(folder):
+    assert BertFolder.open(folder).load_parts().encoder is None
+    rng = np.random.default_rng(1)
+    file = folder / "model.safetensors"
+    weights = safetensors.numpy.load_file(file)
+    size = len(weights["embeddings.word_embeddings.weight"])
+    head = {
+        "transform.dense.weight": rng.normal(size=(4, 4)),
+        "transform.dense.bias": rng.normal(size=4),
+        "transform.LayerNorm.weight": rng.normal(size=4),
+        "transform.LayerNorm.bias": rng.normal(size=4),
+        "bias": rng.normal(size=size),
+    }
+    for name, value in head.items():
+        weights[f"cls.predictions.{name}"] = value.astype(np.float32)
+    safetensors.numpy.save_file(weights, file)
+    parts = BertFolder.open(folder).load_parts(dropout=0.3)
+    encoder = parts.encoder
+    assert encoder.backbone.dropout == 0.3
+    found = {w.path.split("masked_lm_head/")[-1]: w for w in encoder.weights}
+    np.testing.assert_array_equal(
+        found["output_bias"], weights["cls.predictions.bias"]
+    )
+    for a, b in zip(
+        encoder.backbone.weights, parts.reader.backbone.weights, strict=True
+    ):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+
+
 def test_dropout_and_dtype_reach_the_backbone(tiny_bert):
     bert = BertFolder.open(tiny_bert)
     backbone = bert.load_backbone(dropout=0.3, dtype="mixed_bfloat16")

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -54,9 +56,13 @@ def test_tf1_checkpoints_are_exported_under_their_names(
     source = release.write_tf1(tmp_path / "source", layout)
     checkpoint = load(source, num_heads=4)
     export_tf1(checkpoint.parts, tmp_path / "out", layout)
-    again = load(tmp_path / "out", num_heads=4)
+    again = load(tmp_path / "out")
+    assert again.format == checkpoint.format
     assert set(again.used) == set(checkpoint.used)
     assert again.skipped == {}
+    for name, layer in checkpoint.parts.layers.items():
+        trunk = getattr(again.parts, name).backbone
+        assert trunk.num_heads == layer.backbone.num_heads == 4
     [index] = (tmp_path / "out").rglob("*.index")
     file = TFCheckpoint(index.with_suffix(""))
     variables = release.tf1_variables(layout)
@@ -64,10 +70,26 @@ def test_tf1_checkpoints_are_exported_under_their_names(
         np.testing.assert_array_equal(file.read(name), variables[name])
 
 
+def test_the_epsilon_of_a_reader_survives(release, tmp_path):
+    parts = load(release.write_tf1(tmp_path / "x", "orqa"), num_heads=4).parts
+    parts.reader.span_layer_norm.epsilon = 1e-6
+    parts.reader.layer_norm_epsilon = 1e-6
+    export_tf1(parts, tmp_path / "out", "orqa")
+    again = load(tmp_path / "out").parts.reader
+    assert again.layer_norm_epsilon == 1e-6
+
+
+def test_transformers_makes_no_room_for_blocks(release, tmp_path):
+    folder = release.write_hugging_face(tmp_path / "x", "openqa")
+    export_hugging_face(load(folder).parts, tmp_path / "y", "RealmForOpenQA")
+    config = json.loads((tmp_path / "y/config.json").read_text())
+    assert config["num_block_records"] == 0
+
+
 def test_an_embedder_of_open_code_keeps_its_epsilon(release, tmp_path):
     parts = load(release.write_tf1(tmp_path / "ict", "ict"), num_heads=4).parts
     export_tf1(parts, tmp_path / "out", "embedder")
-    again = load(tmp_path / "out", num_heads=4)
+    again = load(tmp_path / "out")
     assert again.parts.query_embedder.layer_norm_epsilon == 1e-3
     with pytest.raises(ValueError, match="epsilon 1e-12. Received: 0.001"):
         export_hugging_face(parts, tmp_path / "hf", "RealmEmbedder")

@@ -1,8 +1,11 @@
 import importlib
 import pathlib
+import subprocess
+import sys
 import types
 
 import pytest
+import tensorflow as tf
 
 from realm_tf.checkpoints.fetching import fetched
 from realm_tf.checkpoints.tensor_file import CheckpointError
@@ -19,6 +22,30 @@ def test_what_tensorflow_reads_is_copied(tmp_path):
     copied = fetched(f"file://{tmp_path}")
     assert copied != tmp_path
     assert (copied / "variables/a").read_text() == "x"
+
+
+def test_a_copy_is_removed_when_the_process_ends(tmp_path):
+    (tmp_path / "a").write_text("x")
+    code = (
+        "from realm_tf.checkpoints.fetching import fetched\n"
+        f"print(fetched('file://{tmp_path}'))"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    copied = pathlib.Path(process.stdout.strip())
+    assert copied.name.startswith("realm_tf-")
+    assert not copied.exists()
+
+
+def test_names_that_lead_out_of_the_copy_are_refused(monkeypatch):
+    found = [
+        ("gs://bucket/x", ["../../etc"], []),
+        ("gs://bucket/x/..", [], "a"),
+    ]
+    monkeypatch.setattr(tf.io.gfile, "walk", lambda root: found)
+    with pytest.raises(CheckpointError, match=r"names without '\.\.'"):
+        fetched("gs://bucket/x")
 
 
 def test_what_cannot_be_read_says_how_to_fetch_it(tmp_path):

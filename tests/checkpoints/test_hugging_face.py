@@ -163,6 +163,70 @@ def test_a_bert_with_the_names_of_old_conversions_is_read(release, tmp_path):
     check_encoder(release, load(folder).parts.encoder, release.ENCODER)
 
 
+def test_old_and_new_names_side_by_side_are_refused(release, tmp_path):
+    folder = release.write_hugging_face(tmp_path, "bert")
+    name = "bert.embeddings.LayerNorm"
+    rewrite(
+        folder,
+        lambda t: t.update({f"{name}.gamma": t[f"{name}.weight"] + 1}),
+    )
+    with pytest.raises(CheckpointError, match="LayerNorm.* beside "):
+        load(folder)
+
+
+def drop(tensors, start):
+    for name in [n for n in tensors if n.startswith(start)]:
+        del tensors[name]
+
+
+@pytest.mark.parametrize("head", ["qa_outputs", "classifier"])
+def test_a_bert_with_the_head_of_another_task_is_a_bert(
+    release, tmp_path, head
+):
+    folder = release.write_hugging_face(tmp_path, "bert")
+
+    def rehead(tensors):
+        drop(tensors, "cls.")
+        tensors[f"{head}.weight"] = np.zeros((2, 16), np.float32)
+        tensors[f"{head}.bias"] = np.zeros(2, np.float32)
+
+    rewrite(folder, rehead)
+    checkpoint = load(folder)
+    assert checkpoint.format == "BERT"
+    assert list(checkpoint.parts.layers) == ["query_embedder", "reader"]
+    why = "a head of another task"
+    assert checkpoint.skipped[f"{head}.weight"] == why
+    assert not any("pooled" in name for name in checkpoint.initial)
+
+
+def test_a_bert_needs_neither_pooler_nor_head_of_words(release, tmp_path):
+    folder = release.write_hugging_face(tmp_path, "bert")
+
+    def strip(tensors):
+        drop(tensors, "cls.")
+        drop(tensors, "bert.pooler")
+
+    rewrite(folder, strip)
+    checkpoint = load(folder)
+    assert list(checkpoint.parts.layers) == ["query_embedder", "reader"]
+    for name in ("query_embedder", "reader"):
+        assert f"{name}/pooled_dense/kernel" in checkpoint.initial
+
+
+def test_d14_a_part_of_a_checkpoint_is_taken_if_asked_for(release, tmp_path):
+    folder = release.write_hugging_face(tmp_path, "encoder")
+    name = "realm.encoder.layer.1.output.dense.weight"
+    rewrite(folder, lambda t: t.__setitem__("other", t.pop(name)))
+    checkpoint = load(folder, partial=True)
+    path = "transformer_layer_1/feedforward_output_dense/kernel"
+    assert checkpoint.initial == (f"encoder/{path}",)
+    assert checkpoint.skipped["other"] == "left over"
+    table = "realm.embeddings.word_embeddings.weight"
+    rewrite(folder, lambda t: t.pop(table))
+    with pytest.raises(CheckpointError, match=f"no {table}, which tells"):
+        load(folder, partial=True)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_half_precision_becomes_float32(release, tmp_path, dtype):
     folder = release.write_hugging_face(tmp_path, "reader")

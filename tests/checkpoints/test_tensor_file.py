@@ -48,6 +48,12 @@ def test_arrays_are_renamed():
     assert next(file.rows("c", 2)).tolist() == [0, 1]
 
 
+def test_two_names_for_one_array_are_refused():
+    file = Given(a=np.arange(3), b=np.ones(2))
+    with pytest.raises(CheckpointError, match="Received: b beside a"):
+        RenamedTensorFile(file, {"b": "a"})
+
+
 def test_a_full_disk_is_told_before_writing(tmp_path, monkeypatch):
     usage = collections.namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 5, 5))

@@ -3,6 +3,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from realm_tf.checkpoints import load
 from realm_tf.checkpoints.tensor_file import CheckpointError
@@ -173,11 +174,93 @@ def test_params_lead_to_the_vocabulary_of_the_module(release, tf1):
         load(folder, num_heads=4)
 
 
-def test_a_prefix_is_a_checkpoint_too(tf1):
-    prefix = tf1("bert") / "variables/variables"
-    vocabulary = prefix.parents[1] / "assets/vocab.txt"
-    checkpoint = load(prefix, num_heads=4, vocabulary=vocabulary)
-    assert list(checkpoint.parts.layers) == ["encoder"]
+@pytest.mark.parametrize(
+    ("layout", "inside"),
+    [
+        ("bert", "variables/variables"),
+        ("orqa", "export/best_default/checkpoint/model.ckpt-300000"),
+        ("trainer", "model.ckpt-200000"),
+    ],
+)
+def test_a_prefix_is_a_checkpoint_too(tf1, layout, inside):
+    folder = tf1(layout)
+    whole = load(folder, num_heads=4)
+    checkpoint = load(folder / inside, num_heads=4)
+    assert checkpoint.parts.layers.keys() == whole.parts.layers.keys()
+    assert checkpoint.format == whole.format
+    assert checkpoint.parts.featurizer.get_config() == (
+        whole.parts.featurizer.get_config()
+    )
+
+
+def set_params(folder, **values):
+    file = folder / "params.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def test_modules_that_are_elsewhere_are_not_looked_at(monkeypatch, tf1):
+    folder = tf1("orqa")
+    set_params(folder, retriever_module_path="gs://realm-data/embedder")
+
+    def exists(path):
+        raise AssertionError(path)
+
+    monkeypatch.setattr(tf.io.gfile, "exists", exists)
+    assert load(folder, num_heads=4).format == "fine-tuned ORQA"
+    (folder / "vocab.txt").unlink()
+    with pytest.raises(CheckpointError, match="must have a vocabulary"):
+        load(folder, num_heads=4)
+
+
+def test_the_own_vocabulary_wins(release, tf1):
+    folder = tf1("orqa")
+    words = release.VOCABULARY.read_text("utf-8").splitlines()
+    (folder / "vocab.txt").write_text("\n".join(words[:-1]), "utf-8")
+    set_params(folder, retriever_module_path=str(tf1("embedder")))
+    parts = load(folder, num_heads=4).parts
+    assert parts.featurizer.vocabulary_size == len(words) - 1
+
+
+def test_settings_must_be_numbers(tf1):
+    folder = tf1("orqa")
+    set_params(folder, num_attention_heads="4")
+    message = "must be numbers.* Received: {'num_attention_heads': '4'}"
+    with pytest.raises(CheckpointError, match=message):
+        load(folder)
+
+
+def test_d14_a_part_of_a_checkpoint_is_taken_if_asked_for(release, tmp_path):
+    variables = release.tf1_variables("bert")
+    name = "bert/encoder/layer_1/output/dense/kernel"
+    variables["bert/other"] = variables.pop(name)
+    release.save_checkpoint(tmp_path / "model.ckpt-1", variables)
+    checkpoint = load(
+        tmp_path, num_heads=4, vocabulary=release.VOCABULARY, partial=True
+    )
+    path = "transformer_layer_1/feedforward_output_dense/kernel"
+    assert checkpoint.initial == (f"encoder/{path}",)
+    assert checkpoint.skipped == {"bert/other": "left over"}
+
+
+def test_a_bert_of_google_starts_all_parts(release, garden, tmp_path):
+    garden.write_google(release, tmp_path)
+    checkpoint = load(tmp_path)
+    parts = checkpoint.parts
+    assert checkpoint.format == "Google BERT"
+    assert list(parts.layers) == ["query_embedder", "reader", "encoder"]
+    check_encoder(release, parts.encoder, release.ENCODER)
+    assert set(checkpoint.skipped.values()) == {"next-sentence prediction"}
+    assert parts.featurizer.joint_title
+    assert load(tmp_path / "bert_model.ckpt").format == "Google BERT"
+    (tmp_path / "bert_config.json").write_text('{"hidden_act": "relu"}')
+    with pytest.raises(CheckpointError, match="Received: {'hidden_act': 'rel"):
+        load(tmp_path)
+
+
+def test_a_trainer_with_a_bert_configuration_is_no_bert(tf1):
+    folder = tf1("trainer")
+    (folder / "bert_config.json").write_text('{"num_attention_heads": 4}')
+    assert load(folder).format == "TF1 checkpoint"
 
 
 def test_the_newest_of_several_steps_is_found(tmp_path):

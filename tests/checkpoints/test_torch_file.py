@@ -86,6 +86,50 @@ def test_a_shape_beyond_the_storage_is_refused(release, tmp_path):
         TorchFile(path)
 
 
+def test_a_huge_shape_with_strides_of_zero_is_refused(release, tmp_path):
+    small = {"a": np.zeros(2, np.float32)}
+    content = release.torch_pickle(small, {"a": "0"})
+
+    def number(n):
+        return b"\x8a\x08" + n.to_bytes(8, "little")
+
+    shape, strides = (b"(" + number(n) + b"t" for n in (2, 1))
+    claimed = content.replace(
+        shape + strides, b"(" + number(2**40) + b"t(" + number(0) + b"t"
+    )
+    assert claimed != content
+    with zipfile.ZipFile(tmp_path / "a.bin", "w") as archive:
+        archive.writestr("archive/data.pkl", claimed)
+        archive.writestr("archive/data/0", bytes(8))
+    with pytest.raises(CheckpointError, match="more than the 8 bytes"):
+        TorchFile(tmp_path / "a.bin")
+
+
+# Sixty times a tuple of the tuple before, twice: 2^60 of them in the end.
+DOUBLED = b"(t" + b"q\x00h\x00\x86" * 60
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02" + DOUBLED + b")R.",  # called
+        b"\x80\x02" + DOUBLED + b"Q.",  # a persistent id
+        b"\x80\x02}" + DOUBLED + b"K\x01s.",  # a key
+        b"\x80\x04" + DOUBLED + b"h\x00\x93.",  # a name
+        b"\x80\x02ccollections\nOrderedDict\n(((" + DOUBLED + b"K\x01tltR.",
+        b"\x80\x02" + b"(t" + b"\x85" * 5_000 + b"Q.",
+    ],
+)
+def test_values_of_any_size_are_refused_at_once(tmp_path, content):
+    with zipfile.ZipFile(tmp_path / "a.bin", "w") as archive:
+        archive.writestr("archive/data.pkl", content)
+    with pytest.raises(UnsafePickleError):
+        TorchFile(tmp_path / "a.bin")
+    (tmp_path / "b.bin").write_bytes(content)
+    with pytest.raises((UnsafePickleError, CheckpointError)):
+        TorchFile(tmp_path / "b.bin")
+
+
 def test_a_compressed_entry_is_refused(release, tmp_path):
     path = tmp_path / "a.bin"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -55,6 +55,17 @@ def test_an_openqa_release_answers_from_its_own_index(
     assert "RealmForOpenQA" in (preset / "README.md").read_text()
 
 
+def test_d14_partial_takes_what_is_there(release, tmp_path, run, fail):
+    variables = release.tf1_variables("bert")
+    variables["extra"] = np.zeros(2, np.float32)
+    release.save_checkpoint(tmp_path / "model.ckpt-1", variables)
+    arguments = ["import", tmp_path / "model.ckpt-1", "-o", tmp_path / "out"]
+    arguments += ["--num-heads", "4", "--vocabulary", release.VOCABULARY]
+    assert "Left over: extra" in fail(*arguments)
+    facts = run(*arguments, "--partial", "--json").json
+    assert facts["skipped"] == {"extra": "left over"}
+
+
 def test_a_tf1_release_is_put_together_from_its_parts(
     release, embeddings, tmp_path, run
 ):

@@ -12,7 +12,21 @@ def test_questions_are_split_and_counted(tmp_path, run, fail):
     assert sum(facts["splits"].values()) == 50
     assert set(facts["splits"]) == {"train", "dev"}
     assert facts["published"]["WebQuestions"] == [3417, 361, 2032]
+    assert facts["matches"] == []
     facts = run("questions", source, "--split", "test", "-o", out, "--json")
     assert facts.json["splits"] == {"test": 50}
     both = ("--resplit", "--split", "x")
     assert "exclude" in fail("questions", source, *both, "-o", out, code=2)
+
+
+def test_a_beir_folder_is_read(tmp_path, run):
+    folder = tmp_path / "mini"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "who?"}\n')
+    (folder / "qrels/test.tsv").write_text(
+        "query-id\tcorpus-id\tscore\nq\td1\t1\nq\td2\t2\n"
+    )
+    out = tmp_path / "out.jsonl"
+    facts = run("questions", folder, "-o", out, "--json").json
+    assert facts["splits"] == {"test": 1}
+    assert '"passage_ids": ["d1", "d2"]' in out.read_text()

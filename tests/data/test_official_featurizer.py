@@ -51,6 +51,23 @@ def test_inputs_of_the_reader_are_those_of_the_official_code(uncased, case):
             assert joint[name][i, :length].tolist() == values, name
 
 
+@pytest.mark.parametrize(
+    "case", GOLDEN["reader_inputs"], ids=lambda c: c["name"]
+)
+def test_inputs_of_the_op_are_laid_out_as_the_official_code_does(uncased, case):
+    official = OfficialFeaturizer(uncased, case["max_sequence_len"])
+    blocks = [
+        OfficialBlock([], ids, token_map)
+        for ids, token_map in zip(
+            case["blocks"], case["block_token_map"], strict=True
+        )
+    ]
+    joint = official.joint(case["question"], blocks)
+    joint["mask"] = joint.pop("padding_mask")
+    for name, values in joint.items():
+        assert values.tolist() == case[name], name
+
+
 def test_only_the_block_is_cut(uncased):
     official = OfficialFeaturizer(uncased, 10)
     block = OfficialBlock(["a"], [7] * 20, [0] * 20)
@@ -58,7 +75,8 @@ def test_only_the_block_is_cut(uncased):
     row = [101, 5, 6, 102, 7, 7, 7, 7, 7, 102]
     assert joint["token_ids"].tolist() == [row]
     joint = official.joint([5] * 50, [block])
-    assert joint["token_ids"].tolist() == [[101, *[5] * 6, 102, 7, 102]]
+    assert joint["token_ids"].tolist() == [[101, *[5] * 7, 102, 102]]
+    assert not joint["block_mask"].any()
 
 
 def test_questions_are_padded_together(official):

@@ -26,3 +26,7 @@ def test_answers_are_projected_as_the_official_code_does(case):
 def test_cased_tokens_keep_capitals_and_accents():
     assert basic_tokens("Émile 東京", lowercase=False) == ["Émile", "東", "京"]
     assert basic_tokens("Émile\x00\u200b") == ["emile"]
+
+
+def test_only_control_and_format_characters_are_removed():
+    assert basic_tokens("a\x07b\u200bc\ue000d\u0378e") == ["abc\ue000d\u0378e"]

@@ -5,7 +5,9 @@ import pathlib
 import pytest
 
 from realm_tf.data.question_sets import (
+    PUBLISHED_SIZES,
     official_splits,
+    published_matches,
     read_question_set,
     resplit,
     write_questions,
@@ -44,6 +46,49 @@ def test_one_line_is_json_lines_too(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"question": "q", "answer": ["a"]}')
     assert len(read_question_set(path)) == 1
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
+def test_a_set_on_one_line_is_no_json_lines(tmp_path, end):
+    path = tmp_path / "squad.json"
+    qas = [{"id": "1", "question": "q?", "answers": [{"text": "a"}]}]
+    content = {"data": [{"paragraphs": [{"qas": qas}]}]}
+    path.write_text(json.dumps(content) + end)
+    assert read_question_set(path)[0].question == "q?"
+
+
+def test_a_question_may_have_data_of_its_own(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"question": "q", "answer": ["a"], "data": []}\n')
+    assert read_question_set(path)[0].question == "q"
+
+
+@pytest.mark.parametrize(
+    ("target", "answers"),
+    [
+        ('(list (description "Lost (TV series)"))', ("Lost (TV series)",)),
+        (
+            '(list (description "The \\"X\\"") (description Y))',
+            ('The "X"', "Y"),
+        ),
+        ("(list (description Jaxon) (description J. B.))", ("Jaxon", "J. B.")),
+    ],
+)
+def test_answers_of_web_questions_may_hold_brackets(tmp_path, target, answers):
+    path = tmp_path / "webquestions.json"
+    path.write_text(json.dumps([{"targetValue": target, "utterance": "who?"}]))
+    assert read_question_set(path)[0].answers == answers
+
+
+def test_published_sizes_are_recognised():
+    train, dev, test = PUBLISHED_SIZES["NaturalQuestions"]
+    assert published_matches({"train": train, "dev": 1, "test": test}) == [
+        "NaturalQuestions train",
+        "NaturalQuestions test",
+    ]
+    whole = published_matches({"None": train + dev})
+    assert whole == ["NaturalQuestions train+dev"]
+    assert published_matches({"test": dev, "None": 5}) == []
 
 
 def test_answers_of_curatedtrec_are_regular_expressions(tmp_path):

@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from realm_tf.data.jsonl import BadRecordError
+from realm_tf.data.question_sets import write_questions
 from realm_tf.data.questions import Question, read_questions
 
 FULL = {
@@ -138,3 +139,23 @@ def test_rule_that_does_not_go_with_the_file_is_logged(
     with caplog.at_level(logging.WARNING):
         read_questions(path, regex=regex)
     assert ("regular expressions. Received" in caplog.text) is is_warned
+
+
+def test_relevant_passages_may_stand_for_answers(write, tmp_path):
+    path = write(
+        {"question": "a", "passage_ids": ["1", "2"]},
+        {"question": "b", "answers": [], "passage_ids": ["3"]},
+        {"question": "c", "answers": ["x"], "passage_id": "3"},
+    )
+    found = read_questions(path)
+    assert [q.answers for q in found] == [(), (), ("x",)]
+    assert [q.passage_ids for q in found] == [("1", "2"), ("3",), ()]
+    assert [q.own_passages for q in found] == [("1", "2"), ("3",), ("3",)]
+    copy = tmp_path / "copy.jsonl"
+    write_questions(found, copy)
+    assert read_questions(copy) == found
+
+
+def test_passages_must_be_texts(write):
+    with pytest.raises(BadRecordError, match="`passage_ids` must be a list"):
+        read_questions(write({"question": "a", "passage_ids": [1]}))

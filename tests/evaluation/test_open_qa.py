@@ -44,6 +44,24 @@ def predict(questions):
     return [ANSWERS[question] for question in questions]
 
 
+def test_questions_without_answers_are_scored_by_their_passages():
+    relevant = Question("q6", "what is emma", (), passage_ids=("x", "baikal"))
+    report = evaluate(predict, [QUESTIONS[0], relevant], ks=(1,))
+    assert report.num_without_answers == 1
+    assert (report.exact_match, report.f1) == (1.0, 1.0)
+    # Over q1 alone, whose answer is in the second block.
+    assert report.answer_recall_at_k == {1: 0.0}
+    # First block of the own passages, of q1 and q6: 2nd, 1st.
+    assert report.num_with_passage == 2
+    assert report.block_recall_at_k == {1: 1 / 2}
+    assert report.scores[1].exact_match is None
+    assert report.scores[1].f1 is None
+    alone = evaluate(predict, [relevant], ks=(1,))
+    assert (alone.exact_match, alone.f1) == (None, None)
+    assert alone.answer_recall_at_k == {}
+    assert alone.block_recall_at_k == {1: 1.0}
+
+
 def test_evaluate_scores_answers_and_evidence():
     report = evaluate(predict, QUESTIONS, ks=(1, 2))
     # Right: q1, q3 (as a regular expression). q5 wants "Austen" alone.

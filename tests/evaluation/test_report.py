@@ -20,6 +20,7 @@ REPORT = Report(
     num_with_passage=1,
     block_recall_at_k={1: 0.0, 5: 0.0},
     mean_reciprocal_rank=0.0,
+    num_without_answers=0,
     num_invalid_regexes=0,
     num_regex_timeouts=0,
     num_missing_predictions=0,

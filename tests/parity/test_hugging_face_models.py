@@ -205,7 +205,8 @@ def test_eight_steps_of_training(make, data):
     model, parts = make("RealmKnowledgeAugEncoder")
     embedder, encoder = embedder_parts.query_embedder, parts.encoder
     schedule = WarmupLinearDecay(0.01, 20, num_warmup_steps=3)
-    optimizer = BertAdamW(schedule)
+    # PyTorch sums the rows of a table before it takes the norm.
+    optimizer = BertAdamW(schedule, official_clipping=False)
     variables = embedder.trainable_weights + encoder.trainable_weights
     theirs = {
         f"{i}{name}": parameter

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -45,7 +47,7 @@ class Finetuned:
                 retriever_learning_rate=1e-3,
                 epochs=3,
                 batch_size=4,
-                learning_rate=2e-3,
+                learning_rate=2e-2,  # of which 21 steps see a fifth
                 num_retrieved=6,
             ),
             index_path=index_path,
@@ -215,11 +217,32 @@ def four_questions(indexed_qa, town_corpus, town_questions):
 def fit_one_step(make_qa, dataset, dtype="float32"):
     """The loss of one step, and the weights before and after it."""
     model = make_qa(width=8, dtype=dtype).model
-    # So few steps have no warm-up, in which the first rate would be 0.
-    compile_open_qa(model, 1e-2, num_train_steps=5)
+    # In warm-up, the first step has the rate 0 and the second 1e-2.
+    compile_open_qa(model, 1.0, num_train_steps=5)
     before = [np.array(weight) for weight in model.weights]
-    loss = model.fit(dataset, shuffle=False, verbose=0).history["loss"]
+    twice = dataset.take(1).cache().repeat(2)
+    loss = model.fit(twice, shuffle=False, verbose=0).history["loss"]
     return loss, before, [np.array(weight) for weight in model.weights]
+
+
+def test_warmup_is_that_of_the_original(make_qa):
+    model = make_qa(width=8).model
+    for num_steps, num_warmup_steps in ((20, 100), (1573, 157), (2e5, 10_000)):
+        compile_open_qa(model, 1e-2, num_train_steps=int(num_steps))
+        schedule = model.optimizer._learning_rate
+        assert schedule.num_warmup_steps == num_warmup_steps
+
+
+def test_questions_without_answers_train_if_none_is_required(
+    make_qa, town_corpus, town_questions
+):
+    options = FinetuneOptions(retriever_epochs=0, epochs=0)
+    questions = [*town_questions, NOWHERE]
+    report = finetune(make_qa(width=8), town_corpus, questions, options)
+    assert report.num_left_out == 1
+    options = dataclasses.replace(options, require_answer=False)
+    report = finetune(make_qa(width=8), town_corpus, questions, options)
+    assert report.num_left_out == 0
 
 
 def test_two_replicas_step_like_one(make_qa, four_questions, strategy):

@@ -42,26 +42,46 @@ def named_variable(path, value):
         return keras.Variable(value, name=name)
 
 
+def looked_up(table, missing):
+    """The gradient of a table, its largest row looked up four times.
+
+    The squares of the four gradients sum to `missing` less than that of the
+    row: quarters of it would miss 3/4, and what they differ by adds to them.
+    """
+    row = int(np.argmax(np.square(table).sum(axis=1)))
+    more = 0.75 * np.square(table[row]).sum() - missing
+    away = np.sqrt(more / 4) * np.array([[1, 0], [-1, 0], [1, 0], [-1, 0]])
+    others = np.delete(np.arange(len(table)), row)
+    values = np.concatenate([table[others], table[row] / 4 + away])
+    return tf.IndexedSlices(
+        values=tf.constant(values, tf.float32),
+        indices=tf.constant([*others, row, row, row, row]),
+        dense_shape=tf.constant(table.shape),
+    )
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_weights_follow_the_official_ones(name, trajectories):
     run = RUNS[name]
-    clipnorm = 1.0
-    if name == "many_variables":
-        # Here the official norm is not that of the gradient, because it does
-        # not sum the rows of the table; so its norm is given, not computed.
-        clipnorm = None
     variables = [
         named_variable(path, trajectories[f"{name}/var/{path}"][0])
         for path in run["variables"]
     ]
-    optimizer = BertAdamW(schedule_of(run), global_clipnorm=clipnorm)
+    optimizer = BertAdamW(schedule_of(run))
     for step in range(20):
-        norm = trajectories[f"{name}/grad_global_norm_official"][step]
-        scale = 1.0 if clipnorm else 1.0 / max(norm, 1.0)
-        gradients = [
-            tf.constant(trajectories[f"{name}/grad/{path}"][step] * scale)
+        gradients = {
+            path: tf.constant(trajectories[f"{name}/grad/{path}"][step])
             for path in run["variables"]
-        ]
+        }
+        if "table" in gradients:
+            official, dense = (
+                float(trajectories[f"{name}/grad_global_norm_{kind}"][step])
+                for kind in ("official", "dense")
+            )
+            gradients["table"] = looked_up(
+                gradients["table"].numpy(), dense**2 - official**2
+            )
+        gradients = list(gradients.values())
         optimizer.apply(gradients, variables)
         for path, variable in zip(run["variables"], variables, strict=True):
             official = trajectories[f"{name}/var/{path}"][step + 1]
@@ -109,6 +129,7 @@ def test_optimizer_and_schedule_survive_a_config_round_trip():
         beta_2=0.99,
         epsilon=1e-5,
         global_clipnorm=2.0,
+        official_clipping=False,
         not_decayed=("gamma",),
     )
     config = keras.optimizers.serialize(optimizer)
@@ -170,17 +191,40 @@ def test_layer_norms_and_biases_are_not_decayed(path, is_decayed):
     )
 
 
-@pytest.mark.parametrize("clipnorm", [None, 1.0])
-def test_rows_looked_up_twice_count_as_one_gradient(clipnorm):
-    rows = tf.IndexedSlices(
-        values=tf.constant([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
-        indices=tf.constant([1, 1, 3]),
-        dense_shape=tf.constant([4, 2]),
-    )
-    sparse = updates(BertAdamW(0.1, global_clipnorm=clipnorm), [rows])
-    summed = tf.constant([[0.0, 0.0], [4.0, 6.0], [0.0, 0.0], [5.0, 6.0]])
-    dense = updates(BertAdamW(0.1, global_clipnorm=clipnorm), [summed])
+ROWS = tf.IndexedSlices(
+    values=tf.constant([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
+    indices=tf.constant([1, 1, 3]),
+    dense_shape=tf.constant([4, 2]),
+)
+SUMMED = tf.constant([[0.0, 0.0], [4.0, 6.0], [0.0, 0.0], [5.0, 6.0]])
+
+
+@pytest.mark.parametrize(
+    "option", [{"global_clipnorm": None}, {"official_clipping": False}]
+)
+def test_rows_looked_up_twice_are_summed(option):
+    sparse = updates(BertAdamW(0.1, **option), [ROWS])
+    dense = updates(BertAdamW(0.1, **option), [SUMMED])
     np.testing.assert_array_equal(sparse, dense)
+
+
+@pytest.mark.parametrize(
+    ("path", "norm_squared"),
+    [
+        # 1 + 4 + 9 + 16 + 25 + 36, and 9 of the bias.
+        ("token_embedding/embeddings", 100.0),
+        # 16 + 36 + 25 + 36 + 9: the BERT code has no look-ups here.
+        ("segment_embedding/embeddings", 122.0),
+    ],
+)
+def test_the_norm_counts_each_look_up_of_a_wordpiece(path, norm_squared):
+    bias = tf.constant([3.0])
+    clipped = SUMMED / np.sqrt(norm_squared)
+    # Far below epsilon, an update is in proportion to the gradient; in
+    # float32, what is added to 1 is exact to 6e-8.
+    optimizer = BertAdamW(1e6, epsilon=1e6, weight_decay=0.0)
+    update, _ = updates(optimizer, [ROWS, bias], [path, "bias"])
+    np.testing.assert_allclose(update, -0.1 * clipped, rtol=1e-4)
 
 
 def fitted_model(optimizer):

@@ -124,6 +124,22 @@ def test_answers_wider_than_spans_mark_nothing(make_dataset, town_questions):
     assert widths == [0, 10]
 
 
+@pytest.mark.parametrize("passage_id", [None, "0"])
+def test_spans_are_marked_by_wordpieces_unless_the_passage_is_known(
+    make_dataset, passage_id
+):
+    # Every block has "city"; in capitals none has it letter for letter, and
+    # the first has "1000".
+    question = Question("q", "which city?", ("CITY", "1000"), passage_id)
+    dataset = make_dataset(
+        [question], batch_size=1, num_read=5, num_retrieved=10
+    )
+    [(_, labels)] = epoch(dataset)
+    assert (labels["retrieval"] == 1).sum() == 1
+    num_right = int(labels["reading"][0].any(axis=-1).sum())
+    assert num_right == (1 if passage_id else 5)
+
+
 def test_required_answer_is_read_though_the_search_missed_it(
     make_dataset, town_questions, indexed_qa
 ):
