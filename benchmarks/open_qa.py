@@ -31,7 +31,8 @@ from realm_tf.data.corpus import Corpus
 from realm_tf.data.corpus_builder import build_corpus
 from realm_tf.data.questions import Question, read_questions
 from realm_tf.evaluation.open_qa import evaluate
-from realm_tf.training.finetuning import FinetuneOptions, finetune
+from realm_tf.training.finetune_options import FinetuneOptions
+from realm_tf.training.finetuning import finetune
 
 KS = (1, 5, 20)
 COLUMNS = {

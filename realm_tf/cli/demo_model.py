@@ -169,7 +169,8 @@ def _train(
     from realm_tf.data.corpus_builder import build_corpus
     from realm_tf.data.questions import read_questions
     from realm_tf.models.realm_qa import RealmQA
-    from realm_tf.training.finetuning import FinetuneOptions, finetune
+    from realm_tf.training.finetune_options import FinetuneOptions
+    from realm_tf.training.finetuning import finetune
 
     console.print_note("Training the demo's model, some minutes, once ...")
     keras.utils.set_random_seed(_TRAINING["seed"])

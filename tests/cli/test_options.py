@@ -4,7 +4,7 @@ import click
 import pytest
 
 from realm_tf.cli import main, options
-from realm_tf.training.finetuning import FinetuneOptions
+from realm_tf.training.finetune_options import FinetuneOptions
 
 
 def commands(group=main, path=()):

@@ -8,11 +8,8 @@ from realm_tf.data.blocks import Article
 from realm_tf.data.corpus_builder import build_corpus
 from realm_tf.data.questions import Question
 from realm_tf.models.realm_qa import RealmQA
-from realm_tf.training.finetuning import (
-    FinetuneOptions,
-    compile_open_qa,
-    finetune,
-)
+from realm_tf.training.finetune_options import FinetuneOptions
+from realm_tf.training.finetuning import compile_open_qa, finetune
 from realm_tf.training.labels import AnswerLabels
 from realm_tf.training.reading_dataset import ReadingDataset, ReadingOptions
 
@@ -150,33 +147,6 @@ def test_token_embeddings_learn_on_request(
     assert np.abs(table(qa.query_embedder) - blocks).max() > 1e-3
     # The index holds what the embedder of blocks made: it stays.
     np.testing.assert_array_equal(table(qa.block_embedder), blocks)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "rule"),
-    [
-        ("retriever_epochs", -1, "an integer of 0 or more"),
-        ("retriever_batch_size", 1, "an integer of 2 or more"),
-        ("retriever_learning_rate", -1e-5, "a positive number"),
-        ("epochs", 1.5, "an integer of 0 or more"),
-        ("batch_size", 0, "an integer of 1 or more"),
-        ("learning_rate", 0.0, "a positive number"),
-        ("learning_rate", float("nan"), "a positive number"),
-        ("learning_rate", float("inf"), "a positive number"),
-        ("num_retrieved", 0, "an integer of 1 or more"),
-        ("num_read", True, "an integer of 1 or more"),
-        ("train_token_embeddings", 1, "True or False"),
-        ("seed", -1, "an integer of 0 or more"),
-    ],
-)
-def test_options_refuse_nonsense(name, value, rule):
-    with pytest.raises(ValueError, match=f"`{name}` must be {rule}"):
-        FinetuneOptions(**{name: value})
-
-
-def test_options_may_leave_stages_out():
-    options = FinetuneOptions(retriever_epochs=0, epochs=0)
-    assert (options.retriever_epochs, options.epochs) == (0, 0)
 
 
 def test_loss_that_is_no_number_is_refused(
