@@ -9,9 +9,10 @@ without blocks (where the BERT has no head that predicts words), then with
 blocks that a frozen retriever finds, so that the encoder learns to read, then
 with a retriever that learns and a refreshed index. No question is trained on;
 those of the split "test" are asked after each stage. Prints Markdown; presets,
-logs and `report.json` go to the output folder. With `--variants` the last stage
-is run from the same start for each kind of mask and for a stale index, as in
-table 2 of Guu et al., 2020.
+logs and `report.json` go to the output folder, and
+`benchmarks/pretraining_plot.py` draws them. With `--variants` the last stage is
+run from the same start for each kind of mask and for a stale index, as in table
+2 of Guu et al., 2020.
 """
 
 import argparse
@@ -92,10 +93,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", default="float32", help="dtype policy")
     parser.add_argument("--dropout", type=float, default=0.0)
     for stage, steps, batch_size, learning_rate in (
-        ("ict", 800, 32, 1e-4),
-        ("words", 1500, 64, 3e-4),
-        ("read", 400, 8, 1e-4),
-        ("mlm", 800, 8, 5e-5),
+        ("ict", 700, 32, 5e-5),
+        ("words", 500, 64, 3e-4),
+        ("read", 300, 8, 1e-4),
+        ("mlm", 350, 8, 5e-5),
     ):
         parser.add_argument(f"--{stage}_steps", type=int, default=steps)
         parser.add_argument(
