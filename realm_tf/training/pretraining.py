@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from realm_tf._manifest import replace_file
 from realm_tf.training.index_refresh import IndexRefresh
 from realm_tf.training.multi_worker import (
     fit_steps,
@@ -294,7 +295,7 @@ def _keep_steps(path: pathlib.Path, start: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError):
             logger.warning("%s had a line that was cut; it is dropped.", path)
-    path.write_text("".join(kept), encoding="utf-8")
+    replace_file(path, "".join(kept))
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
