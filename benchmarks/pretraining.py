@@ -5,11 +5,12 @@
         --questions wiki/qa.jsonl.gz squad/qa.jsonl.gz --output pretrained
 
 Starts with the published head, which knows nothing yet: ICT, then masked words
-without blocks (where the BERT has no head that predicts words), then with
+without blocks (for a BERT that has no head which predicts words), then with
 blocks that a frozen retriever finds, so that the encoder learns to read, then
 with a retriever that learns and a refreshed index. No question is trained on;
-those of the split "test" are asked after each stage. Prints Markdown; presets,
-logs and `report.json` go to the output folder, and
+those of the split "test" are asked at the start and after each stage that
+trains the retriever. `--words_steps 0` leaves masked words without blocks out.
+Prints Markdown; presets, logs and `report.json` go to the output folder, and
 `benchmarks/pretraining_plot.py` draws them. With `--variants` the last stage is
 run from the same start for each kind of mask and for a stale index, as in table
 2 of Guu et al., 2020.

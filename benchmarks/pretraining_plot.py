@@ -1,6 +1,8 @@
 """Draws what `benchmarks/pretraining.py` wrote.
 
-python benchmarks/pretraining_plot.py pretrained --output pretraining.png
+    python benchmarks/pretraining_plot.py pretrained --output pretraining.png
+
+Needs `pip install matplotlib`.
 """
 
 import argparse

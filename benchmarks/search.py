@@ -3,7 +3,7 @@
     python benchmarks/search.py --num_blocks 125000
     python benchmarks/search.py --embeddings blocks.npy --queries queries.npy
 
-Without files, blocks are points around 2,000 random centers and queries are
+Without files, blocks are points around 2,000 random centres and queries are
 blocks with noise. Prints Markdown.
 """
 
