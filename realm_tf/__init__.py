@@ -1,7 +1,7 @@
 """REALM: retrieval-augmented language models for Keras 3 and TensorFlow.
 
-Start with `RealmQA`. Layers and losses work with any Keras backend; what
-reads text, searches or trains needs the TensorFlow backend.
+Start with `RealmQA`. Layers, losses and `RealmPretrainer` work with Keras'
+TensorFlow and JAX backends; what reads text or searches needs TensorFlow's.
 """
 
 import importlib

@@ -46,10 +46,15 @@ def load(
         format: "auto", "hugging_face" or "tf1".
         **options: of `LoadOptions`.
 
+    Returns:
+        `Checkpoint`.
+
     Raises:
         CheckpointError: if it is none of these, is damaged, or has variables
             missing or left over.
+        ImportError: if `hf://` is asked for without huggingface_hub.
         UnsafePickleError: if a pickle in it holds more than tensors.
+        ValueError: if `format` is unknown.
 
     Example:
     ```python

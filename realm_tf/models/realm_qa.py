@@ -63,6 +63,9 @@ class RealmQA:
             figures; see `docs/parity.md`. No alternatives and no offsets then.
         encoder: `KnowledgeAugmentedEncoder`, which pre-training goes on with.
 
+    Raises:
+        ValueError: if a length is beyond what a trunk was made for.
+
     Example:
     ```python
     qa = RealmQA.from_preset("presets/realm_nq")
@@ -145,7 +148,8 @@ class RealmQA:
             **featurizer_options: of `Featurizer`, such as `block_length`.
 
         Raises:
-            ValueError: if the folder is no BERT.
+            ValueError: if the folder is no BERT, or `logit_scale` is not
+                positive or given with mean pooling.
         """
         parts = BertFolder.open(folder, **featurizer_options).load_parts(
             embedding_dim=embedding_dim,
@@ -177,6 +181,10 @@ class RealmQA:
         Args:
             checkpoint: what `realm_tf.checkpoints.load` takes or returned.
             **options: of `load`.
+
+        Raises:
+            CheckpointError: see `load`.
+            ValueError: if it has no embedder or no reader.
         """
         if not isinstance(checkpoint, Checkpoint):
             checkpoint = load(checkpoint, **options)
@@ -204,6 +212,7 @@ class RealmQA:
 
         Raises:
             FolderError: if the folder is no preset, or damaged.
+            ValueError: if it has no embedder or no reader.
         """
         path = pathlib.Path(path)
         parts = presets.read_preset(
@@ -408,7 +417,8 @@ class RealmQA:
             articles: see `build_index`; each needs an id of its own.
 
         Raises:
-            ValueError: if an article has no id or no text.
+            ValueError: if an article has no id or no text, or there is no
+                index.
         """
         index = self.require_index()
         blocks = cut_documents(articles, self.featurizer)

@@ -40,7 +40,7 @@ class RealmClient:
         num_retries: tries after the first.
 
     Raises:
-        ValueError: if `url` is none.
+        ValueError: if `url` is not of that form.
 
     Example:
     ```python

@@ -39,7 +39,7 @@ class ModelServerClient:
         num_retries: tries after the first.
 
     Raises:
-        ValueError: if `url` is none.
+        ValueError: if `url` is not of that form.
 
     Example:
     ```python
