@@ -272,6 +272,7 @@ def training(args: argparse.Namespace, stage: str) -> TrainingOptions:
     return TrainingOptions(
         num_steps=getattr(args, f"{stage}_steps"),
         learning_rate=getattr(args, f"{stage}_learning_rate"),
+        log_every=10,
     )
 
 

@@ -68,14 +68,26 @@ _SHARED = (
         help="Questions whose recall is shown; never trained on.",
     ),
     click.option("--probe-split", help="Those of this split only."),
-    click.option("--num-steps", type=options.POSITIVE, help="Steps in all."),
+    click.option(
+        "--num-steps",
+        type=options.POSITIVE,
+        help="Steps in all. Default: 100,000.",
+    ),
     click.option(
         "--num-warmup-steps",
         type=click.IntRange(min=0),
         help="Default: a tenth, 100 to 10,000.",
     ),
-    click.option("--checkpoint-every", type=options.POSITIVE, help="Steps."),
-    click.option("--log-every", type=options.POSITIVE, help="Steps."),
+    click.option(
+        "--checkpoint-every",
+        type=options.POSITIVE,
+        help="Steps, a multiple of --log-every. Default: 500.",
+    ),
+    click.option(
+        "--log-every",
+        type=options.POSITIVE,
+        help="Steps whose figures are averaged. Default: 50.",
+    ),
     click.option(
         "--seed",
         type=int,
