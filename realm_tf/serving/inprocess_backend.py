@@ -7,8 +7,8 @@ import threading
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  registers the operations of the models
 
+from realm_tf.data import text_ops  # noqa: F401  registers operations
 from realm_tf.serving.backend import MODELS, Backend, BackendError, Outputs
 from realm_tf.serving.bundle import read_bundle
 
