@@ -18,6 +18,7 @@ from realm_tf.models.open_qa import READING, RETRIEVAL, OpenQA
 from realm_tf.models.realm_qa import RealmQA
 from realm_tf.training.finetune_options import FinetuneOptions
 from realm_tf.training.labels import AnswerLabels
+from realm_tf.training.memory import explain_out_of_memory
 from realm_tf.training.metrics import (
     AnswerRecallAtK,
     exact_match,
@@ -84,6 +85,7 @@ def finetune(
 
     Raises:
         ValueError: if no answer is in the corpus, or the loss is not finite.
+        MemoryError: if a step does not fit on the device.
     """
     run = _Run(qa, corpus, options or FinetuneOptions(), callbacks, progress)
     return run.finetune(questions, index_path)
@@ -261,14 +263,28 @@ class _Run:
         if not epochs:
             return
         report = _Reporter(stage, data.num_batches * epochs, self.progress)
-        history = model.fit(
-            data.as_dataset(),
-            epochs=epochs,
-            shuffle=False,  # The data has another order in every epoch.
-            verbose=0,
-            callbacks=[report, *self.callbacks],
-        )
+        with explain_out_of_memory(self._sizes(stage)):
+            history = model.fit(
+                data.as_dataset(),
+                epochs=epochs,
+                shuffle=False,  # The data has another order in every epoch.
+                verbose=0,
+                callbacks=[report, *self.callbacks],
+            )
         self.history[stage] = history.history
+
+    def _sizes(self, stage: str) -> dict[str, int]:
+        options, featurizer = self.options, self.qa.featurizer
+        if stage == "retriever":
+            return {
+                "retriever_batch_size": options.retriever_batch_size,
+                "block_length": featurizer.block_length,
+            }
+        return {
+            "batch_size": options.batch_size,
+            "num_read": options.num_read,
+            "joint_length": featurizer.joint_length,
+        }
 
 
 def compile_open_qa(

@@ -3,6 +3,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from realm_tf.data.blocks import Article
 from realm_tf.data.corpus_builder import build_corpus
@@ -157,6 +158,33 @@ def test_loss_that_is_no_number_is_refused(
     bias.assign(np.full(bias.shape, np.nan))
     with pytest.raises(ValueError, match="must be finite.*step 1 of the retr"):
         finetune(qa, town_corpus, town_questions)
+
+
+@pytest.mark.parametrize(
+    ("retriever_epochs", "match"),
+    [
+        (1, "retriever_batch_size=2, block_length="),
+        (0, "batch_size=4, num_read=2, joint_length="),
+    ],
+)
+def test_t11_full_device_names_the_sizes(
+    retriever_epochs, match, make_qa, town_corpus, town_questions
+):
+    class Full(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    options = FinetuneOptions(
+        retriever_epochs=retriever_epochs, retriever_batch_size=2, batch_size=4
+    )
+    with pytest.raises(MemoryError, match=match):
+        finetune(
+            make_qa(width=8),
+            town_corpus,
+            town_questions,
+            options,
+            callbacks=[Full()],
+        )
 
 
 @pytest.mark.parametrize(
