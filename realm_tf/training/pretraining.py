@@ -15,9 +15,11 @@ import tensorflow as tf
 from realm_tf.training.index_refresh import IndexRefresh
 from realm_tf.training.memory import explain_out_of_memory
 from realm_tf.training.multi_worker import (
+    check_parts,
     fit_steps,
     is_chief,
     is_multi_worker,
+    num_rows,
 )
 from realm_tf.training.optimizers import BertAdamW, WarmupLinearDecay
 from realm_tf.training.steps import StepDataset
@@ -152,7 +154,9 @@ def _fit(
     end: int,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
-    if is_multi_worker(model.distribute_strategy):
+    strategy = model.distribute_strategy
+    check_parts(num_rows(data), strategy.num_replicas_in_sync)
+    if is_multi_worker(strategy):
         fit_steps(model, data, start, end, callbacks)
         return
     model.fit(

@@ -1,4 +1,5 @@
 import dataclasses
+import types
 
 import keras
 import numpy as np
@@ -254,6 +255,29 @@ def test_two_replicas_step_like_one(make_qa, four_questions, strategy):
         np.testing.assert_allclose(weight, expected, atol=1e-4)
     steps = [np.abs(a - b).max() for a, b in zip(one, before, strict=True)]
     assert max(steps) > 1e-2
+
+
+def test_t10_several_hosts_are_refused(town_corpus):
+    strategy = object.__new__(tf.distribute.MultiWorkerMirroredStrategy)
+    qa = types.SimpleNamespace(
+        model=types.SimpleNamespace(distribute_strategy=strategy)
+    )
+    with pytest.raises(ValueError, match="one host.*MultiWorkerMirrored"):
+        finetune(qa, town_corpus, [])
+
+
+def test_t9_unequal_parts_for_replicas_are_refused(
+    make_qa, town_corpus, town_questions, strategy
+):
+    with strategy.scope():
+        qa = make_qa(width=8)
+        with pytest.raises(ValueError, match="batch_size=5, 2 replicas"):
+            finetune(
+                qa,
+                town_corpus,
+                town_questions,
+                FinetuneOptions(retriever_batch_size=5),
+            )
 
 
 def test_half_precision_step_is_finite(make_qa, four_questions):

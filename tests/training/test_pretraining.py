@@ -157,6 +157,15 @@ def test_t11_full_device_names_the_sizes(tmp_path):
         pretrain(Regression(), Large(), tmp_path, options(), callbacks=[Full()])
 
 
+def test_t9_unequal_parts_for_replicas_are_refused(tmp_path, strategy):
+    data = Numbers()
+    data.signature = {"x": tf.TensorSpec([3, 3], tf.float32)}
+    with strategy.scope():
+        model = Regression()
+    with pytest.raises(ValueError, match="batch_size=3, 2 replicas"):
+        pretrain(model, data, tmp_path, options())
+
+
 def test_figures_are_means_of_their_steps(tmp_path):
     seen = []
     pretrain(
