@@ -340,6 +340,8 @@ def huge(group, name, tmp_path):
     group.create_dataset(name, (10**12,), np.float32, chunks=(1024,))
 
 
+# Keras says so before it refuses the file.
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 @pytest.mark.parametrize("attack", [external, huge])
 def test_d13_weights_from_elsewhere_or_without_bound_are_refused(
     craft, tmp_path, attack
