@@ -394,6 +394,12 @@ def test_newer_format(folder, forge):
         read_manifest(folder, "corpus")
 
 
+def test_i11_older_format(folder, monkeypatch):
+    monkeypatch.setattr(_manifest, "FORMAT_VERSION", FORMAT_VERSION + 1)
+    manifest = read_manifest(folder, "corpus")
+    assert manifest.format_version == FORMAT_VERSION
+
+
 def test_unknown_keys(folder, forge):
     forge(surprise=1)
     with pytest.raises(FolderError, match="Expected: the keys"):

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     help="TFRecords of salient_span_wikipedia; nothing is tagged then.",
 )
 @click.option(
+    "--skip-bad",
+    is_flag=True,
+    help="With --records: go on with the next file where one is damaged.",
+)
+@click.option(
     "--rules/--no-rules",
     default=True,
     show_default=True,
@@ -56,6 +61,7 @@ def spans(
     tagger: pathlib.Path | None,
     spacy: str | None,
     records: tuple[pathlib.Path, ...],
+    skip_bad: bool,
     rules: bool,
     output: pathlib.Path | None,
     overwrite: bool,
@@ -80,7 +86,7 @@ def spans(
         from realm_tf.data.salient_span_records import import_annotated_spans
 
         written = import_annotated_spans(
-            records, opened, path, overwrite=overwrite
+            records, opened, path, overwrite=overwrite, skip_bad=skip_bad
         )
     else:
         chosen = _tagger(tagger, spacy, rules, choose_dtype(dtype))

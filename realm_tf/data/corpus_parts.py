@@ -155,7 +155,12 @@ def _arrays(
         "title_ids": [item.title_ids for item in blocks],
         "token_ids": [item.token_ids for item in blocks],
         "locations": [
-            _bytes(f"{source.path}, line {source.line}".encode())
+            # A name that is no UTF-8 is half surrogate pairs here.
+            _bytes(
+                f"{source.path}, line {source.line}".encode(
+                    errors="backslashreplace"
+                )
+            )
             for source, _ in documents
         ],
     }

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text as tf_text
 
 from realm_tf import _constants
+from realm_tf.data.text_ops import tf_text
 from realm_tf.data.wordpiece_layout import WordpieceLayout
 
 _ALGORITHM = "FastBertTokenizer/1"

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text as tf_text
 
 from realm_tf.data.featurizers import Featurizer
+from realm_tf.data.text_ops import tf_text
 
 # Punctuation and Chinese characters are words by themselves.
 _ALONE = (

@@ -6,6 +6,7 @@ of the original's `wikipedia_annotated_with_dates_public`: bytes `title` and
 `span_byte_start`, `span_byte_limit`, in bytes of the UTF-8 text.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -14,13 +15,15 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from realm_tf.data.block_records import read_tfrecords
 from realm_tf.data.blocks import block_uid
 from realm_tf.data.corpus import Corpus
 from realm_tf.data.salient_spans import Span
 from realm_tf.data.span_store import SalientSpans, write_spans
 
+logger = logging.getLogger(__name__)
+
 _LABEL = "SALIENT"  # the published spans have no types that could be used
-_GZIP = b"\x1f\x8b"
 _LISTS = (
     "sentence_byte_start",
     "sentence_byte_limit",
@@ -46,31 +49,32 @@ class AnnotatedBlock(NamedTuple):
 
 
 def read_annotated_blocks(
-    paths: Iterable[str | os.PathLike[str]],
+    paths: Iterable[str | os.PathLike[str]], *, skip_bad: bool = False
 ) -> Iterator[AnnotatedBlock]:
     """Reads records, compressed with gzip or not.
 
     Args:
         paths: TFRecord files.
+        skip_bad: go on with the next file where one is damaged, and log it.
 
     Raises:
         ValueError: naming file and record, where one cannot be read.
     """
     for path in paths:
-        name = os.fspath(path)
-        with tf.io.gfile.GFile(name, "rb") as file:
-            compression = "GZIP" if file.read(2) == _GZIP else ""
         number = 0
         try:
-            for record in tf.data.TFRecordDataset(name, compression):
-                yield _parse(record.numpy())
+            for record in read_tfrecords(path):
+                yield _parse(record)
                 number += 1
-        except (tf.errors.DataLossError, DecodeError, ValueError) as error:
-            raise ValueError(
-                f"{name} must hold records of blocks with salient spans. "
-                f"Received: {type(error).__name__} in record {number}: "
+        except (DecodeError, ValueError) as error:
+            message = (
+                f"{os.fspath(path)} must hold records of blocks with salient "
+                f"spans. Received: {type(error).__name__} in record {number}: "
                 f"{error}. Download the file again."
-            ) from error
+            )
+            if not skip_bad:
+                raise ValueError(message) from error
+            logger.warning("Skipped the rest of a file. %s", message)
 
 
 def import_annotated_spans(
@@ -79,6 +83,7 @@ def import_annotated_spans(
     path: str | os.PathLike[str],
     *,
     overwrite: bool = False,
+    skip_bad: bool = False,
 ) -> SalientSpans:
     """Finds the blocks of records in a corpus and writes their spans.
 
@@ -87,10 +92,12 @@ def import_annotated_spans(
         corpus: `Corpus` of the same blocks, in any order.
         path: folder to write.
         overwrite: replace spans that are there.
+        skip_bad: see `read_annotated_blocks`.
 
     Returns:
         `SalientSpans`, of `path`. Its manifest says how many records are of
-        no block of the corpus.
+        no block of the corpus. Blocks without a record are logged: a file that
+        ends between two records cannot be told from a whole one.
 
     Raises:
         ValueError: if no record is of a block of the corpus.
@@ -103,8 +110,9 @@ def import_annotated_spans(
     )
     order = np.argsort(keys, kind="stable")
     rows: list[Sequence[Span]] = [()] * corpus.num_blocks
+    is_known = np.zeros(corpus.num_blocks, bool)
     num_unknown = num_known = 0
-    for block in read_annotated_blocks(paths):
+    for block in read_annotated_blocks(paths, skip_bad=skip_bad):
         key = np.uint64(_key(block.title, block.text))
         first, end = (
             np.searchsorted(keys, key, side, sorter=order)
@@ -113,6 +121,7 @@ def import_annotated_spans(
         spans = [Span(*span, _LABEL) for span in usable_spans(block)]
         for block_id in order[first:end]:
             rows[block_id] = spans
+            is_known[block_id] = True
         num_known += int(end > first)
         num_unknown += int(end == first)
     if not num_known:
@@ -120,6 +129,14 @@ def import_annotated_spans(
             "Some records must be of blocks of the corpus. Received: "
             f"{num_unknown} records, all of other blocks than those of "
             f"{corpus.path}. Build the corpus from the same texts."
+        )
+    if not is_known.all():
+        logger.warning(
+            "%d of %d blocks of %s have no record. If they should have, a file "
+            "is missing or cut.",
+            np.sum(~is_known),
+            corpus.num_blocks,
+            corpus.path,
         )
     options = {"num_records": num_known, "num_unknown_records": num_unknown}
     return write_spans(corpus, rows, path, options, overwrite=overwrite)

@@ -22,6 +22,16 @@ _BUCKET = 16  # wordpieces; padded lengths are multiples of it
 _JOINT_BUCKET = 32
 
 
+def _require_tensorflow() -> None:
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise RuntimeError(
+            "Texts are embedded with Keras on TensorFlow; layers and losses "
+            f"alone run on others. Received: KERAS_BACKEND={backend}. Unset "
+            "KERAS_BACKEND before Python starts, or set it to tensorflow."
+        )
+
+
 def trim(features: dict[str, Any], bucket: int = _BUCKET) -> dict[str, Any]:
     """Cuts padding that every row of a batch has.
 
@@ -56,11 +66,15 @@ class TextEmbedder:
     Args:
         embedder: `Embedder`.
         featurizer: `Featurizer`; an `OfficialFeaturizer` for questions only.
+
+    Raises:
+        RuntimeError: if Keras does not run on TensorFlow.
     """
 
     def __init__(
         self, embedder: Embedder, featurizer: Featurizer | OfficialFeaturizer
     ):
+        _require_tensorflow()
         self.embedder = embedder
         self.featurizer: Any = featurizer
         spec = tf.TensorSpec([None, None], tf.int32)

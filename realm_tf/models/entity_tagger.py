@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from realm_tf._manifest import FolderError, read_manifest, write_folder
+from realm_tf.checkpoints.npz_file import read_npz
 from realm_tf.data.entities import decode_labels, rows
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.data.packing import pack_singles
@@ -137,8 +138,8 @@ class EntityTagger(SpanTagger):
             tagger = cls(
                 TokenClassifier(backbone, len(labels)), featurizer, labels
             )
-            with np.load(path / _WEIGHTS_NAME) as file:
-                weights = [file[f"{i}"] for i in range(len(file.files))]
+            arrays = read_npz(path / _WEIGHTS_NAME)
+            weights = [arrays[f"{i}"] for i in range(len(arrays))]
             tagger.classifier.set_weights(weights)
         except (KeyError, TypeError, ValueError) as error:
             raise FolderError(

@@ -6,7 +6,8 @@ import sys
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text as tf_text
+
+from realm_tf.data.text_ops import tf_text
 
 _PUNCTUATION = (
     "[" + "".join(f"\\x{ord(c):02x}" for c in string.punctuation) + "]"

@@ -97,7 +97,7 @@ def build_app(service: QueryService) -> RequestGuard:
     _add_writes(app, service)
     _add_status(app, service)
     _add_page(app)
-    _add_errors(app)
+    _add_errors(app, service.options)
     _describe(app)
     paths = frozenset(
         route.path for route in app.routes if hasattr(route, "path")
@@ -215,12 +215,12 @@ def _page_route(content: bytes, kind: str) -> Any:
     return page
 
 
-def _add_errors(app: fastapi.FastAPI) -> None:
+def _add_errors(app: fastapi.FastAPI, options: ServiceOptions) -> None:
     for kind, status in _STATUS_OF_ERROR:
         app.add_exception_handler(kind, _error_handler(status))
 
     async def invalid(_: fastapi.Request, error: Any) -> _Json:
-        return _error(400, _explain(error))
+        return _error(400, _explain(error, options))
 
     async def of_http(_: fastapi.Request, error: Any) -> _Json:
         return _error(error.status_code, str(error.detail), error.headers)
@@ -259,17 +259,22 @@ def _error(status: int, message: str, headers: Any = None) -> _Json:
     return _Json({"error": message}, status, headers)
 
 
-def _explain(error: Any) -> str:
+def _explain(error: Any, options: ServiceOptions) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+    if place == "top_k":
+        return f"{_top_k_rule(options)} Received: {first['input']!r:.40}."
     return f"`{place}`: {first['msg']}. See /openapi.json."
+
+
+def _top_k_rule(options: ServiceOptions) -> str:
+    return f"`top_k` must be an integer from 1 to {options.max_top_k}."
 
 
 def _checked_top_k(top_k: int | None, options: ServiceOptions) -> int | None:
     if top_k is not None and top_k > options.max_top_k:
         raise BadRequestError(
-            f"`top_k` must be from 1 to {options.max_top_k}. Received: "
-            f"top_k={top_k}."
+            f"{_top_k_rule(options)} Received: top_k={top_k}."
         )
     return top_k
 

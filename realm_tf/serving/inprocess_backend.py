@@ -7,10 +7,12 @@ import threading
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  registers the operations of the models
 
+from realm_tf._manifest import read_manifest
+from realm_tf.data import text_ops  # noqa: F401  registers operations
 from realm_tf.serving.backend import MODELS, Backend, BackendError, Outputs
 from realm_tf.serving.bundle import read_bundle
+from realm_tf.serving.saved_model import KIND
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +29,7 @@ class InProcessBackend(Backend):
         folder: the bundle.
 
     Raises:
-        FolderError: if it is no bundle.
+        FolderError: if it is no bundle, or a model in it is damaged.
         OSError: if a model cannot be loaded.
     """
 
@@ -75,5 +77,7 @@ class InProcessBackend(Backend):
 
 
 def _load(path: pathlib.Path, version: int) -> _Model:
+    # TensorFlow reads weights with a flipped bit without a word.
+    read_manifest(path, KIND)
     loaded = tf.saved_model.load(str(path))
     return _Model(version, loaded, dict(loaded.signatures))

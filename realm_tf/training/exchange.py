@@ -26,6 +26,7 @@ from realm_tf._manifest import (
     read_manifest,
     write_folder,
 )
+from realm_tf.checkpoints.npz_file import read_npz
 from realm_tf.data.corpus import Corpus
 from realm_tf.layers.embedder import Embedder
 from realm_tf.retrieval import index_versions
@@ -215,8 +216,8 @@ def load_weights(path: pathlib.Path, embedder: Embedder) -> None:
         FolderError: if the file is missing or of another embedder.
     """
     try:
-        with np.load(path) as file:
-            weights = [file[f"{i}"] for i in range(len(file.files))]
+        arrays = read_npz(path)
+        weights = [arrays[f"{i}"] for i in range(len(arrays))]
         embedder.set_weights(weights)
     except (OSError, ValueError, KeyError) as error:
         raise FolderError(

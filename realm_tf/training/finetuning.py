@@ -18,11 +18,13 @@ from realm_tf.models.open_qa import READING, RETRIEVAL, OpenQA
 from realm_tf.models.realm_qa import RealmQA
 from realm_tf.training.finetune_options import FinetuneOptions
 from realm_tf.training.labels import AnswerLabels
+from realm_tf.training.memory import explain_out_of_memory
 from realm_tf.training.metrics import (
     AnswerRecallAtK,
     exact_match,
     reader_oracle,
 )
+from realm_tf.training.multi_worker import check_parts, is_multi_worker
 from realm_tf.training.optimizers import BertAdamW, WarmupLinearDecay
 from realm_tf.training.reading_dataset import ReadingDataset, ReadingOptions
 from realm_tf.training.retriever_dataset import RetrieverDataset
@@ -83,8 +85,18 @@ def finetune(
         `FinetuneReport`.
 
     Raises:
-        ValueError: if no answer is in the corpus, or the loss is not finite.
+        ValueError: if no answer is in the corpus, the loss is not finite, a
+            batch has no equal parts for all replicas, or there are several
+            hosts.
+        MemoryError: if a step does not fit on the device.
     """
+    strategy = qa.model.distribute_strategy
+    if is_multi_worker(strategy):
+        raise ValueError(
+            "`finetune` must be used on one host, as Keras' `fit` trains on no "
+            f"more. Received: strategy={type(strategy).__name__}. Make the "
+            "model in the scope of a `MirroredStrategy`, or of none."
+        )
     run = _Run(qa, corpus, options or FinetuneOptions(), callbacks, progress)
     return run.finetune(questions, index_path)
 
@@ -260,15 +272,31 @@ class _Run:
     ) -> None:
         if not epochs:
             return
+        strategy = model.distribute_strategy
+        check_parts(data.batch_size, strategy.num_replicas_in_sync)
         report = _Reporter(stage, data.num_batches * epochs, self.progress)
-        history = model.fit(
-            data.as_dataset(),
-            epochs=epochs,
-            shuffle=False,  # The data has another order in every epoch.
-            verbose=0,
-            callbacks=[report, *self.callbacks],
-        )
+        with explain_out_of_memory(self._sizes(stage)):
+            history = model.fit(
+                data.as_dataset(),
+                epochs=epochs,
+                shuffle=False,  # The data has another order in every epoch.
+                verbose=0,
+                callbacks=[report, *self.callbacks],
+            )
         self.history[stage] = history.history
+
+    def _sizes(self, stage: str) -> dict[str, int]:
+        options, featurizer = self.options, self.qa.featurizer
+        if stage == "retriever":
+            return {
+                "retriever_batch_size": options.retriever_batch_size,
+                "block_length": featurizer.block_length,
+            }
+        return {
+            "batch_size": options.batch_size,
+            "num_read": options.num_read,
+            "joint_length": featurizer.joint_length,
+        }
 
 
 def compile_open_qa(

@@ -135,6 +135,14 @@ class InverseClozeDataset(StepDataset):
         }
 
     @property
+    def sizes(self) -> dict[str, int]:
+        return {
+            "batch_size": self.options.batch_size,
+            "query_length": self.featurizer.query_length,
+            "block_length": self.featurizer.block_length,
+        }
+
+    @property
     def signature(self) -> dict[str, tf.TensorSpec]:
         size = self.options.batch_size
         lengths: dict[str, int | None] = {

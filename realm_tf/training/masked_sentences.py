@@ -210,6 +210,16 @@ class MaskedSentenceDataset(StepDataset):
         blocks = self.candidates(sentences, query, retrieval)
         return blocks, max(step - retrieval.step, 0)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        options = self.options
+        return {
+            "batch_size": options.batch_size,
+            "num_candidates": options.num_candidates,
+            "query_length": options.query_length,
+            "block_length": self.featurizer.block_length,
+        }
+
     def figures(self, step: int) -> dict[str, float]:
         """`num_skipped` in the batch of a step."""
         return {"num_skipped": float(self._skipped.pop(step, 0))}

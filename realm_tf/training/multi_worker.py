@@ -28,6 +28,27 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     )
 
 
+def num_rows(data: StepDataset) -> int:
+    """Rows of a batch."""
+    return next(iter(data.signature.values())).shape[0]
+
+
+def check_parts(num_rows: int, num_replicas: int) -> None:
+    """Refuses a batch of which replicas would get unequal parts, or none.
+
+    Their losses would be weighed as if the parts were equal.
+
+    Raises:
+        ValueError: if it does not divide.
+    """
+    if num_rows % num_replicas:
+        raise ValueError(
+            "A batch must have equal parts for all replicas. Received: "
+            f"batch_size={num_rows}, {num_replicas} replicas. Choose a "
+            "multiple."
+        )
+
+
 def fit_steps(
     model: keras.Model,
     data: StepDataset,
@@ -83,12 +104,8 @@ def _parts(
     data: StepDataset, start: int, end: int, parts: range, num_parts: int
 ) -> tf.data.Dataset:
     """Batches of some replicas: of each step one after the other."""
-    rows = next(iter(data.signature.values())).shape[0]
-    if rows % num_parts:
-        raise ValueError(
-            "A batch must have equal parts for all replicas. Received: "
-            f"batch_size={rows}, {num_parts} replicas. Choose a multiple."
-        )
+    rows = num_rows(data)
+    check_parts(rows, num_parts)
     size = rows // num_parts
 
     def batches() -> Iterator[Any]:

@@ -14,10 +14,13 @@ import tensorflow as tf
 
 from realm_tf._manifest import replace_file
 from realm_tf.training.index_refresh import IndexRefresh
+from realm_tf.training.memory import explain_out_of_memory
 from realm_tf.training.multi_worker import (
+    check_parts,
     fit_steps,
     is_chief,
     is_multi_worker,
+    num_rows,
 )
 from realm_tf.training.optimizers import BertAdamW, WarmupLinearDecay
 from realm_tf.training.steps import StepDataset
@@ -108,6 +111,7 @@ def pretrain(
     Raises:
         ValueError: if the loss is not finite, naming step and blocks; the
             last good checkpoint stays.
+        MemoryError: if a step does not fit on the device.
     """
     folder = pathlib.Path(folder)
     with model.distribute_strategy.scope():
@@ -136,20 +140,33 @@ def pretrain(
     try:
         if refresh is not None:
             refresh.begin(start)
-        if is_multi_worker(strategy):
-            fit_steps(model, data, start, options.num_steps, callbacks)
-        else:
-            model.fit(
-                data.as_dataset(start, options.num_steps),
-                steps_per_epoch=options.num_steps - start,
-                shuffle=False,  # The data has an order.
-                verbose=0,
-                callbacks=callbacks,
-            )
+        with explain_out_of_memory(data.sizes):
+            _fit(model, data, start, options.num_steps, callbacks)
     finally:
         if refresh is not None:
             refresh.close()
     return start
+
+
+def _fit(
+    model: keras.Model,
+    data: StepDataset,
+    start: int,
+    end: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    strategy = model.distribute_strategy
+    check_parts(num_rows(data), strategy.num_replicas_in_sync)
+    if is_multi_worker(strategy):
+        fit_steps(model, data, start, end, callbacks)
+        return
+    model.fit(
+        data.as_dataset(start, end),
+        steps_per_epoch=end - start,
+        shuffle=False,  # The data has an order.
+        verbose=0,
+        callbacks=callbacks,
+    )
 
 
 def _compile(

@@ -24,6 +24,11 @@ class StepDataset(abc.ABC):
     def batch_ids(self, step: int) -> np.ndarray:
         """Block ids that tell which batch it was."""
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What decides how much memory a step needs; see `memory`."""
+        return {}
+
     def figures(self, step: int) -> dict[str, float]:
         """What is to be logged of the batch of a step; asked for once."""
         return {}

@@ -17,6 +17,7 @@ from realm_tf._manifest import (
     read_manifest,
     write_folder,
 )
+from realm_tf.checkpoints.npz_file import read_npz
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +95,7 @@ class TrainState:
             folder = self.path / f"step-{step:09d}"
             try:
                 manifest = read_manifest(folder, KIND)
-                with np.load(folder / _VARIABLES_NAME) as file:
-                    values = dict(file)
+                values = read_npz(folder / _VARIABLES_NAME)
             except (FolderError, OSError, ValueError) as error:
                 logger.warning(
                     "The checkpoint of step %d is damaged; going back to the "

@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import h5py
 import keras
 import keras_hub
 import numpy as np
@@ -96,9 +97,9 @@ def preset(parts, tmp_path_factory):
 
 @pytest.fixture
 def craft(preset, tmp_path):
-    """Changes config.json, with a manifest that fits."""
+    """Changes config.json or files, with a manifest that fits."""
 
-    def craft(change):
+    def craft(change=lambda config: None, spoil=lambda folder: None):
         with _manifest.write_folder(
             tmp_path / "crafted", presets.KIND
         ) as writer:
@@ -108,6 +109,7 @@ def craft(preset, tmp_path):
             config = json.loads(file.read_text())
             change(config)
             file.write_text(json.dumps(config))
+            spoil(writer.path)
         return tmp_path / "crafted"
 
     return craft
@@ -323,6 +325,41 @@ def test_a_class_in_the_settings_is_refused_and_never_made(
         presets.read_preset(craft(change))
     assert not touched.exists()
     assert made == []
+
+
+def external(group, name, tmp_path):
+    shape = group[name].shape
+    with h5py.File(tmp_path / "secret.h5", "w") as secret:
+        secret["x"] = np.zeros(shape, np.float32)
+    del group[name]
+    group[name] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "x")
+
+
+def huge(group, name, tmp_path):
+    del group[name]
+    group.create_dataset(name, (10**12,), np.float32, chunks=(1024,))
+
+
+# Keras says so before it refuses the file.
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+@pytest.mark.parametrize("attack", [external, huge])
+def test_d13_weights_from_elsewhere_or_without_bound_are_refused(
+    craft, tmp_path, attack
+):
+    def spoil(folder):
+        with h5py.File(folder / "reader.weights.h5", "a") as weights:
+            names = []
+            weights.visititems(
+                lambda name, item: (
+                    names.append(name)
+                    if isinstance(item, h5py.Dataset)
+                    else None
+                )
+            )
+            attack(weights, names[0], tmp_path)
+
+    with pytest.raises(FolderError, match="must hold the settings"):
+        presets.read_preset(craft(spoil=spoil))
 
 
 def test_what_could_not_be_read_again_is_not_written(

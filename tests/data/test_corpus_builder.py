@@ -12,6 +12,7 @@ import pytest
 
 from realm_tf._manifest import FolderError
 from realm_tf.data import corpus_builder, corpus_parts
+from realm_tf.data.answers import normalize_answer
 from realm_tf.data.blocks import Article
 from realm_tf.data.corpus import Corpus
 from realm_tf.data.corpus_builder import build_corpus
@@ -19,6 +20,21 @@ from realm_tf.data.jsonl import BadRecordError
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 OPTIONS = {"max_wordpieces": 32, "num_processes": 1}
+
+ONE_BUILD = """
+import locale, sys
+from realm_tf.data.answers import normalize_answer
+from realm_tf.data.corpus_builder import build_corpus
+from realm_tf.data.featurizers import Featurizer
+
+try:
+    locale.setlocale(locale.LC_ALL, "")
+except locale.Error:
+    pass  # it is not installed here, and cannot do harm
+source, vocabulary, folder = sys.argv[1:]
+corpus = build_corpus(source, folder, Featurizer.from_file(vocabulary))
+print(corpus.fingerprint, ascii(normalize_answer(corpus[0].text)))
+"""
 
 # Forks after the slow import, before TensorFlow starts any thread.
 KILLED_BUILDS = """
@@ -359,3 +375,30 @@ def test_huge_text_is_cut_in_bounded_pieces(featurizer, tmp_path):
     assert max(len(block.text) for block in corpus) < 300_000
     # Pieces of 199 words and their spaces: 995 of 500,000 characters.
     assert len(corpus.find_document("1")) == 503
+
+
+@pytest.mark.parametrize("language", ["C", "tr_TR.UTF-8"])
+def test_e7_locale_and_time_zone_change_nothing(tmp_path, featurizer, language):
+    source = tmp_path / "Zo\u00eb.jsonl"
+    record = {"id": "\u0130", "text": "ISPARTA is in \u0130stanbul, I\u0131i."}
+    source.write_text(json.dumps(record, ensure_ascii=False), "utf-8")
+    corpus = build_corpus(source, tmp_path / "here", featurizer)
+    environment = {
+        "LC_ALL": language,
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONUTF8": "0",
+        "TZ": "Asia/Kathmandu",
+    }
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", ONE_BUILD, source),
+            *(FIXTURES / "vocab_small.txt", tmp_path / "there"),
+        ],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    fingerprint, text = done.stdout.split(maxsplit=1)
+    assert fingerprint == corpus.fingerprint
+    assert text.strip() == ascii(normalize_answer(corpus[0].text))

@@ -57,7 +57,7 @@ def test_spans_across_sentences_and_doubles_are_left_out():
     ]
 
 
-def test_spans_reach_their_blocks_in_any_order(city_corpus, tmp_path):
+def test_spans_reach_their_blocks_in_any_order(city_corpus, tmp_path, caplog):
     records = [
         example(
             city_corpus[i].title,
@@ -71,6 +71,9 @@ def test_spans_reach_their_blocks_in_any_order(city_corpus, tmp_path):
     path = write(tmp_path / "part-0", records)
     spans = import_annotated_spans([path], city_corpus, tmp_path / "spans")
     assert spans.tagged_blocks().tolist() == [1, 3]
+    # D1: TensorFlow does not notice a file that ends between two records.
+    missing = city_corpus.num_blocks - 2
+    assert f"{missing} of {missing + 2} blocks" in caplog.text
     assert [tuple(s) for s in spans.spans(3)] == [(0, 4, "SALIENT")]
     assert [tuple(s) for s in spans.spans(1)] == [(0, 2, "SALIENT")]
 
@@ -87,8 +90,21 @@ def test_damaged_records_are_named(tmp_path):
     data = bytearray(path.read_bytes())
     data[-8] ^= 255
     path.write_bytes(data)
-    with pytest.raises(ValueError, match="part-0.*DataLossError in record 1"):
+    with pytest.raises(ValueError, match="part-0.*record 1 is damaged"):
         list(read_annotated_blocks([path]))
     path = write(tmp_path / "part-1", [b"not an example"])
     with pytest.raises(ValueError, match="in record 0"):
         list(read_annotated_blocks([path]))
+
+
+def test_d2_cut_gzip_is_refused_or_skipped(tmp_path, caplog):
+    """TensorFlow takes the cut for the end of the file."""
+    good = example("a", "b", [(0, 1)], [(0, 1)])
+    path = write(tmp_path / "part-0", [good] * 3, "GZIP")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match="part-0.*must be whole"):
+        list(read_annotated_blocks([path]))
+    other = write(tmp_path / "part-1", [good])
+    blocks = list(read_annotated_blocks([path, other], skip_bad=True))
+    assert blocks[-1].title == "a" and 1 <= len(blocks) < 4
+    assert "Skipped the rest of a file." in caplog.text

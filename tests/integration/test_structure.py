@@ -148,6 +148,13 @@ def test_everything_imports_without_scann_and_model_garden():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
+def test_e3_legacy_keras_is_refused(monkeypatch):
+    models = importlib.import_module("realm_tf.models")
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "True")
+    with pytest.raises(ImportError, match="Unset TF_USE_LEGACY_KERAS"):
+        importlib.reload(models)
+
+
 def test_package_imports_under_jax_without_tensorflow():
     code = (
         "import sys\n"

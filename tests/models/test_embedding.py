@@ -1,5 +1,6 @@
 import dataclasses
 
+import keras
 import keras_hub
 import numpy as np
 import pytest
@@ -59,6 +60,12 @@ def text_embedder(request, make_embedder, small_featurizer):
     epsilon = None if request.param == "mean" else 1e-12
     embedder = make_embedder(pooling=request.param, layer_norm_epsilon=epsilon)
     return TextEmbedder(embedder, small_featurizer)
+
+
+def test_e3_another_backend_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(RuntimeError, match="=jax. Unset KERAS_BACKEND"):
+        TextEmbedder(None, None)
 
 
 def make_texts(count):

@@ -1,4 +1,5 @@
 import json
+import logging
 import urllib.parse
 
 import pytest
@@ -159,10 +160,15 @@ def test_faults_of_the_service_are_not_the_clients(
     [
         ("/v1/ask", {"question": ""}, 400, "letter or a digit"),
         ("/v1/ask", {"question": "\N{GRINNING FACE}"}, 400, "letter"),
-        ("/v1/ask", {"question": "who?", "top_k": 0}, 400, "`top_k`"),
-        ("/v1/ask", {"question": "who?", "top_k": "5"}, 400, "`top_k`"),
+        ("/v1/ask", {"question": "who?", "top_k": 0}, 400, "1 to 100. R"),
+        (
+            "/v1/ask",
+            {"question": "who?", "top_k": "5"},
+            400,
+            "100. Received: '5'",
+        ),
         ("/v1/ask", {"question": "who?", "top_k": 10**9}, 400, "1 to 100"),
-        ("/v1/search", {"question": "who?", "top_k": -1}, 400, "`top_k`"),
+        ("/v1/search", {"question": "who?", "top_k": -1}, 400, "1 to 100. R"),
         ("/v1/ask", {"question": ["who?"]}, 400, "`question`"),
         ("/v1/ask", {"questions": ["who?", None]}, 400, "`questions.1`"),
         ("/v1/ask", {"question": "a" * 9000}, 413, "8192 bytes"),
@@ -249,10 +255,13 @@ def test_health_of_a_service_that_answers(server):
     assert any(line.startswith("process_resident_memory") for line in lines)
 
 
-def test_metrics_do_not_hold_what_was_asked(server):
+def test_metrics_and_logs_do_not_hold_what_was_asked(server, caplog):
     """H10."""
+    caplog.set_level(logging.INFO)
     server.post("/v1/ask", {"question": "secret\nrealm_ready 7"})
-    server.get("/secret")
+    server.get("/secret%0arealm_ready%207")
+    server.post("/v1/ask", {"question": "secret", "top_k": 0})
+    assert "secret" not in caplog.text
     metrics = server.get("/metrics").body
     assert b"secret" not in metrics and b"7\n" not in metrics.splitlines()
 

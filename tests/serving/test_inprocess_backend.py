@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,28 @@ def test_newer_versions_are_taken_up(served_qa, exported):
     assert models.embed_questions(["who?"]).version == 1
     models.refresh()
     assert models.embed_questions(["who?"]).version == 2
+
+
+def test_i7_i8_damaged_model_is_refused_and_the_old_one_stays(
+    served_qa, exported, tmp_path
+):
+    copy = shutil.copytree(exported, tmp_path / "bundle")
+    models = InProcessBackend(copy)
+    before = models.embed_questions(["who?"]).version
+    bundle = served_qa.export(copy)
+    folder = bundle.model_path(READER) / "variables"
+    file = folder / "variables.data-00000-of-00001"
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    flipped = bytes([whole[middle] ^ 1])
+    for damaged in (
+        whole[:middle],
+        whole[:middle] + flipped + whole[middle + 1 :],
+    ):
+        file.write_bytes(damaged)
+        with pytest.raises(FolderError, match=file.name):
+            models.refresh()
+        assert models.embed_questions(["who?"]).version == before
 
 
 def test_model_that_was_not_exported_is_an_error(served_qa, tmp_path):

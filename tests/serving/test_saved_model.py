@@ -48,6 +48,31 @@ def test_versions_count_up_and_describe_themselves(tmp_path):
     assert y.numpy().tolist() == [2.0, 2.0]
 
 
+def test_w12_graph_and_then_manifest_are_written_last(tmp_path, monkeypatch):
+    """Where a rename is not atomic, a part is not taken for a version."""
+    seen = []
+    write_warmup = saved_model.warmup.write_warmup
+    sync = _manifest._sync
+
+    def note(path):
+        names = {p.name for p in path.parents[1].iterdir()}
+        seen.append(names & {"saved_model.pb", "manifest.json"})
+
+    def write_noted(path, *arguments):
+        note(path)
+        write_warmup(path, *arguments)
+
+    def sync_noted(path):
+        if path.name == "tf_serving_warmup_requests":
+            note(path)
+        sync(path)
+
+    monkeypatch.setattr(saved_model.warmup, "write_warmup", write_noted)
+    monkeypatch.setattr(_manifest, "_sync", sync_noted)
+    write(tmp_path)
+    assert seen == [set(), {"saved_model.pb"}]
+
+
 def test_refused_graph_leaves_no_version(tmp_path):
     def in_python(x):
         return tf.numpy_function(lambda y: y, [x], tf.float32)

@@ -1,8 +1,10 @@
 import dataclasses
+import types
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from realm_tf.data.blocks import Article
 from realm_tf.data.corpus_builder import build_corpus
@@ -160,6 +162,33 @@ def test_loss_that_is_no_number_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("retriever_epochs", "match"),
+    [
+        (1, "retriever_batch_size=2, block_length="),
+        (0, "batch_size=4, num_read=2, joint_length="),
+    ],
+)
+def test_t11_full_device_names_the_sizes(
+    retriever_epochs, match, make_qa, town_corpus, town_questions
+):
+    class Full(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    options = FinetuneOptions(
+        retriever_epochs=retriever_epochs, retriever_batch_size=2, batch_size=4
+    )
+    with pytest.raises(MemoryError, match=match):
+        finetune(
+            make_qa(width=8),
+            town_corpus,
+            town_questions,
+            options,
+            callbacks=[Full()],
+        )
+
+
+@pytest.mark.parametrize(
     ("retriever_epochs", "message"),
     [(0, "must have an answer in the corpus"), (1, "at least 2 blocks")],
 )
@@ -226,6 +255,30 @@ def test_two_replicas_step_like_one(make_qa, four_questions, strategy):
         np.testing.assert_allclose(weight, expected, atol=1e-4)
     steps = [np.abs(a - b).max() for a, b in zip(one, before, strict=True)]
     assert max(steps) > 1e-2
+
+
+def test_t10_several_hosts_are_refused(town_corpus, monkeypatch):
+    module = "realm_tf.training.finetuning"
+    monkeypatch.setattr(f"{module}.is_multi_worker", lambda strategy: True)
+    qa = types.SimpleNamespace(
+        model=types.SimpleNamespace(distribute_strategy=None)
+    )
+    with pytest.raises(ValueError, match="must be used on one host"):
+        finetune(qa, town_corpus, [])
+
+
+def test_t9_unequal_parts_for_replicas_are_refused(
+    make_qa, town_corpus, town_questions, strategy
+):
+    with strategy.scope():
+        qa = make_qa(width=8)
+        with pytest.raises(ValueError, match="batch_size=5, 2 replicas"):
+            finetune(
+                qa,
+                town_corpus,
+                town_questions,
+                FinetuneOptions(retriever_batch_size=5),
+            )
 
 
 def test_half_precision_step_is_finite(make_qa, four_questions):

@@ -138,6 +138,7 @@ def test_every_step_is_the_same_whenever_it_is_asked_for(make):
 def test_dataset_has_the_shapes_it_says(make, short_featurizer):
     for trim in (True, False):
         dataset = make(trim=trim)
+        assert list(dataset.sizes.values()) == [12, 16, 48]
         [batch] = dataset.as_dataset(3, 4).as_numpy_iterator()
         for name, spec in dataset.signature.items():
             assert spec.shape.is_compatible_with(batch[name].shape)

@@ -6,6 +6,7 @@ from realm_tf.data.corpus_builder import build_corpus
 from realm_tf.data.salient_spans import DateNumberTagger
 from realm_tf.data.sentence_masks import RandomTokenMasks, SalientSpanMasks
 from realm_tf.data.span_store import tag_corpus
+from realm_tf.retrieval.searcher import SearchResult
 from realm_tf.training.index_follower import IndexFollower
 from realm_tf.training.masked_sentences import (
     MaskedSentence,
@@ -159,6 +160,18 @@ def test_missing_candidates_are_masked(make):
     assert batch["candidate_token_ids"].shape[1] == 14
 
 
+def test_t6_own_block_alone_falls_back_to_the_null_block(make):
+    dataset = make()
+    own = [[s.block.block_id] for s in dataset.sentences(0)]
+    found = SearchResult(np.ones((4, 1), np.float32), np.array(own))
+    dataset.follower.acquire(0).index.search = lambda *_: found
+    batch = dataset.batch(0)
+    assert batch["candidate_mask"].tolist() == [[1, 0, 0]] * 4
+    null, *others = batch["candidate_token_ids"].swapaxes(0, 1)
+    for other in others:
+        np.testing.assert_array_equal(other, null)
+
+
 def test_neighbours_of_the_article_are_left_out():
     own = Block("b", "city", "1", 0)
     blocks = [
@@ -265,6 +278,12 @@ def test_batches_are_a_function_of_step_and_index(make, refresher, snapshot):
 @pytest.mark.parametrize("trim", [False, True])
 def test_dataset_has_the_shapes_it_says(make, trim):
     dataset = make(trim=trim)
+    assert dataset.sizes == {
+        "batch_size": 4,
+        "num_candidates": 3,
+        "query_length": QUERY_LENGTH,
+        "block_length": BLOCK_LENGTH,
+    }
     batches = list(dataset.as_dataset(1, 3).as_numpy_iterator())
     assert len(batches) == 2
     for name, spec in dataset.signature.items():

@@ -145,6 +145,27 @@ def test_t4_nan_stops_naming_step_and_blocks(tmp_path):
     assert names == ["step-000000003"]
 
 
+def test_t11_full_device_names_the_sizes(tmp_path):
+    class Large(Numbers):
+        sizes = {"batch_size": 2, "block_length": 3}
+
+    class Full(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    with pytest.raises(MemoryError, match=r"batch_size=2, block_length=3"):
+        pretrain(Regression(), Large(), tmp_path, options(), callbacks=[Full()])
+
+
+def test_t9_unequal_parts_for_replicas_are_refused(tmp_path, strategy):
+    data = Numbers()
+    data.signature = {"x": tf.TensorSpec([3, 3], tf.float32)}
+    with strategy.scope():
+        model = Regression()
+    with pytest.raises(ValueError, match="batch_size=3, 2 replicas"):
+        pretrain(model, data, tmp_path, options())
+
+
 def test_figures_are_means_of_their_steps(tmp_path):
     seen = []
     pretrain(
