@@ -1,11 +1,7 @@
 """RealmQA: questions in, answers with their evidence out."""
 
-import contextlib
 import os
 import pathlib
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,7 +9,7 @@ from realm_tf import _constants
 from realm_tf.checkpoints import load, presets
 from realm_tf.checkpoints.bert import BertFolder
 from realm_tf.checkpoints.checkpoint import Checkpoint
-from realm_tf.data.article_like import ArticleLike, as_corpus, cut_documents
+from realm_tf.data.article_like import ArticleLike, cut_documents
 from realm_tf.data.corpus import Corpus
 from realm_tf.data.evidence import Answer
 from realm_tf.data.featurizers import Featurizer
@@ -28,6 +24,7 @@ from realm_tf.models.embedding import (
     embedder_fingerprint,
     reader_fingerprint,
 )
+from realm_tf.models.index_building import build_block_index
 from realm_tf.models.open_qa import OpenQA
 from realm_tf.models.projection import fit_projection
 from realm_tf.models.question_answerer import (
@@ -37,6 +34,7 @@ from realm_tf.models.question_answerer import (
 )
 from realm_tf.models.summary import describe
 from realm_tf.retrieval.block_index import BlockIndex
+from realm_tf.retrieval.index_builder import EmbeddingChunks
 from realm_tf.retrieval.searcher import SearchResult
 from realm_tf.serving.bundle import Bundle
 from realm_tf.serving.exporter import ExportOptions, export
@@ -148,8 +146,7 @@ class RealmQA:
             **featurizer_options: of `Featurizer`, such as `block_length`.
 
         Raises:
-            ValueError: if the folder is no BERT, or `logit_scale` is not
-                positive or given with mean pooling.
+            ValueError: if the folder is no BERT, or `logit_scale` is bad.
         """
         parts = BertFolder.open(folder, **featurizer_options).load_parts(
             embedding_dim=embedding_dim,
@@ -291,22 +288,15 @@ class RealmQA:
         Returns:
             `BlockIndex`, which is also `self.index`.
         """
-        with contextlib.ExitStack() as temporary:
-            if path is None:
-                path = tempfile.mkdtemp(prefix="realm_tf-")
-                temporary.callback(shutil.rmtree, path, ignore_errors=True)
-            path = pathlib.Path(path)
-            corpus = as_corpus(source, path / "corpus", self.featurizer)
+
+        def embed(corpus: Corpus) -> tuple[EmbeddingChunks, str]:
             self.fit_projection(corpus)
-            self.index = BlockIndex.build(
-                path,
-                corpus,
-                self.block_embedding.corpus(corpus),
-                embedder_fingerprint=self.embedder_fingerprint,
-                **options,
-            )
-            # From here on it is removed when nothing searches any more.
-            weakref.finalize(self.index, temporary.pop_all().close)
+            embeddings = self.block_embedding.corpus(corpus)
+            return embeddings, self.embedder_fingerprint
+
+        self.index = build_block_index(
+            source, path, self.featurizer, embed, **options
+        )
         return self.index
 
     def open_index(
@@ -417,8 +407,7 @@ class RealmQA:
             articles: see `build_index`; each needs an id of its own.
 
         Raises:
-            ValueError: if an article has no id or no text, or there is no
-                index.
+            ValueError: if an article lacks id or text, or there is no index.
         """
         index = self.require_index()
         blocks = cut_documents(articles, self.featurizer)
