@@ -261,7 +261,9 @@ def test_metrics_and_logs_do_not_hold_what_was_asked(server, caplog):
     server.post("/v1/ask", {"question": "secret\nrealm_ready 7"})
     server.get("/secret%0arealm_ready%207")
     server.post("/v1/ask", {"question": "secret", "top_k": 0})
-    assert "secret" not in caplog.text
+    # `realm-tf serve` has no access log, unlike the server here.
+    logged = [r for r in caplog.records if r.name != "uvicorn.access"]
+    assert not any("secret" in record.getMessage() for record in logged)
     metrics = server.get("/metrics").body
     assert b"secret" not in metrics and b"7\n" not in metrics.splitlines()
 
