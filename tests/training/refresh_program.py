@@ -19,9 +19,8 @@ refresher = Refresher(
     qa.block_embedder,
 )
 step = exchange.newest_snapshot()
-sys.stdout.write("ready\n")
-sys.stdout.flush()
 while True:
+    print("ready", flush=True)
     refresher.refresh()
     step += 1
     exchange.write_snapshot(step, qa.query_embedder, qa.block_embedder)

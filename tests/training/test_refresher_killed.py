@@ -24,7 +24,10 @@ def test_w1_refresher_killed_at_any_moment(
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert process.stdout.readline() == "ready\n"
+        for _ in range(
+            1 + number % 3
+        ):  # killed in the first refresh to the third
+            assert process.stdout.readline() == "ready\n"
         time.sleep(random.Random(number).uniform(0.0, 0.5))
         process.kill()
         process.communicate()
