@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 PASSAGES_NAME = "passages.jsonl.gz"
 QUESTIONS_NAME = "questions.jsonl.gz"
-_NUM_SAMPLES = 5
+_NUM_ASKED = 24
+_NUM_SHOWN = 5
 
 
 @click.command(
@@ -63,7 +64,15 @@ def demo(
         folder / PASSAGES_NAME, folder / QUESTIONS_NAME, bert, dtype=dtype
     )
     qa = open_model(preset, None, None, dtype=dtype, verify=False)
-    show_answers(qa.predict(questions or _samples(known)), as_json)
+    answers = qa.predict(questions or _unseen(known))
+    if not questions:
+        num_asked = len(answers)
+        answers = sorted(answers, key=lambda a: -a.probability)[:_NUM_SHOWN]
+        console.print_note(
+            f"The {len(answers)} surest answers to {num_asked} questions about "
+            "articles whose questions were not trained on:\n"
+        )
+    show_answers(answers, as_json)
     if not questions:
         console.print_note('Ask your own: realm-tf demo "your question"')
 
@@ -80,7 +89,7 @@ def _bundled_data() -> pathlib.Path:
     return folder
 
 
-def _samples(known: list["Question"]) -> list[str]:
+def _unseen(known: list["Question"]) -> list[str]:
     """Questions the model was not trained on, from several articles."""
     unseen = [q.question for q in known if q.split == "test"]
-    return unseen[:: max(1, len(unseen) // _NUM_SAMPLES)][:_NUM_SAMPLES]
+    return unseen[:: max(1, len(unseen) // _NUM_ASKED)][:_NUM_ASKED]

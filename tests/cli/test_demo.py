@@ -27,6 +27,7 @@ def test_demo_trains_once_and_answers_unseen_questions(demo, monkeypatch, run):
     answers = [json.loads(line) for line in first.stdout.splitlines()]
     assert [a["question"] for a in answers] == ["Who lost at Waterloo?"]
     assert "some minutes, once" in first.stderr
+    assert "The 1 surest answers to 1 questions" in first.stderr
     assert 'realm-tf demo "your question"' in first.stderr
     monkeypatch.setattr(demo_model, "_train", None)
     monkeypatch.setattr(RealmQA, "build_index", None)
