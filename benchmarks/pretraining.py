@@ -94,7 +94,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", default="float32", help="dtype policy")
     parser.add_argument("--dropout", type=float, default=0.0)
     for stage, steps, batch_size, learning_rate in (
-        ("ict", 700, 32, 5e-5),
+        ("ict", 500, 32, 5e-5),
         ("words", 500, 64, 3e-4),
         ("read", 300, 8, 1e-4),
         ("mlm", 350, 8, 5e-5),
