@@ -1,6 +1,4 @@
 import dataclasses
-import gc
-import pathlib
 import threading
 
 import numpy as np
@@ -414,27 +412,6 @@ def test_new_version_is_added_to_an_index(own_index, city_corpus):
     assert own_index.index.version == 1
     own_index.build_index(city_corpus, path)
     assert own_index.index.version == 2
-
-
-def test_temporary_index_is_removed_with_the_last_reference(any_index):
-    any_index.build_index(["Lima is a city."])
-    folder = any_index.index.path
-    assert folder.is_dir()
-    any_index.index = None
-    gc.collect()
-    assert not folder.exists()
-
-
-def test_temporary_index_is_removed_if_building_fails(any_index, tmp_path):
-    any_index.build_index(["Lima is a city."])
-    before = any_index.index
-    temporary = pathlib.Path(before.path).parent
-    folders = set(temporary.glob("realm_tf-*"))
-    with pytest.raises(ValueError, match="searcher"):
-        any_index.build_index(["Nice is a city."], searcher="nonsense")
-    assert set(temporary.glob("realm_tf-*")) == folders
-    assert any_index.index is before
-    assert any_index.ask("what?").blocks
 
 
 def test_i1_index_of_another_embedder_is_refused(
