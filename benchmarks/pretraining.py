@@ -142,6 +142,8 @@ class Report:
             self._show(row)
 
     def add(self, stage: str, qa: RealmQA, seconds: float) -> None:
+        if any(row["stage"] == stage for row in self.rows):
+            return  # of a run that was stopped and goes on
         index = qa.build_index(self.corpus)
         found = qa.search([q.question for q in self.questions], max(KS))
         ranks = [
