@@ -7,6 +7,8 @@ import zipfile
 
 import numpy as np
 
+from realm_tf.data.npy_header import read_npy_header
+
 
 def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Reads what `np.savez` wrote.
@@ -45,13 +47,7 @@ def _check(
     if entry.file_size > num_bytes:
         raise ValueError(f"{name} would have {entry.file_size} bytes")
     with archive.open(entry) as file:
-        version = np.lib.format.read_magic(file)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read(file)
+        shape, dtype = read_npy_header(file)
         size = math.prod(shape) * dtype.itemsize
         if dtype.hasobject or size != entry.file_size - file.tell():
             raise ValueError(f"{name} is of {dtype} and shape {shape}")

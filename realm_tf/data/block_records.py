@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from realm_tf.data.decompressed_file import DecompressedFile
+from realm_tf.data.npy_header import read_npy_header
 from realm_tf.data.restricted_pickle import UnsafePickleError, stream_pickle
 
 _BLOCKS, _TITLES, _EXAMPLES = "blocks.tfr", "titles.tfr", "examples.tfr"
@@ -121,13 +122,7 @@ class _ObjectArray(BlockRecords):
 
     def _read_header(self, file: Any) -> int:
         try:
-            version = np.lib.format.read_magic(file)
-            read = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, _, dtype = read(file)
+            shape, dtype = read_npy_header(file)
         except ValueError as error:
             raise self._bad(str(error)) from error
         if dtype != np.dtype(object) or len(shape) != 1:

@@ -11,6 +11,14 @@ JSON = {"content-type": "application/json"}
 ASK = {"question": "who?"}
 
 
+def head(path, length):
+    """Of a request whose body may come slowly."""
+    return (
+        f"POST {path} HTTP/1.1\r\nhost: localhost\r\n"
+        f"content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    ).encode()
+
+
 @pytest.mark.parametrize(
     ("body", "match"),
     [
@@ -68,10 +76,7 @@ def test_slow_body_is_given_up_while_others_are_served(start_server):
     """H3."""
     server = start_server(body_timeout=0.5)
     with socket.create_connection(("127.0.0.1", server.port), 30) as slow:
-        slow.sendall(
-            b"POST /v1/ask HTTP/1.1\r\nhost: localhost\r\n"
-            b"content-type: application/json\r\ncontent-length: 100\r\n\r\n{"
-        )
+        slow.sendall(head("/v1/ask", 100) + b"{")
         assert server.post("/v1/ask", ASK).status == 200
         assert slow.recv(100).startswith(b"HTTP/1.1 408")
 
@@ -79,15 +84,11 @@ def test_slow_body_is_given_up_while_others_are_served(start_server):
 def test_slow_bodies_are_not_in_flight(start_server):
     """H3: they would keep all others out."""
     server = start_server(max_requests=1)
-    head = (
-        b"POST /v1/ask HTTP/1.1\r\nhost: localhost\r\n"
-        b"content-type: application/json\r\ncontent-length: 100\r\n\r\n{"
-    )
     address = ("127.0.0.1", server.port)
     with contextlib.ExitStack() as stack:
         for _ in range(3):
             connection = socket.create_connection(address, 30)
-            stack.enter_context(connection).sendall(head)
+            stack.enter_context(connection).sendall(head("/v1/ask", 100) + b"{")
         connections = server.server.server_state.connections
         server.wait(lambda: sum(c.cycle is not None for c in connections) == 3)
         assert server.post("/v1/ask", ASK).status == 200
@@ -96,15 +97,11 @@ def test_slow_bodies_are_not_in_flight(start_server):
 def test_bodies_together_are_bounded(start_server):
     """H3."""
     server = start_server(max_buffered_bytes=300_000)
-    head = (
-        b"POST /v1/documents HTTP/1.1\r\nhost: localhost\r\n"
-        b"content-type: application/json\r\ncontent-length: 400000\r\n\r\n"
-    )
     address = ("127.0.0.1", server.port)
     body = json.dumps({"documents": [{"id": "1", "text": "Sofia."}]})
     body = body.encode() + b" " * 100_000
     with socket.create_connection(address, 30) as slow:
-        slow.sendall(head + b"x" * 250_000)
+        slow.sendall(head("/v1/documents", 400_000) + b"x" * 250_000)
         guard = server.server.config.app
         server.wait(lambda: guard._buffered == 250_000)
         assert server.post("/v1/ask", ASK).status == 200  # small
