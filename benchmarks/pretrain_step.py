@@ -2,15 +2,19 @@
 
     python benchmarks/pretrain_step.py --size minilm --dtype float32
     python benchmarks/pretrain_step.py --size base --stage ict --batch-size 32
+    python benchmarks/pretrain_step.py --stage encoder --peer
 
-Every row of a step is real text's length: nothing is padding. The floor is the
-time that the matrix products of the step alone would take at the rate of one
-large product, measured in the same run. Prints Markdown.
+No row has padding. The floor is the time that the matrix products of the step
+alone would take at the rate of one large product, measured in the same run.
+`--stage encoder` trains the encoder alone, with scores of the blocks that are
+given; `--peer` does the same with transformers' RealmKnowledgeAugEncoder, of
+the same weights and features (extra `bench`), in turn with ours. Prints
+Markdown.
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -19,9 +23,20 @@ import machine
 import numpy as np
 import tensorflow as tf
 
+from realm_tf.checkpoints.variable_names import (
+    ENCODER,
+    HUGGING_FACE,
+    PartNames,
+    keras_path,
+)
+from realm_tf.layers.backbone_layer import tower_features
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,
+)
+from realm_tf.losses.marginal_likelihood import (
+    marginal_mlm_loss,
+    token_log_probs,
 )
 from realm_tf.models.inverse_cloze import InverseClozePretrainer
 from realm_tf.models.realm_pretrainer import RealmPretrainer
@@ -31,21 +46,27 @@ VOCABULARY_SIZE = 30_522
 SIZES = {"minilm": (6, 384, 12), "base": (12, 768, 12), "tiny": (2, 128, 2)}
 EMBEDDING_DIM = 128
 NUM_TARGETS = 10
+LEARNING_RATE = 1e-5
 
 
 def main() -> None:
     args = parse_arguments()
     keras.config.set_dtype_policy(args.dtype)
     layers, width, _ = SIZES[args.size]
+    joint_length = args.query_length + args.block_length
+    targets = args.batch_size * args.num_candidates * NUM_TARGETS
+    head = targets * width * (VOCABULARY_SIZE + width)
     if args.stage == "ict":
         model, features = make_ict(args)
         towers = [(args.batch_size, args.query_length)]
         towers += [(args.batch_size, args.block_length)]
         head = args.batch_size**2 * EMBEDDING_DIM
+    elif args.stage == "encoder":
+        model, features = make_encoder(args)
+        towers = [(args.batch_size * args.num_candidates, joint_length)]
     else:
         model, features = make_mlm(args)
         rows = args.batch_size * (args.num_candidates - 1)
-        joint_length = args.query_length + args.block_length
         # The null block is embedded once and read with the query alone.
         towers = [
             (args.batch_size, args.query_length),
@@ -53,15 +74,16 @@ def main() -> None:
             (rows, args.block_length),
             (rows, joint_length),
         ]
-        targets = args.batch_size * args.num_candidates * NUM_TARGETS
-        head = targets * width * (VOCABULARY_SIZE + width)
     forward = head + sum(
         products(layers, width, rows, length) for rows, length in towers
     )
     # Backward computes the gradients by both factors of every product.
     flops = 2 * 3 * forward
     rate = matmul_rate(args.dtype)
-    seconds = time_step(model, features, args.jit_compile, args.num_steps)
+    steps = [make_step(model, features, args.jit_compile)]
+    if args.peer:
+        steps.append(make_peer_step(model, features))
+    seconds, *peer = fastest(steps, args.num_steps)
     print(machine.describe())
     print(
         f"{args.stage}, {args.size}, {args.dtype}, batch {args.batch_size}, "
@@ -73,12 +95,18 @@ def main() -> None:
     print(f"step, s | {seconds:.3f}")
     print(f"examples/s | {args.batch_size / seconds:.2f}")
     print(f"share of the rate | {flops / seconds / rate:.0%}")
+    if peer:
+        print(f"step of transformers, s | {peer[0]:.3f}")
+        print(f"times faster than transformers | {peer[0] / seconds:.2f}")
     print(f"peak memory, MB | {machine.peak_memory_mb():,.0f}")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--stage", choices=["ict", "mlm"], default="mlm")
+    parser.add_argument(
+        "--stage", choices=["ict", "mlm", "encoder"], default="mlm"
+    )
+    parser.add_argument("--peer", action="store_true", help="of encoder")
     parser.add_argument("--size", choices=list(SIZES), default="minilm")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--batch-size", type=int, default=4)
@@ -88,7 +116,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--chunk-size", type=int, help="of ict")
     parser.add_argument("--jit-compile", action="store_true")
     parser.add_argument("--num-steps", type=int, default=5)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.peer and args.stage != "encoder":
+        parser.error("`--peer` compares the encoder. Add --stage encoder.")
+    return args
 
 
 def products(layers: int, width: int, rows: int, length: int) -> int:
@@ -136,22 +167,69 @@ def make_mlm(args: argparse.Namespace) -> tuple[keras.Model, dict[str, Any]]:
     )
     encoder = KnowledgeAugmentedEncoder(make_trunk(args.size))
     batch, candidates = args.batch_size, args.num_candidates
-    joint_length = args.query_length + args.block_length
-    targets = (batch, NUM_TARGETS)
-    rng = np.random.default_rng(0)
     features = {
         **rows("query", batch, args.query_length),
         **rows("candidate", batch, candidates, args.block_length),
-        **rows("joint", batch, candidates, joint_length),
+        **joint_features(args),
         "candidate_mask": np.ones((batch, candidates), np.int32),
-        "mask_positions": rng.integers(
-            1, args.query_length, targets, dtype=np.int32
-        ),
-        "mask_ids": rng.integers(0, VOCABULARY_SIZE, targets, dtype=np.int32),
-        "mask_weights": np.ones(targets, np.float32),
         "index_age": np.zeros(batch, np.float32),
     }
     return RealmPretrainer(embedder, encoder), features
+
+
+def make_encoder(
+    args: argparse.Namespace,
+) -> tuple[keras.Model, dict[str, Any]]:
+    shape = (args.batch_size, args.num_candidates)
+    scores = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    features = {**joint_features(args), "scores": scores}
+    encoder = KnowledgeAugmentedEncoder(make_trunk(args.size))
+    return EncoderTrainer(encoder), features
+
+
+def joint_features(args: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Sentences with their blocks, and what is masked in them."""
+    length = args.query_length + args.block_length
+    targets = (args.batch_size, NUM_TARGETS)
+    rng = np.random.default_rng(0)
+    positions = rng.permuted(
+        np.tile(np.arange(1, args.query_length), (args.batch_size, 1)), axis=1
+    )
+    return {
+        **rows("joint", args.batch_size, args.num_candidates, length),
+        "mask_positions": positions[:, :NUM_TARGETS].astype(np.int32),
+        "mask_ids": rng.integers(0, VOCABULARY_SIZE, targets, dtype=np.int32),
+        "mask_weights": np.ones(targets, np.float32),
+    }
+
+
+class EncoderTrainer(keras.Model):
+    """The encoder alone, with scores of the blocks that are given."""
+
+    def __init__(self, encoder: KnowledgeAugmentedEncoder):
+        super().__init__()
+        self.encoder = encoder
+
+    def build(self, inputs_shape: Any) -> None:
+        self.encoder.build(None, None)
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        joint = tower_features(inputs, "joint")
+        logits = self.encoder(
+            joint, inputs["mask_positions"], training=training
+        )
+        return token_log_probs(logits, inputs["mask_ids"])
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        return marginal_mlm_loss(x["scores"], y_pred, x["mask_weights"])
 
 
 def rows(prefix: str, *shape: int) -> dict[str, np.ndarray]:
@@ -171,36 +249,103 @@ def matmul_rate(dtype: str) -> float:
     half = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
     x = tf.cast(tf.random.normal((size, size)), half.get(dtype, "float32"))
     product = tf.function(lambda: tf.linalg.matmul(x, x))
-    return 2 * size**3 / fastest(lambda: product().numpy(), 10)
+    return 2 * size**3 / fastest([lambda: product().numpy()], 10)[0]
 
 
-def time_step(
-    model: keras.Model, features: dict[str, Any], jit: bool, num_steps: int
-) -> float:
-    """Seconds of the fastest step, after one that compiles."""
+def make_step(
+    model: keras.Model, features: dict[str, Any], jit: bool
+) -> Callable[[], float]:
+    """A step of training, which returns its loss."""
     model.build(None)
-    model.compile(optimizer=BertAdamW(1e-5), jit_compile=jit)
+    model.compile(optimizer=BertAdamW(LEARNING_RATE), jit_compile=jit)
     model.optimizer.build(model.trainable_variables)
     model.make_train_function()
     batch = {name: tf.constant(value) for name, value in features.items()}
     data = iter(tf.data.Dataset.from_tensors((batch,)).repeat())
-
-    def step() -> None:
-        logs = model.train_function(data)
-        float(logs["loss"])
-
-    return fastest(step, num_steps)
+    return lambda: float(model.train_function(data)["loss"])
 
 
-def fastest(work: Callable[[], Any], count: int) -> float:
-    """Seconds of the fastest of `count` calls, the first of all left out."""
-    work()
+def make_peer_step(
+    model: EncoderTrainer, features: dict[str, Any]
+) -> Callable[[], float]:
+    """The same step with the same weights in transformers.
+
+    Raises:
+        RuntimeError: if its loss is another.
+    """
+    import torch
+    import transformers
+
+    trunk = model.encoder.backbone
+    config = transformers.RealmConfig(
+        vocab_size=trunk.vocabulary_size,
+        hidden_size=trunk.hidden_dim,
+        num_hidden_layers=trunk.num_layers,
+        num_attention_heads=trunk.num_heads,
+        intermediate_size=trunk.intermediate_dim,
+        hidden_act="gelu_new",
+        num_candidates=features["scores"].shape[1],
+    )
+    peer = transformers.RealmKnowledgeAugEncoder(config)
+    names = PartNames(ENCODER, HUGGING_FACE, "realm.")
+    weights = {}
+    for variable in model.encoder.weights:
+        path = keras_path(variable.path, f"{model.name}/{model.encoder.name}")
+        value = names.to_source(path, np.asarray(variable.numpy()))
+        weights[names.of(path)] = torch.tensor(value)
+    peer.load_state_dict(weights, strict=False)
+    peer.eval()  # without dropout, as ours
+    rows, _, length = features["joint_token_ids"].shape
+    labels = np.zeros((rows, length), np.int64)
+    mask = np.zeros((rows, length), np.int64)
+    np.put_along_axis(
+        labels, features["mask_positions"], features["mask_ids"], axis=1
+    )
+    np.put_along_axis(mask, features["mask_positions"], 1, axis=1)
+    batch = {
+        "input_ids": features["joint_token_ids"],
+        "token_type_ids": features["joint_segment_ids"],
+        "attention_mask": features["joint_padding_mask"],
+        "relevance_score": features["scores"],
+        "labels": labels,
+        "mlm_mask": mask,
+    }
+    tensors = {name: torch.tensor(value) for name, value in batch.items()}
+    optimizer = torch.optim.AdamW(peer.parameters(), lr=LEARNING_RATE)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = peer(**tensors).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(peer.parameters(), 1.0)
+        optimizer.step()
+        return loss.item()
+
+    log_probs = model(features, training=False)
+    ours = float(model.compute_loss(features, y_pred=log_probs))
+    with torch.no_grad():
+        theirs = peer(**tensors).loss.item()
+    if abs(ours - theirs) > 1e-2 * abs(theirs):
+        raise RuntimeError(f"The losses differ: {ours}, {theirs}.")
+    return step
+
+
+def fastest(works: Sequence[Callable[[], Any]], count: int) -> list[float]:
+    """Seconds of the fastest of `count` calls of each, made in turn.
+
+    The first call of each, which compiles, is left out.
+    """
+    for work in works:
+        work()
     seconds = []
     for _ in range(count):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+        row = []
+        for work in works:
+            start = time.perf_counter()
+            work()
+            row.append(time.perf_counter() - start)
+        seconds.append(row)
+    return [min(column) for column in zip(*seconds, strict=True)]
 
 
 if __name__ == "__main__":

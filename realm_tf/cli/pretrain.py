@@ -90,6 +90,7 @@ def mlm(
     text: pathlib.Path | None,
     spans: pathlib.Path | None,
     masks: str,
+    passage_bytes: int,
     refresh_every: int,
     refresh: str,
     max_staleness_steps: int | None,
@@ -124,7 +125,7 @@ def mlm(
         pretrain_masked_words(
             run.qa,
             run.corpus,
-            _masks(masks, spans, sentences),
+            _masks(masks, passage_bytes, spans, sentences),
             run.work,
             run.training,
             data,
@@ -221,15 +222,23 @@ def _untrained(shared: dict[str, Any]) -> "RealmQA":
 
 
 def _masks(
-    kind: str, spans: pathlib.Path | None, text: "Corpus"
+    kind: str,
+    passage_bytes: int,
+    spans: pathlib.Path | None,
+    text: "Corpus",
 ) -> "SentenceMasks":
     from realm_tf.data import sentence_masks
     from realm_tf.data.span_store import SalientSpans, default_path
 
     if kind == "random-tokens":
-        return sentence_masks.RandomTokenMasks()
+        return sentence_masks.RandomTokenMasks(passage_bytes=passage_bytes)
     if kind == "random-spans":
-        return sentence_masks.RandomSpanMasks()
+        return sentence_masks.RandomSpanMasks(passage_bytes=passage_bytes)
+    if passage_bytes:
+        raise click.UsageError(
+            "--passage-bytes goes with --masks random-tokens or random-spans; "
+            "a salient span is masked in its sentence alone."
+        )
     path = spans or default_path(text.path)
     if not path.is_dir():
         raise click.UsageError(

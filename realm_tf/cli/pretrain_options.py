@@ -176,6 +176,14 @@ _MLM = (
         help="What is masked.",
     ),
     click.option(
+        "--passage-bytes",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Text around a sentence with random masks, as BERT reads it; 0 "
+        "for the sentence alone.",
+    ),
+    click.option(
         "--batch-size",
         type=options.POSITIVE,
         default=8,

@@ -106,3 +106,26 @@ def test_random_sentences_are_whole_sentences():
         Draw(0, "Zoë was in Ōsaka."),
         Draw(SECOND, "In 1815 she left."),
     }
+
+
+def test_a_passage_is_as_many_whole_sentences_as_fit():
+    sentences = ["Ōne. ", "Two is longer. ", "Three. ", "Four."]
+    sizes = [len(sentence.encode()) for sentence in sentences]
+    starts = tuple(int(start) for start in np.cumsum([0, *sizes[:-1]]))
+    block = Block("".join(sentences), block_id=0, sentence_starts=starts)
+    rng = np.random.default_rng(0)
+    for most, expected in (
+        (0, set(sentences)),
+        (sum(sizes[2:]), {"Ōne. ", "Two is longer. ", "Three. Four."}),
+        (
+            sum(sizes[1:3]),
+            {"Ōne. Two is longer. ", "Two is longer. Three. ", "Three. Four."},
+        ),
+        (sum(sizes), {"".join(sentences)}),
+    ):
+        masks = RandomTokenMasks(passage_bytes=most)
+        draws = {masks.draw(block, rng) for _ in range(60)}
+        assert {draw.text for draw in draws} == {t.rstrip() for t in expected}
+        for draw in draws:
+            raw = block.text.encode()[draw.start :]
+            assert raw.startswith(draw.text.encode())
