@@ -5,11 +5,12 @@
         --questions wiki/qa.jsonl.gz squad/qa.jsonl.gz --output pretrained
 
 Starts with the published head, which knows nothing yet: ICT, then masked words
-without blocks (for a BERT that has no head which predicts words), then with
-blocks that a frozen retriever finds, so that the encoder learns to read, then
-with a retriever that learns and a refreshed index. No question is trained on;
-those of the split "test" are asked at the start and after each stage that
-trains the retriever. `--words_steps 0` leaves masked words without blocks out.
+of passages without blocks (for a BERT that has no head which predicts words),
+then with blocks that have the masked name, so that the encoder learns to read,
+then with blocks that the retriever finds and a refreshed index. No question is
+trained on; those of the split "test" are asked at the start and after each
+stage that trains the retriever. `--words_steps 0` leaves masked words without
+blocks out, `--read_steps 0` the mentions.
 Prints Markdown; presets, logs and `report.json` go to the output folder, and
 `benchmarks/pretraining_plot.py` draws them. With `--variants` the last stage is
 run from the same start for each kind of mask and for a stale index, as in table
@@ -49,7 +50,7 @@ from realm_tf.training.pretraining_stages import (
 )
 
 KS = (1, 5, 20)
-VARIANTS = ("salient", "random-spans", "random-tokens", "stale")
+VARIANTS = ("salient", "recurring", "random-spans", "random-tokens", "stale")
 STALER = 30  # times, as in the paper
 
 
@@ -95,9 +96,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dropout", type=float, default=0.0)
     for stage, steps, batch_size, learning_rate in (
         ("ict", 500, 32, 5e-5),
-        ("words", 500, 64, 3e-4),
-        ("read", 300, 8, 1e-4),
-        ("mlm", 350, 8, 5e-5),
+        ("words", 400, 32, 3e-4),
+        ("read", 600, 16, 3e-4),
+        ("mlm", 250, 8, 5e-5),
     ):
         parser.add_argument(f"--{stage}_steps", type=int, default=steps)
         parser.add_argument(
@@ -107,13 +108,12 @@ def parse_arguments() -> argparse.Namespace:
             f"--{stage}_learning_rate", type=float, default=learning_rate
         )
     parser.add_argument("--num_candidates", type=int, default=5)
-    parser.add_argument("--read_num_candidates", type=int, default=3)
     parser.add_argument(
         "--block_length", type=int, default=128, help="in training"
     )
     parser.add_argument("--query_length", type=int, default=48, help="in ict")
     parser.add_argument("--logit_scale", type=float, default=20.0)
-    parser.add_argument("--refresh_every", type=int, default=200)
+    parser.add_argument("--refresh_every", type=int, default=125)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.set_defaults(variants=["salient"])
@@ -191,7 +191,7 @@ def tag(corpus: Corpus, args: argparse.Namespace) -> None:
 def learn_from_text(
     args: argparse.Namespace, qa: RealmQA, corpus: Corpus, report: Report
 ) -> None:
-    """ICT, then masked words without blocks, then with blocks to read."""
+    """ICT, then masked words without blocks, then with mentions to read."""
     report.add("start", qa, 0.0)
     start = time.monotonic()
     pretrain_inverse_cloze(
@@ -204,9 +204,13 @@ def learn_from_text(
         block_length=args.block_length,
     )
     report.add("ICT", qa, time.monotonic() - start)
-    for stage, name, kind, num_candidates in (
-        ("words", "masked words alone", "random-tokens", 1),
-        ("read", "reading", "salient", args.read_num_candidates),
+    words = {"num_candidates": 1, "query_length": 144, "max_masks": 26}
+    read = {"num_candidates": 2, "candidates": "mentions"}
+    passages = sentence_masks.RandomTokenMasks(0.2, passage_bytes=480)
+    mentions = masks("recurring", corpus, args.block_length)
+    for stage, name, chosen, options in (
+        ("words", "masked words of passages", passages, words),
+        ("read", "reading mentions", mentions, read),
     ):
         if not getattr(args, f"{stage}_steps"):
             continue
@@ -214,16 +218,15 @@ def learn_from_text(
         pretrain_masked_words(
             qa,
             corpus,
-            masks(kind, corpus),
+            chosen,
             args.output / f"{stage}.training",
             training(args, stage),
             MaskedSentenceOptions(
                 batch_size=getattr(args, f"{stage}_batch_size"),
-                num_candidates=num_candidates,
                 seed=args.seeds[0],
+                **options,
             ),
             block_length=args.block_length,
-            train_retriever=False,
         )
         seconds = time.monotonic() - start
         last = read_log(args.output / f"{stage}.training")[-1]
@@ -253,7 +256,7 @@ def learn_from_masks(
     pretrain_masked_words(
         qa,
         corpus,
-        masks("salient" if is_stale else variant, corpus),
+        masks("salient" if is_stale else variant, corpus, args.block_length),
         output.with_name(f"{output.name}.training"),
         training(args, "mlm"),
         MaskedSentenceOptions(
@@ -278,12 +281,14 @@ def training(args: argparse.Namespace, stage: str) -> TrainingOptions:
     )
 
 
-def masks(kind: str, corpus: Corpus) -> SentenceMasks:
+def masks(kind: str, corpus: Corpus, block_length: int) -> SentenceMasks:
     if kind == "random-tokens":
         return sentence_masks.RandomTokenMasks()
     if kind == "random-spans":
         return sentence_masks.RandomSpanMasks()
     spans = SalientSpans.open(default_path(corpus.path), corpus)
+    if kind == "recurring":
+        return sentence_masks.RecurringSpanMasks(spans, corpus, block_length)
     return sentence_masks.SalientSpanMasks(spans)
 
 

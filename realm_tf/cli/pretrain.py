@@ -106,7 +106,13 @@ def mlm(
     from realm_tf.training.masked_sentences import MaskedSentenceOptions
     from realm_tf.training.pretraining_stages import pretrain_masked_words
 
+    if shared["candidates"] == "mentions" and (text or masks != "recurring"):
+        raise click.UsageError(
+            "--candidates mentions goes with --masks recurring, and not with "
+            "--text."
+        )
     sentences = Corpus.open(text) if text else run.corpus
+    block_length = shared["block_length"]
     data = MaskedSentenceOptions(
         trim=not shared["static_shapes"],
         **{
@@ -114,6 +120,7 @@ def mlm(
             for name in (
                 "batch_size",
                 "num_candidates",
+                "candidates",
                 "query_length",
                 "max_masks",
                 "exclude_neighbours",
@@ -125,13 +132,13 @@ def mlm(
         pretrain_masked_words(
             run.qa,
             run.corpus,
-            _masks(masks, passage_bytes, spans, sentences),
+            _masks(masks, sentences, spans, passage_bytes, block_length),
             run.work,
             run.training,
             data,
             text=sentences,
             marginalize=marginalize,
-            block_length=shared["block_length"],
+            block_length=block_length,
             train_retriever=not freeze_retriever,
             probe=run.probe,
             progress=_show(bar),
@@ -223,9 +230,10 @@ def _untrained(shared: dict[str, Any]) -> "RealmQA":
 
 def _masks(
     kind: str,
-    passage_bytes: int,
-    spans: pathlib.Path | None,
     text: "Corpus",
+    spans: pathlib.Path | None,
+    passage_bytes: int,
+    block_length: int | None,
 ) -> "SentenceMasks":
     from realm_tf.data import sentence_masks
     from realm_tf.data.span_store import SalientSpans, default_path
@@ -245,7 +253,10 @@ def _masks(
             f"There are no spans at {path}. Find them with `realm-tf spans "
             f"--corpus {text.path}`, or name their folder with --spans."
         )
-    return sentence_masks.SalientSpanMasks(SalientSpans.open(path, text))
+    opened = SalientSpans.open(path, text)
+    if kind == "recurring":
+        return sentence_masks.RecurringSpanMasks(opened, text, block_length)
+    return sentence_masks.SalientSpanMasks(opened)
 
 
 def _show(bar: Any) -> Any:

@@ -170,10 +170,13 @@ _MLM = (
     ),
     click.option(
         "--masks",
-        type=click.Choice(["salient", "random-tokens", "random-spans"]),
+        type=click.Choice(
+            ["salient", "recurring", "random-tokens", "random-spans"]
+        ),
         default="salient",
         show_default=True,
-        help="What is masked.",
+        help="What is masked; recurring: salient spans that another block has, "
+        "too.",
     ),
     click.option(
         "--passage-bytes",
@@ -203,6 +206,14 @@ _MLM = (
         default=8,
         show_default=True,
         help="Blocks for each, the null block counted.",
+    ),
+    click.option(
+        "--candidates",
+        type=click.Choice(["search", "mentions"]),
+        default="search",
+        show_default=True,
+        help="mentions: any blocks that have the recurring span, which teaches "
+        "to read.",
     ),
     click.option(
         "--query-length",

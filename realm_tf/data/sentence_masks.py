@@ -5,16 +5,19 @@ are there to be compared with them.
 """
 
 import abc
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from realm_tf.data.blocks import Block
+from realm_tf.data.corpus import Corpus
 from realm_tf.data.span_store import SalientSpans
 
 _MASK_RATE = 0.15  # of BERT and SpanBERT
 _SPAN_PROBABILITY = 0.2  # SpanBERT's geometric distribution of lengths
 _MAX_SPAN_WIDTH = 10
+_BYTES_OF_WORDPIECE = 3  # English has 4 and more
 
 
 class Draw(NamedTuple):
@@ -76,8 +79,7 @@ class SalientSpanMasks(SentenceMasks):
         self.spans = spans
 
     def draw(self, block: Block, rng: np.random.Generator) -> Draw | None:
-        spans = self.spans.spans(block.block_id)
-        choices = sorted({(span.start, span.end) for span in spans})
+        choices = self._choices(block)
         if not choices:
             return None
         start, end = choices[rng.integers(len(choices))]
@@ -96,6 +98,56 @@ class SalientSpanMasks(SentenceMasks):
     ) -> np.ndarray:
         first, last = draw.span or (0, 0)
         return np.flatnonzero((starts >= first) & (ends <= last))
+
+    def _choices(self, block: Block) -> list[tuple[int, int]]:
+        spans = self.spans.spans(block.block_id)
+        return sorted({(span.start, span.end) for span in spans})
+
+
+class RecurringSpanMasks(SalientSpanMasks):
+    """One salient span of a block, of those that another block has, too.
+
+    What such a span hides can be read elsewhere, so an encoder that cannot read
+    yet learns it from fewer sentences. Upper and lower case are the same.
+
+    Args:
+        spans: `SalientSpans` of `corpus`.
+        corpus: `Corpus`. Its spans are kept in memory.
+        block_length: wordpieces that are read of a block; spans that may lie
+            beyond them do not count as another block's. Default: all of it.
+    """
+
+    def __init__(
+        self,
+        spans: SalientSpans,
+        corpus: Corpus,
+        block_length: int | None = None,
+    ):
+        super().__init__(spans)
+        end = _BYTES_OF_WORDPIECE * block_length if block_length else math.inf
+        self._holders: dict[str, list[int]] = {}
+        for block in corpus:
+            texts = {
+                _span_text(block.text, span)
+                for span in super()._choices(block)
+                if span[1] <= end
+            }
+            for text in texts:
+                self._holders.setdefault(text, []).append(block.block_id)
+
+    def holders(self, block: Block, draw: Draw) -> list[int]:
+        """Ids of the other blocks that have what is masked."""
+        return self._others(block, _span_text(draw.text, draw.span or (0, 0)))
+
+    def _choices(self, block: Block) -> list[tuple[int, int]]:
+        return [
+            span
+            for span in super()._choices(block)
+            if self._others(block, _span_text(block.text, span))
+        ]
+
+    def _others(self, block: Block, text: str) -> list[int]:
+        return [i for i in self._holders.get(text, []) if i != block.block_id]
 
 
 class RandomTokenMasks(SentenceMasks):
@@ -161,6 +213,10 @@ class RandomSpanMasks(RandomTokenMasks):
             first = int(rng.integers(len(starts) - width + 1))
             masked |= set(range(first, first + width))
         return np.array(sorted(masked), np.int64)
+
+
+def _span_text(text: str, span: tuple[int, int]) -> str:
+    return text.encode()[slice(*span)].decode(errors="replace").lower()
 
 
 def _sentences(block: Block, first: int, last: int) -> tuple[int, str]:

@@ -12,7 +12,11 @@ from realm_tf.data.blocks import Block, block_uid
 from realm_tf.data.corpus import Corpus
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.data.packing import pack_pairs, pack_singles
-from realm_tf.data.sentence_masks import Draw, SentenceMasks
+from realm_tf.data.sentence_masks import (
+    Draw,
+    RecurringSpanMasks,
+    SentenceMasks,
+)
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.models.embedding import trim
 from realm_tf.training.index_follower import IndexFollower, Retrieval
@@ -20,6 +24,7 @@ from realm_tf.training.steps import StepDataset
 
 logger = logging.getLogger(__name__)
 
+CANDIDATES = ("search", "mentions")
 _NOTHING = np.zeros(0, np.int32)
 _MOST_ROUNDS = 100
 # What a search may find in vain: the block itself, and copies of others.
@@ -35,6 +40,9 @@ class MaskedSentenceOptions:
     Args:
         batch_size: sentences, over all replicas. Published: 512.
         num_candidates: blocks for each, the null block counted.
+        candidates: `"search"` retrieves them; `"mentions"` takes other blocks
+            that have the masked span, so that an encoder learns to read from
+            every sentence, and needs `RecurringSpanMasks`.
         query_length: wordpieces of a sentence, special tokens counted.
         max_masks: wordpieces of a sentence in the loss; others are masked and
             not counted.
@@ -47,6 +55,7 @@ class MaskedSentenceOptions:
 
     batch_size: int = 512
     num_candidates: int = 8
+    candidates: str = "search"
     query_length: int = 96
     max_masks: int = 10
     exclude_neighbours: bool = False
@@ -65,6 +74,16 @@ class MaskedSentenceOptions:
                     f"`{name}` must be {least} or more. Received: "
                     f"{name}={getattr(self, name)}."
                 )
+        if self.candidates not in CANDIDATES:
+            raise ValueError(
+                f"`candidates` must be one of {CANDIDATES}. Received: "
+                f"candidates={self.candidates!r}."
+            )
+
+    @property
+    def searches(self) -> bool:
+        """Whether there is anything to retrieve."""
+        return self.num_candidates > 1 and self.candidates == "search"
 
 
 class MaskedSentence(NamedTuple):
@@ -72,13 +91,13 @@ class MaskedSentence(NamedTuple):
 
     Args:
         block: the `Block` it is from.
-        text: the sentence.
+        draw: `Draw` of the sentence.
         token_ids: its wordpieces, unmasked.
         places: those that are masked, ascending.
     """
 
     block: Block
-    text: str
+    draw: Draw
     token_ids: np.ndarray
     places: np.ndarray
 
@@ -96,12 +115,13 @@ class MaskedSentenceDataset(StepDataset):
             that is searched.
         masks: `SentenceMasks`, of the blocks of `text`.
         follower: `IndexFollower` of the index that is searched; not used, and
-            may be None, where the null block is the only candidate.
+            may be None, where nothing is searched.
         featurizer: `Featurizer` of both corpora.
         options: `MaskedSentenceOptions`.
 
     Raises:
-        ValueError: if there is no `follower` and more than one candidate.
+        ValueError: if there is no `follower` and something to search, or if
+            `masks` do not tell mentions that are asked for.
 
     Attributes:
         num_skipped: sentences that could not be used and were replaced: no
@@ -123,14 +143,20 @@ class MaskedSentenceDataset(StepDataset):
         self.masks = masks
         self.featurizer = featurizer
         self.options = options or MaskedSentenceOptions()
-        needs_index = self.options.num_candidates > 1
-        if needs_index and follower is None:
+        if self.options.searches and follower is None:
             raise ValueError(
-                "`follower` must be given with more than one candidate. "
+                "`follower` must be given where candidates are searched. "
                 f"Received: None, num_candidates={self.options.num_candidates}"
                 ". Give the index to search, or num_candidates=1."
             )
-        self.follower = follower if needs_index else None
+        self.follower = follower if self.options.searches else None
+        if self.options.candidates == "mentions" and not isinstance(
+            masks, RecurringSpanMasks
+        ):
+            raise ValueError(
+                '`masks` must be `RecurringSpanMasks` with candidates="mentions'
+                f'". Received: {type(masks).__name__}.'
+            )
         self.num_skipped = 0
         self._skipped: dict[int, int] = {}
         self._epoch = -1
@@ -204,11 +230,29 @@ class MaskedSentenceDataset(StepDataset):
         query: dict[str, np.ndarray],
     ) -> tuple[list[list[Block]], int]:
         """Blocks of each sentence, and the age of the index in steps."""
+        if isinstance(self.masks, RecurringSpanMasks) and not self.follower:
+            return self._mentions(step, sentences, self.masks), 0
         if self.follower is None:
             return [[] for _ in sentences], 0
         retrieval = self.follower.acquire(step)
         blocks = self.candidates(sentences, query, retrieval)
         return blocks, max(step - retrieval.step, 0)
+
+    def _mentions(
+        self,
+        step: int,
+        sentences: Sequence[MaskedSentence],
+        masks: RecurringSpanMasks,
+    ) -> list[list[Block]]:
+        """Other blocks, at random, that have what is masked."""
+        rng = np.random.default_rng((self.options.seed, step, 2))
+        found = []
+        for sentence in sentences:
+            holders = masks.holders(sentence.block, sentence.draw)
+            count = min(self.options.num_candidates - 1, len(holders))
+            chosen = rng.choice(holders, count, replace=False)
+            found.append(self._usable(sentence, self.text.blocks(chosen)))
+        return found
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -323,7 +367,7 @@ class MaskedSentenceDataset(StepDataset):
         longest = self.options.query_length - 2
         if not len(places) or places[-1] >= longest:
             return None
-        return MaskedSentence(block, draw.text, ids[:longest], places)
+        return MaskedSentence(block, draw, ids[:longest], places)
 
     def _query_features(
         self, sentences: Sequence[MaskedSentence]

@@ -130,9 +130,10 @@ def pretrain_masked_words(
     """Trains embedders and trunk of `qa` to predict masked words.
 
     The encoder of `qa`, or a new one on the trunk of its reader, learns too.
-    The reader gets its trunk in the end, ready for fine-tuning. With the null
-    block as the only candidate (`num_candidates=1`) there is no search and no
-    index, and the embedders stay as they are.
+    The reader gets its trunk in the end, ready for fine-tuning. Where nothing
+    is searched (`num_candidates=1`, the null block alone, and
+    `candidates="mentions"`) there is no index, and the embedders stay as they
+    are.
 
     Args:
         qa: trained in place.
@@ -163,14 +164,13 @@ def pretrain_masked_words(
     folder = pathlib.Path(folder)
     training = training or TrainingOptions(learning_rate=3e-5)
     data = data or MaskedSentenceOptions()
-    searches = data.num_candidates > 1
-    if probe and not searches:
+    if probe and not data.searches:
         raise ValueError(
-            "`probe` must be empty where the null block is the only candidate "
-            f"and nothing is searched. Received: {len(probe)} questions, "
-            "num_candidates=1. Leave them out."
+            "`probe` must be empty where nothing is searched. Received: "
+            f"{len(probe)} questions, num_candidates={data.num_candidates}, "
+            f"candidates={data.candidates!r}. Leave them out."
         )
-    if searches:
+    if data.searches:
         qa.fit_projection(corpus)
     text = text or corpus
     strategy = strategy or tf.distribute.get_strategy()
@@ -181,7 +181,7 @@ def pretrain_masked_words(
             qa.encoder,
             qa.query_embedder,
             marginalize=marginalize,
-            train_retriever=train_retriever and searches,
+            train_retriever=train_retriever and data.searches,
         )
     every = refresh_options.setdefault("every_n_steps", 500)
     if not train_retriever:
@@ -189,7 +189,7 @@ def pretrain_masked_words(
         refresh_options["every_n_steps"] = training.num_steps + 1
         refresh_options["max_staleness_steps"] = None
     index: _TrainingIndex | _NoIndex = _NoIndex()
-    if searches:
+    if data.searches:
         index = _TrainingIndex(
             qa, corpus, folder, strategy, index_options, refresh_options
         )

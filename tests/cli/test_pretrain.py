@@ -76,7 +76,8 @@ def test_mlm_in_the_background(mlm, run, tmp_path):
 
 
 def test_mlm_learns_to_read_in_float16(mlm, run, ict, tmp_path):
-    options = ("--masks", "random-tokens", "--dtype", "mixed_float16")
+    options = ("--masks", "random-tokens", "--passage-bytes", 80)
+    options = (*options, "--dtype", "mixed_float16")
     facts = run(*mlm, *options, "--freeze-retriever", "--json").json
     assert facts["index_age"] == 1.0  # built once
     for name in ("query_embedder", "encoder"):
@@ -87,6 +88,27 @@ def test_mlm_learns_to_read_in_float16(mlm, run, ict, tmp_path):
         for path in (ict[0], tmp_path / "realm")
     )
     assert after == before
+
+
+def test_mlm_learns_to_read_mentions(mlm, run, corpus, ict, tmp_path):
+    spans = tmp_path / "spans"
+    run("spans", "--corpus", corpus, "--output", spans)
+    options = ("--masks", "recurring", "--candidates", "mentions")
+    facts = run(*mlm, "--spans", spans, *options, "--json").json
+    assert facts["null_probability"] < 1
+    assert not (tmp_path / "realm.training" / "exchange").exists()
+    before, after = (
+        RealmQA.from_preset(path).embedder_fingerprint
+        for path in (ict[0], tmp_path / "realm")
+    )
+    assert after == before
+
+
+def test_mlm_refuses_what_does_not_go_together(fail, mlm, tmp_path):
+    run = (*mlm, "--candidates", "mentions")
+    assert "--masks recurring" in fail(*run, code=2)
+    run = (*mlm, "--spans", tmp_path, "--passage-bytes", 9)
+    assert "--masks random-tokens" in fail(*run, code=2)
 
 
 def test_mlm_gives_up_waiting_for_an_index(fail, mlm):

@@ -1,4 +1,5 @@
 import collections
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from realm_tf.data.sentence_masks import (
     Draw,
     RandomSpanMasks,
     RandomTokenMasks,
+    RecurringSpanMasks,
     SalientSpanMasks,
 )
 
@@ -72,6 +74,44 @@ def test_only_whole_wordpieces_of_the_span_are_masked():
     ):
         places = masks.places(Draw(0, "", span), starts, ends, rng)
         assert places.tolist() == expected
+
+
+class Names:
+    """Every capitalised word is a span."""
+
+    def __init__(self, blocks):
+        self.texts = {block.block_id: block.text for block in blocks}
+
+    def spans(self, block_id):
+        words = re.finditer(r"[A-ZŌ]\w+", self.texts[block_id])
+        return [
+            Span(
+                *(len(self.texts[block_id][:i].encode()) for i in m.span()), ""
+            )
+            for m in words
+        ]
+
+
+def test_recurring_spans_are_those_that_another_block_has():
+    texts = ["in Ōsaka and Rome", "to Ōsaka, Ōsaka", "by ŌSAKA", "of Bonn"]
+    blocks = [
+        Block(text, block_id=i, sentence_starts=(0,))
+        for i, text in enumerate(texts)
+    ]
+    masks = RecurringSpanMasks(Names(blocks), blocks)
+    rng = np.random.default_rng(0)
+    for block, others in zip(blocks[:3], ([1, 2], [0, 2], [0, 1]), strict=True):
+        for _ in range(5):
+            draw = masks.draw(block, rng)
+            span = draw.text.encode()[slice(*draw.span)].decode()
+            assert span.lower() == "ōsaka"
+            assert masks.holders(block, draw) == others
+    assert masks.draw(blocks[3], rng) is None
+    # Three wordpieces may end with the ninth byte, before the first's span.
+    short = RecurringSpanMasks(Names(blocks), blocks, block_length=3)
+    assert short.holders(blocks[0], masks.draw(blocks[0], rng)) == [1, 2]
+    shorter = RecurringSpanMasks(Names(blocks), blocks, block_length=2)
+    assert shorter.draw(blocks[0], rng) is None
 
 
 @pytest.mark.parametrize("masks", [RandomTokenMasks, RandomSpanMasks])

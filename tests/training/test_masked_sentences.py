@@ -4,7 +4,12 @@ import pytest
 from realm_tf.data.blocks import Article, Block
 from realm_tf.data.corpus_builder import build_corpus
 from realm_tf.data.salient_spans import DateNumberTagger
-from realm_tf.data.sentence_masks import RandomTokenMasks, SalientSpanMasks
+from realm_tf.data.sentence_masks import (
+    Draw,
+    RandomTokenMasks,
+    RecurringSpanMasks,
+    SalientSpanMasks,
+)
 from realm_tf.data.span_store import tag_corpus
 from realm_tf.retrieval.searcher import SearchResult
 from realm_tf.training.index_follower import IndexFollower
@@ -71,7 +76,8 @@ def test_features_are_those_of_the_specification(
     for row, sentence in enumerate(dataset.sentences(0)):
         # The year is the one salient span of each block.
         masked = np.array(sentence.token_ids)
-        raw = sentence.text.replace(sentence.text.split()[-1], "")
+        text = sentence.draw.text
+        raw = text.replace(text.split()[-1], "")
         assert raw == "It was founded in the year "
         masked[sentence.places] = f.mask_id
         assert words(batch["query_token_ids"][row]) == [
@@ -181,12 +187,69 @@ def test_neighbours_of_the_article_are_left_out():
         Block("d", "paris", "2", 2),
         Block("d", "paris", "3", 3),  # a copy of another
     ]
-    sentence = MaskedSentence(own, "b", np.zeros(1), np.zeros(1))
+    sentence = MaskedSentence(own, Draw(0, "b"), np.zeros(1), np.zeros(1))
     for exclude, expected in ((False, [1, 2]), (True, [2])):
         dataset = object.__new__(MaskedSentenceDataset)
         dataset.options = MaskedSentenceOptions(exclude_neighbours=exclude)
         usable = dataset._usable(sentence, blocks)
         assert [block.block_id for block in usable] == expected
+
+
+def test_mentions_are_other_blocks_that_have_the_span(
+    make, short_featurizer, tmp_path
+):
+    years = [1815, 1815, 1815, 1816, 1816, 1817]
+    articles = [
+        Article(
+            str(i), "city", f"It was founded in the year {year}. {'no ' * i}"
+        )
+        for i, year in enumerate(years)
+    ]
+    text = build_corpus(articles, tmp_path / "text", short_featurizer)
+    spans = tag_corpus(text, DateNumberTagger(), tmp_path / "text.spans")
+    masks = RecurringSpanMasks(spans, text)
+    dataset = MaskedSentenceDataset(
+        text,
+        masks,
+        None,
+        short_featurizer,
+        MaskedSentenceOptions(
+            batch_size=8,
+            num_candidates=3,
+            candidates="mentions",
+            query_length=QUERY_LENGTH,
+        ),
+    )
+    batch = dataset.batch(3)
+    for row, sentence in enumerate(dataset.sentences(3)):
+        block_id = sentence.block.block_id
+        others = [
+            other
+            for other, year in enumerate(years)
+            if year == years[block_id] and other != block_id
+        ]
+        mask = batch["candidate_mask"][row]
+        assert mask.tolist() == [1] * (1 + len(others)) + [0] * (
+            2 - len(others)
+        )
+        found = {
+            tuple(words(candidate))
+            for candidate in batch["joint_token_ids"][row][1 : mask.sum()]
+        }
+        assert len(found) == len(others)
+        for ids in found:
+            assert set(sentence.token_ids[sentence.places]) <= set(ids)
+    again = dataset.batch(3)
+    for name, value in batch.items():
+        np.testing.assert_array_equal(value, again[name])
+    assert not batch["index_age"].any()
+
+
+def test_mentions_need_recurring_spans(make):
+    with pytest.raises(ValueError, match="Received: SalientSpanMasks"):
+        make(candidates="mentions")
+    with pytest.raises(ValueError, match="candidates='other'"):
+        MaskedSentenceOptions(candidates="other")
 
 
 def test_sentences_may_be_of_another_corpus(
