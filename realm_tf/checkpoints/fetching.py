@@ -35,7 +35,11 @@ def fetched(source: str | os.PathLike[str]) -> pathlib.Path:
     if "://" not in text:
         return pathlib.Path(text)
     try:
-        return _copied(text.rstrip("/"))
+        target = pathlib.Path(tempfile.mkdtemp(prefix="realm_tf-"))
+        # Embeddings are read from there later on, too.
+        atexit.register(shutil.rmtree, target, ignore_errors=True)
+        copy_folder(text.rstrip("/"), target)
+        return target
     except (tf.errors.OpError, OSError) as error:
         raise CheckpointError(
             f"`source` must be readable. Received: {text} "
@@ -44,7 +48,14 @@ def fetched(source: str | os.PathLike[str]) -> pathlib.Path:
         ) from error
 
 
-def _copied(root: str) -> pathlib.Path:
+def copy_folder(root: str, target: pathlib.Path) -> None:
+    """Copies a folder that `tf.io.gfile` reads to a new one on this machine.
+
+    Raises:
+        CheckpointError: if a name leads elsewhere.
+        FileNotFoundError: if nothing is there.
+        OSError: if there is no room.
+    """
     files = [
         f"{folder}/{name}"
         for folder, _, names in tf.io.gfile.walk(root)
@@ -58,15 +69,12 @@ def _copied(root: str) -> pathlib.Path:
             f"Objects of {root} must have names without '..'. Received: "
             f"{outside[:3]}. Take the checkpoint from its publisher."
         )
-    target = pathlib.Path(tempfile.mkdtemp(prefix="realm_tf-"))
-    # Embeddings are read from there later on, too.
-    atexit.register(shutil.rmtree, target, ignore_errors=True)
+    target.mkdir(parents=True, exist_ok=True)
     check_disk_space(target, sum(tf.io.gfile.stat(f).length for f in files))
     for file, name in zip(files, names, strict=True):
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
         tf.io.gfile.copy(file, str(path), overwrite=True)
-    return target
 
 
 def _from_hub(name: str) -> pathlib.Path:

@@ -93,6 +93,7 @@ def mlm(
     passage_bytes: int,
     refresh_every: int,
     refresh: str,
+    bucket: str | None,
     max_staleness_steps: int | None,
     on_stale: str,
     timeout: float | None,
@@ -111,6 +112,8 @@ def mlm(
             "--candidates mentions goes with --masks recurring, and not with "
             "--text."
         )
+    if bucket and refresh != "external":
+        raise click.UsageError("--bucket goes with --refresh external.")
     sentences = Corpus.open(text) if text else run.corpus
     block_length = shared["block_length"]
     data = MaskedSentenceOptions(
@@ -144,6 +147,7 @@ def mlm(
             progress=_show(bar),
             every_n_steps=refresh_every,
             mode=refresh,
+            bucket=bucket,
             max_staleness_steps=max_staleness_steps,
             on_stale=on_stale,
             timeout=timeout,

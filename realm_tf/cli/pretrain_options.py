@@ -261,6 +261,11 @@ _MLM = (
         help="Where the index is refreshed.",
     ),
     click.option(
+        "--bucket",
+        help="Folder of a bucket (gs://...) where --refresh external is "
+        "reached, if not over a shared OUTPUT.training/exchange.",
+    ),
+    click.option(
         "--max-staleness-steps",
         type=options.POSITIVE,
         help="Oldest index to train with, at least --refresh-every.",

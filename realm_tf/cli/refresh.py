@@ -1,9 +1,13 @@
 """realm-tf refresh: the index follows a training on another machine."""
 
+import atexit
 import os
 import pathlib
+import shutil
 import sys
+import tempfile
 import threading
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,17 +16,26 @@ from realm_tf.cli.environment import prepare_tensorflow
 from realm_tf.cli.facts import show_facts
 from realm_tf.cli.precision import choose_dtype
 
+if TYPE_CHECKING:
+    from realm_tf.training.exchange import Exchange
+
 
 @click.command(
     epilog=options.examples(
-        "realm-tf refresh --watch preset.training/exchange --corpus corpus"
+        "realm-tf refresh --watch preset.training/exchange --corpus corpus",
+        "realm-tf refresh --watch gs://bucket/run --corpus corpus",
     )
 )
 @click.option(
     "--watch",
     required=True,
+    help="The folder `exchange` of the training, or its --bucket; may not "
+    "exist yet.",
+)
+@click.option(
+    "--work",
     type=options.NEW_PATH,
-    help="The folder `exchange` of the training; may not exist yet.",
+    help="Copies from a bucket. Default: a temporary folder.",
 )
 @click.option(
     "--corpus",
@@ -60,7 +73,8 @@ from realm_tf.cli.precision import choose_dtype
 @options.json_option()
 @options.shared_options
 def refresh(
-    watch: pathlib.Path,
+    watch: str,
+    work: pathlib.Path | None,
     corpus: pathlib.Path | None,
     timeout: float | None,
     searcher: str,
@@ -77,12 +91,11 @@ def refresh(
     """
     prepare_tensorflow()
     from realm_tf.models.realm_qa import RealmQA
-    from realm_tf.training.exchange import Exchange
     from realm_tf.training.refresher import Refresher, Waiting
 
     if child:
         threading.Thread(target=_exit_with_trainer, daemon=True).start()
-    exchange = Exchange(watch)
+    exchange = _exchange(watch, work, num_workers)
     waiting = Waiting("a training", exchange, timeout)
     while not exchange.is_begun:
         waiting.wait()
@@ -104,6 +117,25 @@ def refresh(
         ),
     )
     show_facts({"num_refreshes": count}, as_json)
+
+
+def _exchange(
+    watch: str, work: pathlib.Path | None, num_workers: int
+) -> "Exchange":
+    from realm_tf.training.bucket_exchange import BucketExchange
+    from realm_tf.training.exchange import Exchange
+
+    if "://" not in watch:
+        return Exchange(watch)
+    if num_workers > 1:
+        raise click.UsageError(
+            "Several workers share a folder, not a bucket. Give --watch a "
+            "folder, or leave --num-workers out."
+        )
+    if work is None:
+        work = pathlib.Path(tempfile.mkdtemp(prefix="realm_tf-"))
+        atexit.register(shutil.rmtree, work, ignore_errors=True)
+    return BucketExchange(watch, work)
 
 
 def _exit_with_trainer() -> None:

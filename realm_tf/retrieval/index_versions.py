@@ -9,7 +9,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from realm_tf._manifest import (
     MANIFEST_NAME,
@@ -22,7 +22,7 @@ from realm_tf._manifest import (
 from realm_tf.retrieval.journal import Journal
 
 # The one in use, one that readers may still hold, one to roll back to.
-_KEEP = 3
+KEEP = 3
 KIND = "index"
 _NAME = re.compile(r"v(\d{6,})")
 
@@ -90,7 +90,7 @@ def prune(root: str | os.PathLike[str]) -> None:
     Whoever has an old version open goes on reading: its files live until they
     are closed.
     """
-    for number in list_versions(root)[:-_KEEP]:
+    for number in list_versions(root)[:-KEEP]:
         _remove(root, number)
 
 
@@ -184,8 +184,11 @@ def _copy_synced(source: pathlib.Path, target: pathlib.Path) -> None:
         os.fsync(copy.fileno())
 
 
-def _numbers(root: str | os.PathLike[str]) -> list[int]:
-    if not os.path.isdir(root):
-        return []
-    matches = (_NAME.fullmatch(name) for name in os.listdir(root))
+def numbers(names: Iterable[str]) -> list[int]:
+    """Numbers of the folders of versions among names, ascending."""
+    matches = (_NAME.fullmatch(name) for name in names)
     return sorted(int(match[1]) for match in matches if match)
+
+
+def _numbers(root: str | os.PathLike[str]) -> list[int]:
+    return numbers(os.listdir(root)) if os.path.isdir(root) else []

@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import shutil
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,9 +59,8 @@ class Exchange:
     def __init__(self, path: str | os.PathLike[str]):
         if _URL.match(os.fspath(path)):
             raise ValueError(
-                "Trainer and refreshers must meet in a folder of a file "
-                f"system. Received: {path}. Mount the bucket, or share a "
-                "folder, and name its path."
+                "`path` must be a folder of this machine. Received: "
+                f"{path}. A bucket needs a `BucketExchange`."
             )
         self.path = pathlib.Path(path)
         self.model = self.path / "model"
@@ -136,22 +136,20 @@ class Exchange:
         """Writes the weights of the embedders at a step."""
         for leftover in self._snapshots.glob(f".step-*{TEMPORARY_MARK}*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        folder = self._snapshots / f"step-{step:09d}"
+        folder = self.snapshot_folder(step)
         with write_folder(folder, KIND, overwrite=True) as writer:
             save_weights(writer.path / QUERY_NAME, query_embedder)
             if block_embedder is not query_embedder:
                 save_weights(writer.path / BLOCK_NAME, block_embedder)
             writer.describe(counts={"step": step})
         for old in self._steps()[:-_KEEP]:
-            path = self._snapshots / f"step-{old:09d}"
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(self.snapshot_folder(old), ignore_errors=True)
 
     def forget_after(self, step: int) -> None:
         """Removes snapshots of steps that will be done again."""
         for later in self._steps():
             if later > step:
-                path = self._snapshots / f"step-{later:09d}"
-                shutil.rmtree(path, ignore_errors=True)
+                shutil.rmtree(self.snapshot_folder(later), ignore_errors=True)
 
     def newest_snapshot(self) -> int | None:
         """Step of the newest snapshot; None before the first."""
@@ -169,7 +167,7 @@ class Exchange:
         Raises:
             FolderError: if the snapshot is not there any more, or damaged.
         """
-        folder = self._snapshots / f"step-{step:09d}"
+        folder = self.snapshot_folder(step)
         read_manifest(folder, KIND)
         load_weights(folder / QUERY_NAME, query_embedder)
         if block_embedder is not query_embedder:
@@ -190,14 +188,29 @@ class Exchange:
             steps[version] = manifest.options.get(TRAINING_STEP, 0)
         return steps
 
+    def snapshot_folder(self, step: int) -> pathlib.Path:
+        """Where the snapshot of a step is, or would be."""
+        return self._snapshots / f"step-{step:09d}"
+
+    def publish_index(self) -> None:
+        """Gives the newest index to the other side; a folder needs nothing."""
+
+    def fetch_index(self) -> None:
+        """Gets the newest index from the other side; see `publish_index`."""
+
     def _described_corpus(self) -> dict[str, Any]:
         return json.loads(self._corpus.read_text(encoding="utf-8"))
 
     def _steps(self) -> list[int]:
         if not self._snapshots.is_dir():
             return []
-        matches = map(_NAME.fullmatch, os.listdir(self._snapshots))
-        return sorted(int(match[1]) for match in matches if match)
+        return snapshot_steps(os.listdir(self._snapshots))
+
+
+def snapshot_steps(names: Iterable[str]) -> list[int]:
+    """Steps of the folders of snapshots among names, ascending."""
+    matches = map(_NAME.fullmatch, names)
+    return sorted(int(match[1]) for match in matches if match)
 
 
 def save_weights(path: pathlib.Path, embedder: Embedder) -> None:

@@ -91,6 +91,7 @@ class IndexFollower:
 
     def _reload(self) -> Retrieval | None:
         current = self._current
+        self.exchange.fetch_index()
         versions = index_versions.list_versions(self.exchange.index)
         newest = versions[-1] if versions else 0
         if newest <= (current.index.version if current else 0):

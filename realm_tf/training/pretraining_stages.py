@@ -21,6 +21,7 @@ from realm_tf.layers.knowledge_augmented_encoder import (
 from realm_tf.models.inverse_cloze import InverseClozePretrainer
 from realm_tf.models.realm_pretrainer import RealmPretrainer
 from realm_tf.models.realm_qa import RealmQA
+from realm_tf.training.bucket_exchange import BucketExchange
 from realm_tf.training.exchange import Exchange
 from realm_tf.training.index_follower import IndexFollower
 from realm_tf.training.index_refresh import IndexRefresh
@@ -123,6 +124,7 @@ def pretrain_masked_words(
     train_retriever: bool = True,
     probe: Sequence[Question] = (),
     index_options: dict[str, Any] | None = None,
+    bucket: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
     progress: Progress | None = None,
     **refresh_options: Any,
@@ -151,6 +153,8 @@ def pretrain_masked_words(
             encoder learns to read; the index is built once.
         probe: questions, never trained on, whose recall is shown.
         index_options: of `BlockIndex.build`, such as `searcher`.
+        bucket: for `mode="external"`, a folder of a bucket (`gs://...`) through
+            which the refresher is reached; default: a shared `folder/exchange`.
         strategy: of several devices or hosts, in whose scope `qa` was made.
         progress: see `pretraining.Progress`.
         **refresh_options: of `IndexRefresh`, such as `every_n_steps`.
@@ -159,7 +163,8 @@ def pretrain_masked_words(
         The model that was trained.
 
     Raises:
-        ValueError: if there is a probe, but nothing is searched.
+        ValueError: if there is a probe, but nothing is searched; or a bucket,
+            but no refresher elsewhere.
     """
     folder = pathlib.Path(folder)
     training = training or TrainingOptions(learning_rate=3e-5)
@@ -169,6 +174,12 @@ def pretrain_masked_words(
             "`probe` must be empty where nothing is searched. Received: "
             f"{len(probe)} questions, num_candidates={data.num_candidates}, "
             f"candidates={data.candidates!r}. Leave them out."
+        )
+    if bucket and refresh_options.get("mode") != "external":
+        raise ValueError(
+            '`bucket` goes with mode="external" alone. Received: '
+            f"bucket={bucket!r}, mode={refresh_options.get('mode')!r}. Leave "
+            "it out where this machine refreshes the index."
         )
     if data.searches:
         qa.fit_projection(corpus)
@@ -190,8 +201,11 @@ def pretrain_masked_words(
         refresh_options["max_staleness_steps"] = None
     index: _TrainingIndex | _NoIndex = _NoIndex()
     if data.searches:
+        exchange = Exchange(folder / "exchange")
+        if bucket:
+            exchange = BucketExchange(bucket, exchange.path)
         index = _TrainingIndex(
-            qa, corpus, folder, strategy, index_options, refresh_options
+            qa, corpus, exchange, strategy, index_options, refresh_options
         )
     featurizer = qa.featurizer.with_lengths(block_length=block_length)
     shown, dataset = (
@@ -234,12 +248,11 @@ class _TrainingIndex:
         self,
         qa: RealmQA,
         corpus: Corpus,
-        folder: pathlib.Path,
+        exchange: Exchange,
         strategy: tf.distribute.Strategy,
         index_options: dict[str, Any] | None,
         refresh_options: dict[str, Any],
     ):
-        exchange = Exchange(folder / "exchange")
         if is_chief(strategy):
             exchange.begin(qa, corpus)
         is_sync = refresh_options.setdefault("mode", "sync") == "sync"

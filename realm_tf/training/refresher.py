@@ -105,6 +105,7 @@ class Refresher:
             )
         finally:
             copy.unlink(missing_ok=True)
+        self.exchange.publish_index()
         return step
 
     def _read_newest(self) -> tuple[int, pathlib.Path] | None:

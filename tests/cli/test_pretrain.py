@@ -109,6 +109,8 @@ def test_mlm_refuses_what_does_not_go_together(fail, mlm, tmp_path):
     assert "--masks recurring" in fail(*run, code=2)
     run = (*mlm, "--spans", tmp_path, "--passage-bytes", 9)
     assert "--masks random-tokens" in fail(*run, code=2)
+    run = (*mlm, "--masks", "random-tokens", "--bucket", "gs://bucket/run")
+    assert "--refresh external" in fail(*run, code=2)
 
 
 def test_mlm_gives_up_waiting_for_an_index(fail, mlm):

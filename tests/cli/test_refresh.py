@@ -2,6 +2,7 @@ import pytest
 
 from realm_tf.data.corpus import Corpus
 from realm_tf.models.realm_qa import RealmQA
+from realm_tf.training.bucket_exchange import BucketExchange
 from realm_tf.training.exchange import Exchange
 
 
@@ -37,3 +38,19 @@ def test_several_processes_share_the_work(exchange, run):
 def test_w14_training_that_never_begins(fail, tmp_path):
     error = fail("refresh", "--watch", tmp_path / "nothing", "--timeout", 0.2)
     assert "a training in time" in error
+
+
+def test_a_bucket_in_place_of_a_folder(corpus, preset, run, fail, tmp_path):
+    url = f"file://{tmp_path}/bucket/run"
+    exchange = BucketExchange(url, tmp_path / "trainer")
+    qa = RealmQA.from_preset(preset)
+    exchange.begin(qa, Corpus.open(corpus))
+    exchange.write_snapshot(3, qa.query_embedder, qa.block_embedder)
+    exchange.end()
+    command = ("refresh", "--watch", url, "--corpus", corpus)
+    assert "--num-workers" in fail(*command, "--num-workers", 2, code=2)
+    assert run(*command, "--json").json == {"num_refreshes": 1}
+    assert exchange.index_steps() == {1: 3}
+    # Another machine, which has nothing of it yet.
+    command = (*command, "--work", tmp_path / "other")
+    assert run(*command, "--json").json == {"num_refreshes": 0}
