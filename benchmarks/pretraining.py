@@ -98,7 +98,7 @@ def parse_arguments() -> argparse.Namespace:
         ("ict", 500, 32, 5e-5),
         ("words", 400, 32, 3e-4),
         ("read", 600, 16, 3e-4),
-        ("mlm", 250, 8, 5e-5),
+        ("mlm", 250, 8, 1e-5),
     ):
         parser.add_argument(f"--{stage}_steps", type=int, default=steps)
         parser.add_argument(

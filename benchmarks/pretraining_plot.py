@@ -28,8 +28,9 @@ def main() -> None:
     draw_recall(axes[0], args.folder / "report.json")
     masked = args.folder / f"{args.variant}.training"
     draw_curve(axes[1], args.folder / "ict.training", "accuracy", "ICT")
-    draw_curve(axes[2], masked, "retrieval_utility", "masked words")
-    draw_curve(axes[3], masked, "null_probability", "masked words")
+    reading = args.folder / "read.training"
+    draw_curve(axes[2], reading, "retrieval_utility", "reading mentions")
+    draw_curve(axes[3], masked, "retrieval_utility", "masked words")
     figure.tight_layout()
     figure.savefig(args.output, dpi=100)
 
