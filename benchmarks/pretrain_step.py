@@ -219,17 +219,12 @@ class EncoderTrainer(keras.Model):
         logits = self.encoder(
             joint, inputs["mask_positions"], training=training
         )
-        return token_log_probs(logits, inputs["mask_ids"])
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        return marginal_mlm_loss(x["scores"], y_pred, x["mask_weights"])
+        log_probs = token_log_probs(logits, inputs["mask_ids"])
+        loss = marginal_mlm_loss(
+            inputs["scores"], log_probs, inputs["mask_weights"]
+        )
+        self.add_loss(loss)
+        return loss
 
 
 def rows(prefix: str, *shape: int) -> dict[str, np.ndarray]:
@@ -293,7 +288,7 @@ def make_peer_step(
         path = keras_path(variable.path, f"{model.name}/{model.encoder.name}")
         value = names.to_source(path, np.asarray(variable.numpy()))
         weights[names.of(path)] = torch.tensor(value)
-    peer.load_state_dict(weights, strict=False)
+    left = peer.load_state_dict(weights, strict=False)
     peer.eval()  # without dropout, as ours
     rows, _, length = features["joint_token_ids"].shape
     labels = np.zeros((rows, length), np.int64)
@@ -321,8 +316,7 @@ def make_peer_step(
         optimizer.step()
         return loss.item()
 
-    log_probs = model(features, training=False)
-    ours = float(model.compute_loss(features, y_pred=log_probs))
+    ours = float(model(features, training=False))
     with torch.no_grad():
         theirs = peer(**tensors).loss.item()
     if abs(ours - theirs) > 1e-2 * abs(theirs):

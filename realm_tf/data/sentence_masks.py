@@ -137,17 +137,19 @@ class RecurringSpanMasks(SalientSpanMasks):
 
     def holders(self, block: Block, draw: Draw) -> list[int]:
         """Ids of the other blocks that have what is masked."""
-        return self._others(block, _span_text(draw.text, draw.span or (0, 0)))
+        text = _span_text(draw.text, draw.span or (0, 0))
+        return [i for i in self._holders.get(text, []) if i != block.block_id]
 
     def _choices(self, block: Block) -> list[tuple[int, int]]:
         return [
             span
             for span in super()._choices(block)
-            if self._others(block, _span_text(block.text, span))
+            if self._recurs(block, _span_text(block.text, span))
         ]
 
-    def _others(self, block: Block, text: str) -> list[int]:
-        return [i for i in self._holders.get(text, []) if i != block.block_id]
+    def _recurs(self, block: Block, text: str) -> bool:
+        holders = self._holders.get(text, [])
+        return any(i != block.block_id for i in holders)
 
 
 class RandomTokenMasks(SentenceMasks):

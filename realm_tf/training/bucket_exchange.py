@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LOOK_EVERY = 1.0  # seconds
+_LOOK_EVERY = 10.0  # seconds; each look asks the bucket more than once
 _LOCK_TIMEOUT = 600.0
 _CORPUS, _MODEL, _DONE = "corpus.json", "model", "done"
 _SNAPSHOTS, _INDEX = "snapshots", "index"
@@ -133,8 +133,9 @@ class BucketExchange(Exchange):
         self._next_look = now + _LOOK_EVERY
         newest = 0
         try:
-            newest = max(self._bucket_versions(), default=0)
-            if newest > self._read_fetched():
+            fetched = self._read_fetched()
+            newest = self._newest_version(above=fetched)
+            if newest > fetched:
                 self._fetch_version(newest)
         except (tf.errors.OpError, FileNotFoundError, FolderError) as error:
             folder = index_versions.version_folder(_INDEX, newest)
@@ -162,11 +163,18 @@ class BucketExchange(Exchange):
                     self._write_fetched(number)
 
     def _bucket_versions(self, *, complete: bool = True) -> list[int]:
-        return index_versions.numbers(
-            name
-            for name in self._list(_INDEX)
-            if not complete or self._has(f"{_INDEX}/{name}/{MANIFEST_NAME}")
-        )
+        numbers = index_versions.numbers(self._list(_INDEX))
+        return [n for n in numbers if not complete or self._is_complete(n)]
+
+    def _newest_version(self, above: int) -> int:
+        """The newest complete version above a number, or that number."""
+        numbers = self._bucket_versions(complete=False)
+        later = sorted((n for n in numbers if n > above), reverse=True)
+        return next((n for n in later if self._is_complete(n)), above)
+
+    def _is_complete(self, number: int) -> bool:
+        folder = index_versions.version_folder(_INDEX, number)
+        return self._has(f"{folder}/{MANIFEST_NAME}")
 
     def _bucket_steps(self) -> list[int]:
         return snapshot_steps(

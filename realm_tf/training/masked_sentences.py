@@ -3,12 +3,12 @@
 import dataclasses
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from realm_tf.data.blocks import Block, block_uid
+from realm_tf.data.blocks import Block
 from realm_tf.data.corpus import Corpus
 from realm_tf.data.featurizers import Featurizer
 from realm_tf.data.packing import pack_pairs, pack_singles
@@ -19,7 +19,14 @@ from realm_tf.data.sentence_masks import (
 )
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.models.embedding import trim
-from realm_tf.training.index_follower import IndexFollower, Retrieval
+from realm_tf.training.candidate_blocks import (
+    CandidateBlocks,
+    MaskedSentence,
+    MentioningBlocks,
+    NullBlockAlone,
+    RetrievedBlocks,
+)
+from realm_tf.training.index_follower import IndexFollower
 from realm_tf.training.steps import StepDataset
 
 logger = logging.getLogger(__name__)
@@ -27,9 +34,6 @@ logger = logging.getLogger(__name__)
 CANDIDATES = ("search", "mentions")
 _NOTHING = np.zeros(0, np.int32)
 _MOST_ROUNDS = 100
-# What a search may find in vain: the block itself, and copies of others.
-_SPARE = 8
-_SPARE_NEIGHBOURS = 32
 _BUCKET = 32
 
 
@@ -86,22 +90,6 @@ class MaskedSentenceOptions:
         return self.num_candidates > 1 and self.candidates == "search"
 
 
-class MaskedSentence(NamedTuple):
-    """A sentence whose words are to be predicted.
-
-    Args:
-        block: the `Block` it is from.
-        draw: `Draw` of the sentence.
-        token_ids: its wordpieces, unmasked.
-        places: those that are masked, ascending.
-    """
-
-    block: Block
-    draw: Draw
-    token_ids: np.ndarray
-    places: np.ndarray
-
-
 class MaskedSentenceDataset(StepDataset):
     """Batches of masked sentences, each with the null block and blocks found.
 
@@ -143,20 +131,7 @@ class MaskedSentenceDataset(StepDataset):
         self.masks = masks
         self.featurizer = featurizer
         self.options = options or MaskedSentenceOptions()
-        if self.options.searches and follower is None:
-            raise ValueError(
-                "`follower` must be given where candidates are searched. "
-                f"Received: None, num_candidates={self.options.num_candidates}"
-                ". Give the index to search, or num_candidates=1."
-            )
-        self.follower = follower if self.options.searches else None
-        if self.options.candidates == "mentions" and not isinstance(
-            masks, RecurringSpanMasks
-        ):
-            raise ValueError(
-                '`masks` must be `RecurringSpanMasks` with candidates="mentions'
-                f'". Received: {type(masks).__name__}.'
-            )
+        self.candidates = self._candidates(follower)
         self.num_skipped = 0
         self._skipped: dict[int, int] = {}
         self._epoch = -1
@@ -177,16 +152,16 @@ class MaskedSentenceDataset(StepDataset):
         """Features of `RealmPretrainer`."""
         sentences = self.sentences(step)
         query = self._query_features(sentences)
-        candidates, age = self._retrieve(step, sentences, query)
+        blocks, age = self.candidates.find(step, sentences, query)
         features = {
             "query": query,
-            **self._block_features(sentences, candidates),
+            **self._block_features(sentences, blocks),
         }
         if self.options.trim:
             features = {n: trim(f, _BUCKET) for n, f in features.items()}
         mask = np.zeros((len(sentences), self.options.num_candidates), np.int32)
-        for row, blocks in enumerate(candidates):
-            mask[row, : 1 + len(blocks)] = 1
+        for row, found in enumerate(blocks):
+            mask[row, : 1 + len(found)] = 1
         return {
             **{
                 f"{prefix}_{name}": tower[name]
@@ -223,36 +198,32 @@ class MaskedSentenceDataset(StepDataset):
             "`query_length`."
         )
 
-    def _retrieve(
-        self,
-        step: int,
-        sentences: Sequence[MaskedSentence],
-        query: dict[str, np.ndarray],
-    ) -> tuple[list[list[Block]], int]:
-        """Blocks of each sentence, and the age of the index in steps."""
-        if isinstance(self.masks, RecurringSpanMasks) and not self.follower:
-            return self._mentions(step, sentences, self.masks), 0
-        if self.follower is None:
-            return [[] for _ in sentences], 0
-        retrieval = self.follower.acquire(step)
-        blocks = self.candidates(sentences, query, retrieval)
-        return blocks, max(step - retrieval.step, 0)
-
-    def _mentions(
-        self,
-        step: int,
-        sentences: Sequence[MaskedSentence],
-        masks: RecurringSpanMasks,
-    ) -> list[list[Block]]:
-        """Other blocks, at random, that have what is masked."""
-        rng = np.random.default_rng((self.options.seed, step, 2))
-        found = []
-        for sentence in sentences:
-            holders = masks.holders(sentence.block, sentence.draw)
-            count = min(self.options.num_candidates - 1, len(holders))
-            chosen = rng.choice(holders, count, replace=False)
-            found.append(self._usable(sentence, self.text.blocks(chosen)))
-        return found
+    def _candidates(self, follower: IndexFollower | None) -> CandidateBlocks:
+        options = self.options
+        count = options.num_candidates - 1
+        if options.candidates == "mentions":
+            if not isinstance(self.masks, RecurringSpanMasks):
+                raise ValueError(
+                    "`masks` must be `RecurringSpanMasks` with "
+                    'candidates="mentions". Received: '
+                    f"{type(self.masks).__name__}."
+                )
+            return MentioningBlocks(
+                self.text,
+                self.masks,
+                count,
+                options.exclude_neighbours,
+                options.seed,
+            )
+        if not options.searches:
+            return NullBlockAlone(self.text)
+        if follower is None:
+            raise ValueError(
+                "`follower` must be given where candidates are searched. "
+                f"Received: None, num_candidates={options.num_candidates}. "
+                "Give the index to search, or num_candidates=1."
+            )
+        return RetrievedBlocks(follower, count, options.exclude_neighbours)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -267,45 +238,6 @@ class MaskedSentenceDataset(StepDataset):
     def figures(self, step: int) -> dict[str, float]:
         """`num_skipped` in the batch of a step."""
         return {"num_skipped": float(self._skipped.pop(step, 0))}
-
-    def candidates(
-        self,
-        sentences: Sequence[MaskedSentence],
-        query: dict[str, np.ndarray],
-        retrieval: Retrieval,
-    ) -> list[list[Block]]:
-        """The blocks of each sentence, best first, the null block left out."""
-        options = self.options
-        spare = _SPARE_NEIGHBOURS if options.exclude_neighbours else _SPARE
-        index = retrieval.index
-        embeddings = retrieval.embedder.features(trim(query))
-        found = index.search(embeddings, options.num_candidates - 1 + spare)
-        corpus = index.corpus
-        # Blocks that were added to the index have no wordpieces in the corpus.
-        ids = np.where(found.block_ids < corpus.num_blocks, found.block_ids, -1)
-        blocks = iter(corpus.blocks(ids[ids >= 0]))
-        return [
-            self._usable(sentence, [next(blocks) for i in row if i >= 0])
-            for sentence, row in zip(sentences, ids.tolist(), strict=True)
-        ]
-
-    def _usable(
-        self, sentence: MaskedSentence, blocks: list[Block]
-    ) -> list[Block]:
-        """Without the sentence's own block, and each text once."""
-        own = sentence.block
-        seen = {block_uid(own.title, own.text)}
-        usable = []
-        for block in blocks:
-            uid = block_uid(block.title, block.text)
-            is_neighbour = block.document_id == own.document_id
-            if uid in seen or (
-                self.options.exclude_neighbours and is_neighbour
-            ):
-                continue
-            seen.add(uid)
-            usable.append(block)
-        return usable[: self.options.num_candidates - 1]
 
     @property
     def signature(self) -> dict[str, tf.TensorSpec]:
@@ -389,7 +321,7 @@ class MaskedSentenceDataset(StepDataset):
         candidates: Sequence[Sequence[Block]],
     ) -> dict[str, dict[str, np.ndarray]]:
         """Inputs of block embedder and encoder; the null block comes first."""
-        corpus = self.follower.corpus if self.follower else self.text
+        corpus = self.candidates.corpus
         length = self.featurizer.block_length
         pairs, joint = [], []
         for sentence, blocks in zip(sentences, candidates, strict=True):

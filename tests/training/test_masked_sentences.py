@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 
-from realm_tf.data.blocks import Article, Block
+from realm_tf.data.blocks import Article
 from realm_tf.data.corpus_builder import build_corpus
 from realm_tf.data.salient_spans import DateNumberTagger
 from realm_tf.data.sentence_masks import (
-    Draw,
     RandomTokenMasks,
     RecurringSpanMasks,
     SalientSpanMasks,
@@ -14,7 +13,6 @@ from realm_tf.data.span_store import tag_corpus
 from realm_tf.retrieval.searcher import SearchResult
 from realm_tf.training.index_follower import IndexFollower
 from realm_tf.training.masked_sentences import (
-    MaskedSentence,
     MaskedSentenceDataset,
     MaskedSentenceOptions,
 )
@@ -170,29 +168,12 @@ def test_t6_own_block_alone_falls_back_to_the_null_block(make):
     dataset = make()
     own = [[s.block.block_id] for s in dataset.sentences(0)]
     found = SearchResult(np.ones((4, 1), np.float32), np.array(own))
-    dataset.follower.acquire(0).index.search = lambda *_: found
+    dataset.candidates.follower.acquire(0).index.search = lambda *_: found
     batch = dataset.batch(0)
     assert batch["candidate_mask"].tolist() == [[1, 0, 0]] * 4
     null, *others = batch["candidate_token_ids"].swapaxes(0, 1)
     for other in others:
         np.testing.assert_array_equal(other, null)
-
-
-def test_neighbours_of_the_article_are_left_out():
-    own = Block("b", "city", "1", 0)
-    blocks = [
-        own,
-        Block("b", "city", "9", 5),  # a copy elsewhere
-        Block("c", "city", "1", 1),
-        Block("d", "paris", "2", 2),
-        Block("d", "paris", "3", 3),  # a copy of another
-    ]
-    sentence = MaskedSentence(own, Draw(0, "b"), np.zeros(1), np.zeros(1))
-    for exclude, expected in ((False, [1, 2]), (True, [2])):
-        dataset = object.__new__(MaskedSentenceDataset)
-        dataset.options = MaskedSentenceOptions(exclude_neighbours=exclude)
-        usable = dataset._usable(sentence, blocks)
-        assert [block.block_id for block in usable] == expected
 
 
 def test_mentions_are_other_blocks_that_have_the_span(

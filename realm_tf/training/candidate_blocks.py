@@ -1,0 +1,191 @@
+"""The blocks that are read with a masked sentence: retrieved, or mentions."""
+
+import abc
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from realm_tf.data.blocks import Block, block_uid
+from realm_tf.data.corpus import Corpus
+from realm_tf.data.sentence_masks import Draw, RecurringSpanMasks
+from realm_tf.models.embedding import trim
+from realm_tf.training.index_follower import IndexFollower, Retrieval
+
+# What a search may find in vain: the block itself, and copies of others.
+_SPARE = 8
+_SPARE_NEIGHBOURS = 32
+
+
+class MaskedSentence(NamedTuple):
+    """A sentence whose words are to be predicted.
+
+    Args:
+        block: the `Block` it is from.
+        draw: `Draw` of the sentence.
+        token_ids: its wordpieces, unmasked.
+        places: those that are masked, ascending.
+    """
+
+    block: Block
+    draw: Draw
+    token_ids: np.ndarray
+    places: np.ndarray
+
+
+class CandidateBlocks(abc.ABC):
+    """Abstract: the blocks of each sentence, its own block never among them.
+
+    Args:
+        corpus: `Corpus` of the blocks.
+        count: most blocks for a sentence, the null block not counted.
+        exclude_neighbours: leave out all blocks of the sentence's own article.
+    """
+
+    def __init__(
+        self, corpus: Corpus, count: int, exclude_neighbours: bool = False
+    ):
+        self.corpus = corpus
+        self.count = count
+        self.exclude_neighbours = exclude_neighbours
+
+    @abc.abstractmethod
+    def find(
+        self,
+        step: int,
+        sentences: Sequence[MaskedSentence],
+        query: dict[str, np.ndarray],
+    ) -> tuple[list[list[Block]], int]:
+        """The blocks of the sentences of a batch, best first.
+
+        Args:
+            step: of the batch.
+            sentences: list of `MaskedSentence`.
+            query: features of the masked sentences.
+
+        Returns:
+            A list of `Block` for each sentence, and the age of the index in
+            steps.
+        """
+
+    def usable(
+        self, sentence: MaskedSentence, blocks: Sequence[Block]
+    ) -> list[Block]:
+        """The first ones, without the sentence's own, and each text once."""
+        own = sentence.block
+        seen = {block_uid(own.title, own.text)}
+        usable = []
+        for block in blocks:
+            uid = block_uid(block.title, block.text)
+            is_neighbour = block.document_id == own.document_id
+            if uid in seen or (self.exclude_neighbours and is_neighbour):
+                continue
+            seen.add(uid)
+            usable.append(block)
+        return usable[: self.count]
+
+
+class NullBlockAlone(CandidateBlocks):
+    """No block but the null block.
+
+    Args:
+        corpus: `Corpus`.
+    """
+
+    def __init__(self, corpus: Corpus):
+        super().__init__(corpus, 0)
+
+    def find(
+        self,
+        step: int,
+        sentences: Sequence[MaskedSentence],
+        query: dict[str, np.ndarray],
+    ) -> tuple[list[list[Block]], int]:
+        return [[] for _ in sentences], 0
+
+
+class RetrievedBlocks(CandidateBlocks):
+    """The blocks that an index finds.
+
+    Args:
+        follower: `IndexFollower`.
+        count: see `CandidateBlocks`.
+        exclude_neighbours: see `CandidateBlocks`.
+    """
+
+    def __init__(
+        self,
+        follower: IndexFollower,
+        count: int,
+        exclude_neighbours: bool = False,
+    ):
+        super().__init__(follower.corpus, count, exclude_neighbours)
+        self.follower = follower
+
+    def find(
+        self,
+        step: int,
+        sentences: Sequence[MaskedSentence],
+        query: dict[str, np.ndarray],
+    ) -> tuple[list[list[Block]], int]:
+        retrieval = self.follower.acquire(step)
+        blocks = self.search(sentences, query, retrieval)
+        return blocks, max(step - retrieval.step, 0)
+
+    def search(
+        self,
+        sentences: Sequence[MaskedSentence],
+        query: dict[str, np.ndarray],
+        retrieval: Retrieval,
+    ) -> list[list[Block]]:
+        """The blocks that one version of the index finds."""
+        spare = _SPARE_NEIGHBOURS if self.exclude_neighbours else _SPARE
+        embeddings = retrieval.embedder.features(trim(query))
+        found = retrieval.index.search(embeddings, self.count + spare)
+        size = self.corpus.num_blocks
+        # Blocks that were added to the index have no wordpieces in the corpus.
+        ids = np.where(found.block_ids < size, found.block_ids, -1)
+        blocks = iter(self.corpus.blocks(ids[ids >= 0]))
+        return [
+            self.usable(sentence, [next(blocks) for i in row if i >= 0])
+            for sentence, row in zip(sentences, ids.tolist(), strict=True)
+        ]
+
+
+class MentioningBlocks(CandidateBlocks):
+    """Other blocks, at random, that have what is masked.
+
+    Args:
+        corpus: `Corpus` of sentences and blocks.
+        masks: `RecurringSpanMasks` of it.
+        count: see `CandidateBlocks`.
+        exclude_neighbours: see `CandidateBlocks`.
+        seed: of chance.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        masks: RecurringSpanMasks,
+        count: int,
+        exclude_neighbours: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__(corpus, count, exclude_neighbours)
+        self.masks = masks
+        self.seed = seed
+
+    def find(
+        self,
+        step: int,
+        sentences: Sequence[MaskedSentence],
+        query: dict[str, np.ndarray],
+    ) -> tuple[list[list[Block]], int]:
+        rng = np.random.default_rng((self.seed, step, 2))
+        found = []
+        for sentence in sentences:
+            holders = self.masks.holders(sentence.block, sentence.draw)
+            count = min(self.count, len(holders))
+            chosen = rng.choice(holders, count, replace=False)
+            found.append(self.usable(sentence, self.corpus.blocks(chosen)))
+        return found, 0
