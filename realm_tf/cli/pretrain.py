@@ -126,6 +126,7 @@ def mlm(
                 "candidates",
                 "query_length",
                 "max_masks",
+                "own_block",
                 "exclude_neighbours",
                 "seed",
             )

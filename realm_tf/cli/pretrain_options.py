@@ -216,6 +216,14 @@ _MLM = (
         "to read.",
     ),
     click.option(
+        "--own-block",
+        type=click.Choice(["exclude", "cut"]),
+        default="exclude",
+        show_default=True,
+        help="cut: the sentence's block may be found, without the sentence; "
+        "for a corpus that says most things once.",
+    ),
+    click.option(
         "--query-length",
         type=click.IntRange(min=3),
         default=96,

@@ -33,20 +33,36 @@ class MaskedSentence(NamedTuple):
     places: np.ndarray
 
 
+def without_sentence(sentence: MaskedSentence) -> Block:
+    """The block of a sentence, outside of any corpus, without the sentence."""
+    block, draw = sentence.block, sentence.draw
+    raw = block.text.encode()
+    end = draw.start + len(draw.text.encode())
+    rest = f"{raw[: draw.start].decode()}{raw[end:].decode().lstrip()}"
+    return Block(rest.rstrip(), block.title, block.document_id)
+
+
 class CandidateBlocks(abc.ABC):
-    """Abstract: the blocks of each sentence, its own block never among them.
+    """Abstract: the blocks of each sentence, which is in none of them.
 
     Args:
         corpus: `Corpus` of the blocks.
         count: most blocks for a sentence, the null block not counted.
-        exclude_neighbours: leave out all blocks of the sentence's own article.
+        cut_own_block: keep the sentence's own block, without the sentence, in
+            place of leaving it out.
+        exclude_neighbours: leave out all other blocks of its article.
     """
 
     def __init__(
-        self, corpus: Corpus, count: int, exclude_neighbours: bool = False
+        self,
+        corpus: Corpus,
+        count: int,
+        cut_own_block: bool = False,
+        exclude_neighbours: bool = False,
     ):
         self.corpus = corpus
         self.count = count
+        self.cut_own_block = cut_own_block
         self.exclude_neighbours = exclude_neighbours
 
     @abc.abstractmethod
@@ -71,18 +87,23 @@ class CandidateBlocks(abc.ABC):
     def usable(
         self, sentence: MaskedSentence, blocks: Sequence[Block]
     ) -> list[Block]:
-        """The first ones, without the sentence's own, and each text once."""
+        """The first ones that may be read, each text once."""
         own = sentence.block
-        seen = {block_uid(own.title, own.text)}
-        usable = []
+        own_uid = block_uid(own.title, own.text)
+        usable: dict[int, Block] = {}
         for block in blocks:
             uid = block_uid(block.title, block.text)
-            is_neighbour = block.document_id == own.document_id
-            if uid in seen or (self.exclude_neighbours and is_neighbour):
+            if uid in usable:
                 continue
-            seen.add(uid)
-            usable.append(block)
-        return usable[: self.count]
+            if uid == own_uid:
+                rest = without_sentence(sentence)
+                if self.cut_own_block and rest.text:
+                    usable[uid] = rest
+            elif not (
+                self.exclude_neighbours and block.document_id == own.document_id
+            ):
+                usable[uid] = block
+        return list(usable.values())[: self.count]
 
 
 class NullBlockAlone(CandidateBlocks):
@@ -110,6 +131,7 @@ class RetrievedBlocks(CandidateBlocks):
     Args:
         follower: `IndexFollower`.
         count: see `CandidateBlocks`.
+        cut_own_block: see `CandidateBlocks`.
         exclude_neighbours: see `CandidateBlocks`.
     """
 
@@ -117,9 +139,12 @@ class RetrievedBlocks(CandidateBlocks):
         self,
         follower: IndexFollower,
         count: int,
+        cut_own_block: bool = False,
         exclude_neighbours: bool = False,
     ):
-        super().__init__(follower.corpus, count, exclude_neighbours)
+        super().__init__(
+            follower.corpus, count, cut_own_block, exclude_neighbours
+        )
         self.follower = follower
 
     def find(
@@ -171,7 +196,7 @@ class MentioningBlocks(CandidateBlocks):
         exclude_neighbours: bool = False,
         seed: int = 0,
     ):
-        super().__init__(corpus, count, exclude_neighbours)
+        super().__init__(corpus, count, exclude_neighbours=exclude_neighbours)
         self.masks = masks
         self.seed = seed
 

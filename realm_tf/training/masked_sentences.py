@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from realm_tf._constants import MISSING_BLOCK_ID
 from realm_tf.data.blocks import Block
 from realm_tf.data.corpus import Corpus
 from realm_tf.data.featurizers import Featurizer
@@ -32,6 +33,7 @@ from realm_tf.training.steps import StepDataset
 logger = logging.getLogger(__name__)
 
 CANDIDATES = ("search", "mentions")
+OWN_BLOCK = ("exclude", "cut")
 _NOTHING = np.zeros(0, np.int32)
 _MOST_ROUNDS = 100
 _BUCKET = 32
@@ -47,6 +49,9 @@ class MaskedSentenceOptions:
         candidates: `"search"` retrieves them; `"mentions"` takes other blocks
             that have the masked span, so that an encoder learns to read from
             every sentence, and needs `RecurringSpanMasks`.
+        own_block: `"exclude"` leaves the block of the sentence out of what is
+            retrieved, as published; `"cut"` leaves the sentence alone out of
+            it, for a corpus that says most things once.
         query_length: wordpieces of a sentence, special tokens counted.
         max_masks: wordpieces of a sentence in the loss; others are masked and
             not counted.
@@ -60,6 +65,7 @@ class MaskedSentenceOptions:
     batch_size: int = 512
     num_candidates: int = 8
     candidates: str = "search"
+    own_block: str = "exclude"
     query_length: int = 96
     max_masks: int = 10
     exclude_neighbours: bool = False
@@ -78,11 +84,15 @@ class MaskedSentenceOptions:
                     f"`{name}` must be {least} or more. Received: "
                     f"{name}={getattr(self, name)}."
                 )
-        if self.candidates not in CANDIDATES:
-            raise ValueError(
-                f"`candidates` must be one of {CANDIDATES}. Received: "
-                f"candidates={self.candidates!r}."
-            )
+        for name, choices in (
+            ("candidates", CANDIDATES),
+            ("own_block", OWN_BLOCK),
+        ):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"`{name}` must be one of {choices}. Received: "
+                    f"{name}={getattr(self, name)!r}."
+                )
 
     @property
     def searches(self) -> bool:
@@ -223,7 +233,12 @@ class MaskedSentenceDataset(StepDataset):
                 f"Received: None, num_candidates={options.num_candidates}. "
                 "Give the index to search, or num_candidates=1."
             )
-        return RetrievedBlocks(follower, count, options.exclude_neighbours)
+        return RetrievedBlocks(
+            follower,
+            count,
+            options.own_block == "cut",
+            options.exclude_neighbours,
+        )
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -321,15 +336,11 @@ class MaskedSentenceDataset(StepDataset):
         candidates: Sequence[Sequence[Block]],
     ) -> dict[str, dict[str, np.ndarray]]:
         """Inputs of block embedder and encoder; the null block comes first."""
-        corpus = self.candidates.corpus
         length = self.featurizer.block_length
         pairs, joint = [], []
         for sentence, blocks in zip(sentences, candidates, strict=True):
             masked = self._masked_ids(sentence)
-            texts = [(_NOTHING, _NOTHING)] + [
-                (corpus.title_ids(b.block_id), corpus.token_ids(b.block_id))
-                for b in blocks
-            ]
+            texts = [(_NOTHING, _NOTHING), *map(self._wordpieces, blocks)]
             missing = self.options.num_candidates - len(texts)
             texts += [(_NOTHING, _NOTHING)] * missing
             pairs += [(title[: length - 3], body) for title, body in texts]
@@ -346,6 +357,15 @@ class MaskedSentenceDataset(StepDataset):
             prefix: {n: value.reshape(shape) for n, value in features.items()}
             for prefix, features in packed.items()
         }
+
+    def _wordpieces(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
+        """Of the title and of the text of a block."""
+        number = block.block_id
+        if number == MISSING_BLOCK_ID:
+            tokens = self.featurizer.tokenize([block.title, block.text])
+            return tokens.row(0)[0], tokens.row(1)[0]
+        corpus = self.candidates.corpus
+        return corpus.title_ids(number), corpus.token_ids(number)
 
     def _targets(
         self, sentences: Sequence[MaskedSentence]

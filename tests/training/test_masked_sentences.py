@@ -11,6 +11,7 @@ from realm_tf.data.sentence_masks import (
 )
 from realm_tf.data.span_store import tag_corpus
 from realm_tf.retrieval.searcher import SearchResult
+from realm_tf.training.candidate_blocks import without_sentence
 from realm_tf.training.index_follower import IndexFollower
 from realm_tf.training.masked_sentences import (
     MaskedSentenceDataset,
@@ -120,7 +121,7 @@ def test_candidates_are_the_best_of_the_search(
 ):
     dataset = make()
     batch = dataset.batch(2)
-    retrieval = dataset.follower.acquire(2)
+    retrieval = dataset.candidates.follower.acquire(2)
     query = {
         name: batch[f"query_{name}"]
         for name in ("token_ids", "segment_ids", "padding_mask")
@@ -155,6 +156,30 @@ def test_null_block_alone_needs_no_index(make, short_featurizer, town_corpus):
             np.testing.assert_array_equal(value, expected[name])
     with pytest.raises(ValueError, match="`follower` must be given"):
         MaskedSentenceDataset(town_corpus, masks, None, short_featurizer)
+
+
+def test_the_own_block_may_be_kept_without_the_sentence(
+    make, short_featurizer, town_corpus, spans
+):
+    f = short_featurizer
+    dataset = make(num_candidates=11, own_block="cut")
+    batch = dataset.batch(0)
+    for row, sentence in enumerate(dataset.sentences(0)):
+        title = town_corpus.title_ids(sentence.block.block_id).tolist()
+        own = [
+            words(candidate)
+            for candidate in batch["candidate_token_ids"][row, 1:]
+            if words(candidate)[1 : 1 + len(title)] == title
+        ]
+        rest = without_sentence(sentence).text
+        if not rest:
+            assert not own
+            continue
+        body = f.tokenize([rest]).row(0)[0].tolist()
+        assert own == [[f.cls_id, *title, f.sep_id, *body, f.sep_id]]
+        assert sentence.draw.text not in rest
+    with pytest.raises(ValueError, match="own_block='keep'"):
+        MaskedSentenceOptions(own_block="keep")
 
 
 def test_missing_candidates_are_masked(make):
