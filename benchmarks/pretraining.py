@@ -14,7 +14,9 @@ blocks out, `--read_steps 0` the mentions.
 Prints Markdown; presets, logs and `report.json` go to the output folder, and
 `benchmarks/pretraining_plot.py` draws them. With `--variants` the last stage is
 run from the same start for each kind of mask and for a stale index, as in table
-2 of Guu et al., 2020.
+2 of Guu et al., 2020. Two variants tell what to expect of it: `copying` has a
+`CopyingEncoder` in place of one that had to learn to read, and `more-ict` goes
+on with ICT for as many steps and sentences.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from typing import Any
 
 import keras
 import machine
+from keras import ops
 
 from realm_tf import RealmQA
 from realm_tf.data import sentence_masks
@@ -40,9 +43,15 @@ from realm_tf.data.salient_spans import (
 from realm_tf.data.sentence_masks import SentenceMasks
 from realm_tf.data.span_store import SalientSpans, default_path, tag_corpus
 from realm_tf.evaluation import recall
+from realm_tf.layers.knowledge_augmented_encoder import (
+    KnowledgeAugmentedEncoder,
+)
 from realm_tf.models.entity_tagger import EntityTagger
 from realm_tf.training.inverse_cloze_dataset import InverseClozeOptions
-from realm_tf.training.masked_sentences import MaskedSentenceOptions
+from realm_tf.training.masked_sentences import (
+    OWN_BLOCK,
+    MaskedSentenceOptions,
+)
 from realm_tf.training.pretraining import TrainingOptions, read_log
 from realm_tf.training.pretraining_stages import (
     pretrain_inverse_cloze,
@@ -50,8 +59,10 @@ from realm_tf.training.pretraining_stages import (
 )
 
 KS = (1, 5, 20)
-VARIANTS = ("salient", "recurring", "random-spans", "random-tokens", "stale")
+MASKS = ("salient", "recurring", "random-spans", "random-tokens")
+VARIANTS = (*MASKS, "stale", "copying", "more-ict")
 STALER = 30  # times, as in the paper
+COPYING_LOGIT = 8.0  # a block's wordpiece: 0.9% where it has 80, else 0.003%
 
 
 def main() -> None:
@@ -98,7 +109,7 @@ def parse_arguments() -> argparse.Namespace:
         ("ict", 500, 32, 5e-5),
         ("words", 400, 32, 3e-4),
         ("read", 600, 16, 3e-4),
-        ("mlm", 250, 8, 1e-5),
+        ("mlm", 150, 16, 5e-6),
     ):
         parser.add_argument(f"--{stage}_steps", type=int, default=steps)
         parser.add_argument(
@@ -107,13 +118,16 @@ def parse_arguments() -> argparse.Namespace:
         parser.add_argument(
             f"--{stage}_learning_rate", type=float, default=learning_rate
         )
-    parser.add_argument("--num_candidates", type=int, default=5)
+    parser.add_argument("--num_candidates", type=int, default=4)
+    parser.add_argument(
+        "--own_block", choices=OWN_BLOCK, default="cut", help="in mlm"
+    )
     parser.add_argument(
         "--block_length", type=int, default=128, help="in training"
     )
     parser.add_argument("--query_length", type=int, default=48, help="in ict")
     parser.add_argument("--logit_scale", type=float, default=20.0)
-    parser.add_argument("--refresh_every", type=int, default=125)
+    parser.add_argument("--refresh_every", type=int, default=50)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.set_defaults(variants=["salient"])
@@ -251,26 +265,86 @@ def learn_from_masks(
     qa = RealmQA.from_preset(
         args.output / "ict", dtype=args.dtype, dropout=args.dropout
     )
+    if variant == "copying":
+        qa.encoder = CopyingEncoder(qa.encoder.backbone, name="encoder")
     start = time.monotonic()
-    is_stale = variant == "stale"
+    train = more_ict if variant == "more-ict" else masked_words
+    folder = output.with_name(f"{output.name}.training")
+    train(args, qa, corpus, folder, variant, seed)
+    report.add(f"{variant}, seed {seed}", qa, time.monotonic() - start)
+    qa.save_to_preset(output)
+    print(json.dumps(read_log(folder)[-1]), flush=True)
+
+
+def masked_words(
+    args: argparse.Namespace,
+    qa: RealmQA,
+    corpus: Corpus,
+    folder: pathlib.Path,
+    variant: str,
+    seed: int,
+) -> None:
     pretrain_masked_words(
         qa,
         corpus,
-        masks("salient" if is_stale else variant, corpus, args.block_length),
-        output.with_name(f"{output.name}.training"),
+        masks(
+            variant if variant in MASKS else "salient",
+            corpus,
+            args.block_length,
+        ),
+        folder,
         training(args, "mlm"),
         MaskedSentenceOptions(
             batch_size=args.mlm_batch_size,
             num_candidates=args.num_candidates,
+            own_block=args.own_block,
             seed=seed,
         ),
         block_length=args.block_length,
-        every_n_steps=args.refresh_every * (STALER if is_stale else 1),
+        every_n_steps=args.refresh_every
+        * (STALER if variant == "stale" else 1),
     )
-    report.add(f"{variant}, seed {seed}", qa, time.monotonic() - start)
-    qa.save_to_preset(output)
-    last = read_log(output.with_name(f"{output.name}.training"))[-1]
-    print(json.dumps(last), flush=True)
+
+
+def more_ict(
+    args: argparse.Namespace,
+    qa: RealmQA,
+    corpus: Corpus,
+    folder: pathlib.Path,
+    variant: str,
+    seed: int,
+) -> None:
+    # Another seed than that of the first part, whose order it would repeat.
+    options = InverseClozeOptions(batch_size=args.mlm_batch_size, seed=seed + 1)
+    pretrain_inverse_cloze(
+        qa,
+        corpus,
+        folder,
+        training(args, "mlm"),
+        options,
+        query_length=args.query_length,
+        block_length=args.block_length,
+    )
+
+
+class CopyingEncoder(KnowledgeAugmentedEncoder):
+    """Expects the wordpieces of the block, all alike, and hardly any other.
+
+    No encoder that learns to read would tell the retriever more clearly which
+    blocks have what is masked.
+    """
+
+    def call(self, inputs, mask_positions, training=None):
+        is_block = inputs["segment_ids"] * inputs["padding_mask"]
+        ids = inputs["token_ids"] * is_block
+        size = self.backbone.vocabulary_size
+        counts = ops.bincount(
+            ops.reshape(ids, (-1, ops.shape(ids)[-1])), minlength=size
+        )
+        present = ops.cast(counts > 0, "float32")
+        shape = (*ids.shape[:2], mask_positions.shape[1], size)
+        present = ops.reshape(present, (*ids.shape[:2], 1, size))
+        return COPYING_LOGIT * ops.broadcast_to(present, shape)
 
 
 def training(args: argparse.Namespace, stage: str) -> TrainingOptions:
