@@ -109,7 +109,7 @@ def parse_arguments() -> argparse.Namespace:
         ("ict", 500, 32, 5e-5),
         ("words", 400, 32, 3e-4),
         ("read", 600, 16, 3e-4),
-        ("mlm", 150, 16, 5e-6),
+        ("mlm", 100, 16, 5e-6),
     ):
         parser.add_argument(f"--{stage}_steps", type=int, default=steps)
         parser.add_argument(
@@ -348,8 +348,10 @@ class CopyingEncoder(KnowledgeAugmentedEncoder):
 
 
 def training(args: argparse.Namespace, stage: str) -> TrainingOptions:
+    num_steps = getattr(args, f"{stage}_steps")
     return TrainingOptions(
-        num_steps=getattr(args, f"{stage}_steps"),
+        num_steps=num_steps,
+        num_warmup_steps=min(100, num_steps // 4),
         learning_rate=getattr(args, f"{stage}_learning_rate"),
         log_every=10,
     )
