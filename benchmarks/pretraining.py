@@ -267,6 +267,7 @@ def learn_from_masks(
     )
     if variant == "copying":
         qa.encoder = CopyingEncoder(qa.encoder.backbone, name="encoder")
+        qa.encoder.trainable = False
     start = time.monotonic()
     train = more_ict if variant == "more-ict" else masked_words
     folder = output.with_name(f"{output.name}.training")

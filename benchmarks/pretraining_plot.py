@@ -37,10 +37,10 @@ def main() -> None:
 
 def draw_recall(axis: plt.Axes, path: pathlib.Path) -> None:
     rows = json.loads(path.read_text())
-    names = [row["stage"] for row in rows]
+    names = [row["stage"].removesuffix(", seed 0") for row in rows]
     for k in rows[0]["recall"]:
         values = [row["recall"][k] for row in rows]
-        axis.plot(names, values, marker="o", label=f"recall@{k}")
+        axis.plot(names, values, "o", label=f"recall@{k}")
     axis.set(ylim=(0, 1), title="questions never trained on")
     axis.tick_params(axis="x", rotation=20)
     axis.legend()
