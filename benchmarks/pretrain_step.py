@@ -47,7 +47,8 @@ SIZES = {"minilm": (6, 384, 12), "base": (12, 768, 12), "tiny": (2, 128, 2)}
 EMBEDDING_DIM = 128
 NUM_TARGETS = 10
 LEARNING_RATE = 1e-5
-# Of transformers: the output layer is the table of wordpieces.
+# Not among our weights: transformers names what is shared twice, and counts
+# positions in a buffer.
 TIED = ("decoder.weight", "decoder.bias", "position_ids")
 LOSS_TOLERANCE = {"float32": 1e-5, "mixed_bfloat16": 1e-2}
 

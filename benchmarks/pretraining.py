@@ -208,15 +208,8 @@ def learn_from_text(
     """ICT, then masked words without blocks, then with mentions to read."""
     report.add("start", qa, 0.0)
     start = time.monotonic()
-    pretrain_inverse_cloze(
-        qa,
-        corpus,
-        args.output / "ict.training",
-        training(args, "ict"),
-        InverseClozeOptions(batch_size=args.ict_batch_size, seed=args.seeds[0]),
-        query_length=args.query_length,
-        block_length=args.block_length,
-    )
+    folder = args.output / "ict.training"
+    inverse_cloze(args, qa, corpus, "ict", folder, args.seeds[0])
     report.add("ICT", qa, time.monotonic() - start)
     words = {"num_candidates": 1, "query_length": 144, "max_masks": 26}
     read = {"num_candidates": 2, "candidates": "mentions"}
@@ -269,9 +262,12 @@ def learn_from_masks(
         qa.encoder = CopyingEncoder(qa.encoder.backbone, name="encoder")
         qa.encoder.trainable = False
     start = time.monotonic()
-    train = more_ict if variant == "more-ict" else masked_words
     folder = output.with_name(f"{output.name}.training")
-    train(args, qa, corpus, folder, variant, seed)
+    if variant == "more-ict":
+        # Another seed than that of the first part, whose order it would repeat.
+        inverse_cloze(args, qa, corpus, "mlm", folder, seed + 1)
+    else:
+        masked_words(args, qa, corpus, folder, variant, seed)
     report.add(f"{variant}, seed {seed}", qa, time.monotonic() - start)
     qa.save_to_preset(output)
     print(json.dumps(read_log(folder)[-1]), flush=True)
@@ -307,22 +303,23 @@ def masked_words(
     )
 
 
-def more_ict(
+def inverse_cloze(
     args: argparse.Namespace,
     qa: RealmQA,
     corpus: Corpus,
+    stage: str,
     folder: pathlib.Path,
-    variant: str,
     seed: int,
 ) -> None:
-    # Another seed than that of the first part, whose order it would repeat.
-    options = InverseClozeOptions(batch_size=args.mlm_batch_size, seed=seed + 1)
     pretrain_inverse_cloze(
         qa,
         corpus,
         folder,
-        training(args, "mlm"),
-        options,
+        training(args, stage),
+        InverseClozeOptions(
+            batch_size=getattr(args, f"{stage}_batch_size"),
+            seed=seed,
+        ),
         query_length=args.query_length,
         block_length=args.block_length,
     )
@@ -331,8 +328,7 @@ def more_ict(
 class CopyingEncoder(KnowledgeAugmentedEncoder):
     """Expects the wordpieces of the block, all alike, and hardly any other.
 
-    No encoder that learns to read would tell the retriever more clearly which
-    blocks have what is masked.
+    So it tells the retriever which blocks have what is masked, untrained.
     """
 
     def call(self, inputs, mask_positions, training=None):

@@ -131,20 +131,11 @@ class RetrievedBlocks(CandidateBlocks):
     Args:
         follower: `IndexFollower`.
         count: see `CandidateBlocks`.
-        cut_own_block: see `CandidateBlocks`.
-        exclude_neighbours: see `CandidateBlocks`.
+        **kwargs: of `CandidateBlocks`.
     """
 
-    def __init__(
-        self,
-        follower: IndexFollower,
-        count: int,
-        cut_own_block: bool = False,
-        exclude_neighbours: bool = False,
-    ):
-        super().__init__(
-            follower.corpus, count, cut_own_block, exclude_neighbours
-        )
+    def __init__(self, follower: IndexFollower, count: int, **kwargs: bool):
+        super().__init__(follower.corpus, count, **kwargs)
         self.follower = follower
 
     def find(
@@ -184,8 +175,8 @@ class MentioningBlocks(CandidateBlocks):
         corpus: `Corpus` of sentences and blocks.
         masks: `RecurringSpanMasks` of it.
         count: see `CandidateBlocks`.
-        exclude_neighbours: see `CandidateBlocks`.
         seed: of chance.
+        **kwargs: of `CandidateBlocks`.
     """
 
     def __init__(
@@ -193,10 +184,10 @@ class MentioningBlocks(CandidateBlocks):
         corpus: Corpus,
         masks: RecurringSpanMasks,
         count: int,
-        exclude_neighbours: bool = False,
         seed: int = 0,
+        **kwargs: bool,
     ):
-        super().__init__(corpus, count, exclude_neighbours=exclude_neighbours)
+        super().__init__(corpus, count, **kwargs)
         self.masks = masks
         self.seed = seed
 

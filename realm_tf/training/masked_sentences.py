@@ -55,8 +55,8 @@ class MaskedSentenceOptions:
         query_length: wordpieces of a sentence, special tokens counted.
         max_masks: wordpieces of a sentence in the loss; others are masked and
             not counted.
-        exclude_neighbours: leave out all blocks of the sentence's own article,
-            not its block alone.
+        exclude_neighbours: leave out all other blocks of the sentence's
+            article, too.
         trim: pad to the longest row of a batch in place of the full length.
             Static shapes (TPU, XLA) need `False`.
         seed: of order, sentences and masks.
@@ -222,8 +222,8 @@ class MaskedSentenceDataset(StepDataset):
                 self.text,
                 self.masks,
                 count,
-                options.exclude_neighbours,
                 options.seed,
+                exclude_neighbours=options.exclude_neighbours,
             )
         if not options.searches:
             return NullBlockAlone(self.text)
@@ -236,8 +236,8 @@ class MaskedSentenceDataset(StepDataset):
         return RetrievedBlocks(
             follower,
             count,
-            options.own_block == "cut",
-            options.exclude_neighbours,
+            cut_own_block=options.own_block == "cut",
+            exclude_neighbours=options.exclude_neighbours,
         )
 
     @property
