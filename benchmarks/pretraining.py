@@ -22,7 +22,6 @@ on with ICT for as many steps and sentences.
 import argparse
 import json
 import pathlib
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +61,7 @@ KS = (1, 5, 20)
 MASKS = ("salient", "recurring", "random-spans", "random-tokens")
 VARIANTS = (*MASKS, "stale", "copying", "more-ict")
 STALER = 30  # times, as in the paper
+LOG_EVERY = 10  # steps
 COPYING_LOGIT = 8.0  # a block's wordpiece: 0.9% where it has 80, else 0.003%
 
 
@@ -155,7 +155,9 @@ class Report:
         for row in self.rows:
             self._show(row)
 
-    def add(self, stage: str, qa: RealmQA, seconds: float) -> None:
+    def add(
+        self, stage: str, qa: RealmQA, folder: pathlib.Path | None = None
+    ) -> None:
         if any(row["stage"] == stage for row in self.rows):
             return  # of a run that was stopped and goes on
         index = qa.build_index(self.corpus)
@@ -172,7 +174,7 @@ class Report:
         row = {
             "stage": stage,
             "recall": recall.recall_at_k(ranks, KS),
-            "seconds": seconds,
+            "minutes": training_minutes(folder) if folder else 0.0,
         }
         self.rows.append(row)
         self.path.write_text(json.dumps(self.rows, indent=1) + "\n")
@@ -180,7 +182,7 @@ class Report:
 
     def _show(self, row: dict[str, Any]) -> None:
         shares = (f"{row['recall'][str(k)]:.3f}" for k in KS)
-        minutes = f"{row['seconds'] / 60:.1f}"
+        minutes = f"{row['minutes']:.1f}"
         print(row["stage"], *shares, minutes, sep=" | ", flush=True)
 
 
@@ -206,11 +208,10 @@ def learn_from_text(
     args: argparse.Namespace, qa: RealmQA, corpus: Corpus, report: Report
 ) -> None:
     """ICT, then masked words without blocks, then with mentions to read."""
-    report.add("start", qa, 0.0)
-    start = time.monotonic()
+    report.add("start", qa)
     folder = args.output / "ict.training"
     inverse_cloze(args, qa, corpus, "ict", folder, args.seeds[0])
-    report.add("ICT", qa, time.monotonic() - start)
+    report.add("ICT", qa, folder)
     words = {"num_candidates": 1, "query_length": 144, "max_masks": 26}
     read = {"num_candidates": 2, "candidates": "mentions"}
     passages = sentence_masks.RandomTokenMasks(0.2, passage_bytes=480)
@@ -221,12 +222,12 @@ def learn_from_text(
     ):
         if not getattr(args, f"{stage}_steps"):
             continue
-        start = time.monotonic()
+        folder = args.output / f"{stage}.training"
         pretrain_masked_words(
             qa,
             corpus,
             chosen,
-            args.output / f"{stage}.training",
+            folder,
             training(args, stage),
             MaskedSentenceOptions(
                 batch_size=getattr(args, f"{stage}_batch_size"),
@@ -235,11 +236,9 @@ def learn_from_text(
             ),
             block_length=args.block_length,
         )
-        seconds = time.monotonic() - start
-        last = read_log(args.output / f"{stage}.training")[-1]
-        print(
-            f"{name}, {seconds / 60:.1f} minutes:", json.dumps(last), flush=True
-        )
+        minutes = training_minutes(folder)
+        last = json.dumps(read_log(folder)[-1])
+        print(f"{name}, {minutes:.1f} minutes:", last, flush=True)
     qa.save_to_preset(args.output / "ict")
 
 
@@ -261,14 +260,13 @@ def learn_from_masks(
     if variant == "copying":
         qa.encoder = CopyingEncoder(qa.encoder.backbone, name="encoder")
         qa.encoder.trainable = False
-    start = time.monotonic()
     folder = output.with_name(f"{output.name}.training")
     if variant == "more-ict":
         # Another seed than that of the first part, whose order it would repeat.
         inverse_cloze(args, qa, corpus, "mlm", folder, seed + 1)
     else:
         masked_words(args, qa, corpus, folder, variant, seed)
-    report.add(f"{variant}, seed {seed}", qa, time.monotonic() - start)
+    report.add(f"{variant}, seed {seed}", qa, folder)
     qa.save_to_preset(output)
     print(json.dumps(read_log(folder)[-1]), flush=True)
 
@@ -350,8 +348,14 @@ def training(args: argparse.Namespace, stage: str) -> TrainingOptions:
         num_steps=num_steps,
         num_warmup_steps=min(100, num_steps // 4),
         learning_rate=getattr(args, f"{stage}_learning_rate"),
-        log_every=10,
+        log_every=LOG_EVERY,
     )
+
+
+def training_minutes(folder: pathlib.Path) -> float:
+    """From the log, which holds what was done before a stop, too."""
+    rows = read_log(folder)
+    return sum(LOG_EVERY / row["steps_per_second"] for row in rows) / 60
 
 
 def masks(kind: str, corpus: Corpus, block_length: int) -> SentenceMasks:
