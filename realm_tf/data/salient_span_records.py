@@ -1,14 +1,17 @@
 """The published annotation: TFRecords of blocks with salient spans.
 
-Records have the layout of the TFDS set `salient_span_wikipedia`, which is that
-of the original's `wikipedia_annotated_with_dates_public`: bytes `title` and
-`text`; int64 lists `sentence_byte_start`, `sentence_byte_limit`,
-`span_byte_start`, `span_byte_limit`, in bytes of the UTF-8 text.
+Records are those of the original's `wikipedia_annotated_with_dates_public`:
+bytes `title` and `text`; int64 lists `sentence_byte_start`,
+`sentence_byte_limit`, `span_byte_start`, `span_byte_limit`, in bytes of the
+UTF-8 text. Or they are of `salient_span_wikipedia/documents`, which TFDS made
+from these, and where the lists are called `sentences/start`,
+`sentences/limit`, `spans/start`, `spans/limit`.
 """
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -24,11 +27,18 @@ from realm_tf.data.span_store import SalientSpans, write_spans
 logger = logging.getLogger(__name__)
 
 _LABEL = "SALIENT"  # the published spans have no types that could be used
-_LISTS = (
+_ORIGINAL_LISTS = (
     "sentence_byte_start",
     "sentence_byte_limit",
     "span_byte_start",
     "span_byte_limit",
+)
+# TFDS joins the names of nested features with a slash.
+_TFDS_LISTS = (
+    "sentences/start",
+    "sentences/limit",
+    "spans/start",
+    "spans/limit",
 )
 
 
@@ -70,7 +80,8 @@ def read_annotated_blocks(
             message = (
                 f"{os.fspath(path)} must hold records of blocks with salient "
                 f"spans. Received: {type(error).__name__} in record {number}: "
-                f"{error}. Download the file again."
+                f"{error}. Download the file again; of "
+                '`salient_span_wikipedia`, take the config "documents".'
             )
             if not skip_bad:
                 raise ValueError(message) from error
@@ -109,37 +120,53 @@ def import_annotated_spans(
         corpus.num_blocks,
     )
     order = np.argsort(keys, kind="stable")
-    rows: list[Sequence[Span]] = [()] * corpus.num_blocks
-    is_known = np.zeros(corpus.num_blocks, bool)
-    num_unknown = num_known = 0
+    # Objects would need a kilobyte a block; these, 60 bytes.
+    places = array("i")  # start and end in turn
+    splits = array("q", [0])  # of the records in `places`
+    records = np.full(corpus.num_blocks, -1, np.int32)  # of the blocks
+    num_unknown = 0
     for block in read_annotated_blocks(paths, skip_bad=skip_bad):
         key = np.uint64(_key(block.title, block.text))
         first, end = (
             np.searchsorted(keys, key, side, sorter=order)
             for side in ("left", "right")
         )
-        spans = [Span(*span, _LABEL) for span in usable_spans(block)]
-        for block_id in order[first:end]:
-            rows[block_id] = spans
-            is_known[block_id] = True
-        num_known += int(end > first)
-        num_unknown += int(end == first)
+        if first == end:
+            num_unknown += 1
+            continue
+        records[order[first:end]] = len(splits) - 1
+        for span in usable_spans(block):
+            places.extend(span)
+        splits.append(len(places))
+    del keys, order
+    num_known = len(splits) - 1
     if not num_known:
         raise ValueError(
             "Some records must be of blocks of the corpus. Received: "
             f"{num_unknown} records, all of other blocks than those of "
             f"{corpus.path}. Build the corpus from the same texts."
         )
-    if not is_known.all():
+    num_missing = np.count_nonzero(records < 0)
+    if num_missing:
         logger.warning(
             "%d of %d blocks of %s have no record. If they should have, a file "
             "is missing or cut.",
-            np.sum(~is_known),
+            num_missing,
             corpus.num_blocks,
             corpus.path,
         )
+
+    def rows() -> Iterator[list[Span]]:
+        for record in records:
+            if record < 0:
+                yield []
+                continue
+            own = places[splits[record] : splits[record + 1]]
+            pairs = zip(own[::2], own[1::2], strict=True)
+            yield [Span(*pair, _LABEL) for pair in pairs]
+
     options = {"num_records": num_known, "num_unknown_records": num_unknown}
-    return write_spans(corpus, rows, path, options, overwrite=overwrite)
+    return write_spans(corpus, rows(), path, options, overwrite=overwrite)
 
 
 def usable_spans(block: AnnotatedBlock) -> list[tuple[int, int]]:
@@ -161,18 +188,30 @@ def usable_spans(block: AnnotatedBlock) -> list[tuple[int, int]]:
 
 def _parse(record: bytes) -> AnnotatedBlock:
     features = tf.train.Example.FromString(record).features.feature
+    names = _list_names(features)
     title, text = (
         b"".join(features[name].bytes_list.value).decode()
         for name in ("title", "text")
     )
     starts, limits, span_starts, span_limits = (
-        [int(i) for i in features[name].int64_list.value] for name in _LISTS
+        [int(i) for i in features[name].int64_list.value] for name in names
     )
     return AnnotatedBlock(
         title,
         text,
         list(zip(starts, limits, strict=True)),
         list(zip(span_starts, span_limits, strict=True)),
+    )
+
+
+def _list_names(features: Mapping[str, object]) -> tuple[str, ...]:
+    for names in (_ORIGINAL_LISTS, _TFDS_LISTS):
+        # An empty list of spans may be left out; no block lacks sentences.
+        if all(name in features for name in names[:2]):
+            return names
+    raise ValueError(
+        f"neither {_ORIGINAL_LISTS[:2]} nor {_TFDS_LISTS[:2]} among the keys "
+        f"{sorted(features)}"
     )
 
 

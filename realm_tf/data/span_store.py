@@ -11,6 +11,9 @@ A corpus never changes, and may have several such folders.
 
 import os
 import pathlib
+import shutil
+import tempfile
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -28,6 +31,7 @@ from realm_tf.data.salient_spans import Span, SpanTagger, tag_texts
 
 KIND = "spans"
 _BLOCKS_AT_ONCE = 1_024
+_MOST_LABELS = 255  # a byte each
 
 
 class SalientSpans:
@@ -42,6 +46,7 @@ class SalientSpans:
 
     def __init__(self, path: pathlib.Path, manifest: Manifest):
         self.path = path
+        self.fingerprint = manifest.fingerprint
         self.labels: list[str] = manifest.options["labels"]
         self.num_spans = manifest.counts["num_spans"]
         rows = manifest.counts["num_blocks"] + 1
@@ -151,30 +156,41 @@ def write_spans(
         `SalientSpans`, of `path`.
 
     Raises:
-        ValueError: if there are not as many rows as blocks.
+        ValueError: if there are not as many rows as blocks, or more labels
+            than a byte can tell.
     """
-    counts: list[int] = []
-    places: list[np.ndarray] = []
-    numbers: list[int] = []
+    counts, numbers = array("i"), array("B")
     labels: dict[str, int] = {}
-    for row in rows:
-        counts.append(len(row))
-        pairs = [(span.start, span.end) for span in row]
-        places.append(np.array(pairs, np.int32).reshape(-1, 2))
-        numbers += [labels.setdefault(s.label, len(labels)) for s in row]
-    if len(counts) != corpus.num_blocks:
-        raise ValueError(
-            "`rows` must hold the spans of every block. Received: "
-            f"{len(counts)} rows for {corpus.num_blocks} blocks."
-        )
-    arrays = {
-        "spans": np.concatenate(places),
-        "labels": np.array(numbers, np.uint8),
-        "row_splits": np.cumsum([0, *counts], dtype=np.int64),
-    }
-    with write_folder(path, KIND, overwrite=overwrite) as writer:
-        for name, array in arrays.items():
-            np.save(writer.path / f"{name}.npy", array, allow_pickle=False)
+    with (
+        write_folder(path, KIND, overwrite=overwrite) as writer,
+        # The header of an array says how long it is, which is not known yet,
+        # and in memory the places would need 50 bytes a block.
+        tempfile.TemporaryFile(dir=writer.path) as places,
+    ):
+        for row in rows:
+            counts.append(len(row))
+            pairs = [(span.start, span.end) for span in row]
+            places.write(np.array(pairs, "<i4").tobytes())
+            numbers.extend(_numbers(row, labels))
+        if len(counts) != corpus.num_blocks:
+            raise ValueError(
+                "`rows` must hold the spans of every block. Received: "
+                f"{len(counts)} rows for {corpus.num_blocks} blocks. Give an "
+                "empty row for a block without a span."
+            )
+        places.seek(0)
+        with open(writer.path / "spans.npy", "wb") as file:
+            header = {
+                "descr": "<i4",
+                "fortran_order": False,
+                "shape": (len(numbers), 2),
+            }
+            np.lib.format.write_array_header_1_0(file, header)
+            shutil.copyfileobj(places, file)
+        row_splits = np.zeros(corpus.num_blocks + 1, np.int64)
+        np.cumsum(counts, out=row_splits[1:])
+        np.save(writer.path / "row_splits.npy", row_splits)
+        np.save(writer.path / "labels.npy", np.asarray(numbers, np.uint8))
         writer.describe(
             counts={
                 "num_spans": len(numbers),
@@ -185,6 +201,18 @@ def write_spans(
             options={**(options or {}), "labels": list(labels)},
         )
     return SalientSpans.open(path, corpus)
+
+
+def _numbers(row: Sequence[Span], labels: dict[str, int]) -> list[int]:
+    """Places of the labels of spans in `labels`, which gets the new ones."""
+    numbers = [labels.setdefault(span.label, len(labels)) for span in row]
+    if len(labels) > _MOST_LABELS:
+        raise ValueError(
+            f"`rows` must have {_MOST_LABELS} labels or fewer. Received: "
+            f"{len(labels)} labels, the last {list(labels)[-1]!r}. Give spans "
+            "of one kind one label."
+        )
+    return numbers
 
 
 def _load(path: pathlib.Path, name: str, dtype: str, *shape: int) -> np.ndarray:

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -74,8 +75,52 @@ def test_spans_of_another_corpus_are_refused(
     )
     with pytest.raises(MismatchError, match="realm-tf spans"):
         SalientSpans.open(folder, other)
-    with pytest.raises(ValueError, match="2 rows for 1 blocks"):
+    with pytest.raises(ValueError, match="2 rows for 1 blocks.*empty row"):
         write_spans(other, [[], []], tmp_path / "spans")
+    assert not (tmp_path / "spans").exists()
+
+
+def test_a_corpus_may_have_no_span(city_corpus, tmp_path):
+    rows = [[]] * len(city_corpus)
+    spans = write_spans(city_corpus, rows, tmp_path / "spans")
+    assert (spans.num_spans, spans.spans(0)) == (0, [])
+    names = {"manifest.json", "spans.npy", "labels.npy", "row_splits.npy"}
+    assert {file.name for file in spans.path.iterdir()} == names
+
+
+@pytest.mark.parametrize("count", [255, 256, 400])
+def test_more_labels_than_fit_in_a_byte_are_refused(
+    count, city_corpus, tmp_path
+):
+    row = [Span(i, i + 1, f"L{i}") for i in range(count)]
+    rows = [row] + [[]] * (len(city_corpus) - 1)
+    if count == 255:
+        spans = write_spans(city_corpus, rows, tmp_path / "spans")
+        assert spans.spans(0) == row
+        return
+    with pytest.raises(ValueError, match=f"{count} labels, the last 'L"):
+        write_spans(city_corpus, rows, tmp_path / "spans")
+
+
+def test_writing_needs_little_memory(city_corpus, tmp_path):
+    count = 20_000
+
+    class Blocks:
+        num_blocks = count
+        fingerprint = city_corpus.fingerprint
+
+    rows = (
+        [Span(1_000 + i, 1_007 + i, "X") for i in range(6)]
+        for _ in range(count)
+    )
+    tracemalloc.start()
+    try:
+        written = write_spans(Blocks(), rows, tmp_path / "spans")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 60 * count  # bytes; 450 with an array a row
+    assert written.num_spans == 6 * count
 
 
 @pytest.mark.parametrize("name", ["spans", "labels", "row_splits"])
