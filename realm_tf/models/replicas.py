@@ -65,11 +65,14 @@ def check_fit(model: keras.Model) -> None:
     """Refuses what Keras' `fit` cannot do, before it fails in a deep trace.
 
     Raises:
-        ValueError: under a strategy of several hosts, and with `jit_compile`
-            under any strategy of several replicas.
+        ValueError: under a strategy of several hosts; with `jit_compile`
+            under any strategy of several replicas; and with an optimizer that
+            accumulates gradients under any of these or a `MirroredStrategy`.
     """
     if keras.backend.backend() != "tensorflow":
         return
+    import tensorflow as tf
+
     strategy = model.distribute_strategy
     name = type(strategy).__name__
     if "MultiWorker" in name or "CollectiveAllReduce" in name:
@@ -84,6 +87,24 @@ def check_fit(model: keras.Model) -> None:
             f"cannot combine. Received: strategy={name}. Compile with "
             "`jit_compile=False`."
         )
+    # Keras asks for replicas inside a condition, even where there is one.
+    is_mirrored = isinstance(strategy, tf.distribute.MirroredStrategy)
+    accumulated = _accumulation_steps(model)
+    if accumulated and (strategy.num_replicas_in_sync > 1 or is_mirrored):
+        raise ValueError(
+            "`gradient_accumulation_steps` must be None under a strategy, "
+            "which Keras cannot combine. Received: "
+            f"gradient_accumulation_steps={accumulated}, strategy={name}. Take "
+            "a larger batch: the replicas share it."
+        )
+
+
+def _accumulation_steps(model: keras.Model) -> int | None:
+    # There is none before `compile`, which `fit` itself complains of.
+    optimizer = getattr(model, "optimizer", None)
+    # A `LossScaleOptimizer` leaves it to the one that it scales for.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    return getattr(optimizer, "gradient_accumulation_steps", None)
 
 
 def _context() -> Any:

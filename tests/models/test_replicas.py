@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -82,10 +83,11 @@ def test_mean_of_nothing_is_zero():
 
 
 class Model:
-    jit_compile = True
-
-    def __init__(self, strategy):
+    def __init__(self, strategy, jit_compile=True, optimizer=None):
         self.distribute_strategy = strategy
+        self.jit_compile = jit_compile
+        if optimizer is not None:
+            self.optimizer = optimizer
 
 
 def test_t10_what_fit_cannot_do_is_refused(strategy):
@@ -98,3 +100,22 @@ def test_t10_what_fit_cannot_do_is_refused(strategy):
 
     with pytest.raises(ValueError, match="pretraining.pretrain"):
         replicas.check_fit(Model(MultiWorkerMirroredStrategy()))
+
+
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_accumulated_gradients_are_refused_under_a_strategy(
+    is_scaled, strategy
+):
+    def make(steps):
+        optimizer = keras.optimizers.SGD(gradient_accumulation_steps=steps)
+        if is_scaled:
+            return keras.optimizers.LossScaleOptimizer(optimizer)
+        return optimizer
+
+    alone = tf.distribute.MirroredStrategy(["CPU:0"])
+    for replicated in (strategy, alone):
+        with pytest.raises(ValueError, match="steps=2.*Take a larger batch"):
+            replicas.check_fit(Model(replicated, False, make(2)))
+    replicas.check_fit(Model(strategy, False, make(None)))
+    default = tf.distribute.get_strategy()
+    replicas.check_fit(Model(default, False, make(2)))
