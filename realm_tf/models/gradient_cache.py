@@ -4,6 +4,10 @@ The loss needs the embeddings of all rows, but not what the trunk computed on
 the way to them. So the rows are embedded twice: first for the loss, whose
 gradient by the embeddings is kept, then for the gradient by the weights.
 
+The gradient is that of the whole batch, but comes summed by table row: where
+`BertAdamW` clips, its `official_clipping` counts the summed row in place of
+each look-up, and the step may differ by a few per cent.
+
 Source: Gao et al., 2021 (arXiv:2101.06983).
 """
 

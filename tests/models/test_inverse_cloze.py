@@ -9,6 +9,7 @@ from realm_tf.layers.embedder import Embedder
 from realm_tf.models.inverse_cloze import (
     InverseClozePretrainer,
 )
+from realm_tf.training.optimizers import BertAdamW
 
 ROWS = 6
 
@@ -149,6 +150,19 @@ def test_chunks_change_nothing(chunk_size, separate):
         np.testing.assert_allclose(weight, other, atol=1e-5)
     moved = [np.abs(a - b).max() for a, b in zip(weights, before, strict=False)]
     assert max(moved) > 1e-2
+
+
+def test_chunks_change_nothing_where_bert_adamw_does_not_clip():
+    # Its `official_clipping` counts look-ups, of which chunks give the sums.
+    # The epsilon is large, so that the rounding of a zero makes no step.
+    weights = []
+    for chunk_size in (None, 4):
+        model = make_model(chunk_size=chunk_size)
+        optimizer = BertAdamW(0.01, epsilon=1e-3, global_clipnorm=100.0)
+        model.compile(optimizer=optimizer)
+        weights.append(fit(model, make_inputs(), 2)[1])
+    for weight, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(weight, other, atol=1e-5)
 
 
 def test_chunks_draw_the_same_dropout_twice():
