@@ -12,18 +12,24 @@ for instance. Weights go both ways in Keras' own file.
         --trained trained.keras --output realm
 
 The index in `features` is of the weights it began with: for a refresh, make a
-preset of what was trained and write features again. Candidates are recomputed
-with the weights of the moment either way.
+preset of what was trained and write features of it into a new folder.
+Candidates are recomputed with the weights of the moment either way.
 """
 
 import argparse
 import pathlib
 import time
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
+if TYPE_CHECKING:
+    from realm_tf.data.corpus import Corpus
+    from realm_tf.data.sentence_masks import SentenceMasks
+
 MODEL_NAME = "model.keras"
+MASKS = ("salient", "recurring", "random-spans", "random-tokens")
 
 
 def main() -> None:
@@ -43,7 +49,7 @@ def parse_arguments() -> argparse.Namespace:
     features.add_argument("--num-batches", required=True, type=int)
     features.add_argument("--batch-size", default=64, type=int)
     features.add_argument("--query-length", default=96, type=int)
-    features.add_argument("--masks", default="salient")
+    features.add_argument("--masks", default="salient", choices=MASKS)
     trainer = commands.add_parser("train", help="with any backend")
     trainer.add_argument("--features", required=True, type=pathlib.Path)
     trainer.add_argument("--output", required=True, type=pathlib.Path)
@@ -66,10 +72,14 @@ def write_features(
     masks: str,
 ) -> None:
     """Writes a model and batches of fixed shape for it."""
+    if output.exists():
+        # Its index and its batches would be taken for those of this model.
+        raise SystemExit(
+            f"`--output` must be a new folder. Received: {output}, which "
+            "exists. Choose another, or delete it."
+        )
     from realm_tf import RealmQA
-    from realm_tf.data import sentence_masks
     from realm_tf.data.corpus import Corpus
-    from realm_tf.data.span_store import SalientSpans, default_path
     from realm_tf.models.realm_pretrainer import RealmPretrainer
     from realm_tf.training.exchange import Exchange
     from realm_tf.training.index_follower import IndexFollower
@@ -84,14 +94,12 @@ def write_features(
 
     qa = RealmQA.from_preset(preset)
     opened = Corpus.open(corpus)
+    chosen = make_masks(masks, opened)
+    qa.fit_projection(opened)
     exchange = Exchange(output / "exchange")
     exchange.begin(qa, opened)
     exchange.write_snapshot(0, qa.query_embedder, qa.block_embedder)
     make_refresher(qa, opened, exchange).refresh()
-    chosen: sentence_masks.SentenceMasks = sentence_masks.RandomTokenMasks()
-    if masks == "salient":
-        spans = SalientSpans.open(default_path(opened.path), opened)
-        chosen = sentence_masks.SalientSpanMasks(spans)
     data = MaskedSentenceDataset(
         opened,
         chosen,
@@ -112,6 +120,20 @@ def write_features(
         np.savez_compressed(
             output / f"batch-{step:06d}.npz", **data.batch(step)
         )
+
+
+def make_masks(kind: str, corpus: "Corpus") -> "SentenceMasks":
+    from realm_tf.data import sentence_masks
+    from realm_tf.data.span_store import SalientSpans, default_path
+
+    if kind == "random-tokens":
+        return sentence_masks.RandomTokenMasks()
+    if kind == "random-spans":
+        return sentence_masks.RandomSpanMasks()
+    spans = SalientSpans.open(default_path(corpus.path), corpus)
+    if kind == "recurring":
+        return sentence_masks.RecurringSpanMasks(spans, corpus)
+    return sentence_masks.SalientSpanMasks(spans)
 
 
 def train(
@@ -172,6 +194,7 @@ def write_preset(
     qa.query_embedder.set_weights(model.query_embedder.get_weights())
     qa.reader.backbone.set_weights(model.encoder.backbone.get_weights())
     qa.encoder = model.encoder
+    qa.projection_fitted = True  # to the corpus, and trained since
     qa.save_to_preset(output)
 
 

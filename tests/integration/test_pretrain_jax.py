@@ -1,5 +1,7 @@
+import importlib.util
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -7,6 +9,10 @@ import keras
 import numpy as np
 import pytest
 
+from realm_tf.data import sentence_masks
+from realm_tf.data.corpus import Corpus
+from realm_tf.data.salient_spans import DateNumberTagger
+from realm_tf.data.span_store import default_path, tag_corpus
 from realm_tf.models.realm_pretrainer import RealmPretrainer
 from realm_tf.models.realm_qa import RealmQA
 
@@ -23,6 +29,14 @@ def run(*arguments, **environment):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+@pytest.fixture
+def script():
+    spec = importlib.util.spec_from_file_location("pretrain_jax", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_jax_trains_what_tensorflow_wrote(make_qa, city_corpus, tmp_path):
@@ -68,3 +82,59 @@ def test_jax_trains_what_tensorflow_wrote(make_qa, city_corpus, tmp_path):
     )
     assert moved.max() > 1e-3
     assert after.encoder is not None
+
+
+def test_features_go_to_a_new_folder(script, monkeypatch, tmp_path):
+    output = tmp_path / "features"
+    output.mkdir()
+    arguments = "features --preset a --corpus b --num-batches 1 --output"
+    argv = ["pretrain_jax.py", *arguments.split(), str(output)]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit, match=f"{output}, which exists. Choose"):
+        script.main()
+    assert not list(output.iterdir())
+
+
+def test_other_masks_are_refused(script, monkeypatch, capsys):
+    arguments = "features --preset a --corpus b --num-batches 1 --output c"
+    argv = ["pretrain_jax.py", *arguments.split(), "--masks", "salent"]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit):
+        script.main()
+    assert "invalid choice: 'salent'" in capsys.readouterr().err
+
+
+def test_masks_are_those_of_their_name(script, city_corpus, tmp_path):
+    shutil.copytree(city_corpus.path, tmp_path / "corpus")
+    corpus = Corpus.open(tmp_path / "corpus")
+    tag_corpus(corpus, DateNumberTagger(), default_path(corpus.path))
+    made = {
+        kind: type(script.make_masks(kind, corpus)) for kind in script.MASKS
+    }
+    assert made == {
+        "salient": sentence_masks.SalientSpanMasks,
+        "recurring": sentence_masks.RecurringSpanMasks,
+        "random-spans": sentence_masks.RandomSpanMasks,
+        "random-tokens": sentence_masks.RandomTokenMasks,
+    }
+
+
+def test_projection_is_fitted_once(script, make_qa, city_corpus, tmp_path):
+    preset, features = tmp_path / "preset", tmp_path / "features"
+    qa = make_qa(pooling="mean")
+    qa.projection_fitted = False
+    qa.save_to_preset(preset)
+    script.write_features(
+        str(preset), str(city_corpus.path), features, 1, 2, 24, "random-tokens"
+    )
+    model: RealmPretrainer = keras.saving.load_model(features / "model.keras")
+    qa.fit_projection(city_corpus)
+    for weight, expected in zip(
+        model.embedder.projection.get_weights(),
+        qa.block_embedder.projection.get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_allclose(weight, expected, atol=1e-5)
+    # Nor again when the trained preset is used.
+    script.write_preset(str(preset), features / "model.keras", tmp_path / "new")
+    assert RealmQA.from_preset(tmp_path / "new").projection_fitted
