@@ -18,6 +18,11 @@ class BackboneLayer(keras.layers.Layer):
     `(batch, num_candidates, length)`, so `encode` folds the leading axes into
     one and `restore` unfolds them.
 
+    With the attribute `gradient_checkpointing`, training keeps the input of
+    each transformer layer alone and computes the layer again for its gradient:
+    less memory, more time, the same numbers, dropout included. It is not saved,
+    as it belongs to a training and not to the weights.
+
     Args:
         backbone: `keras_hub.models.BertBackbone`. It is owned, not copied.
             Two layers given the same backbone share its weights.
@@ -30,6 +35,7 @@ class BackboneLayer(keras.layers.Layer):
         # Inputs are integers; outputs are cast explicitly.
         super().__init__(autocast=False, **kwargs)
         self.backbone = backbone
+        self.gradient_checkpointing = False
 
     def encode(self, inputs, output, training=None):
         """Run the trunk and return its `output`, leading axes folded."""
@@ -37,6 +43,8 @@ class BackboneLayer(keras.layers.Layer):
             name: ops.reshape(inputs[name], (-1, ops.shape(inputs[name])[-1]))
             for name in FEATURES
         }
+        if self.gradient_checkpointing and training:
+            return _checkpointed(self.backbone, folded)[output]
         return self.backbone(folded, training=training)[output]
 
     def restore(self, outputs, inputs):
@@ -59,3 +67,42 @@ class BackboneLayer(keras.layers.Layer):
     def from_config(cls, config):
         backbone = keras.saving.deserialize_keras_object(config["backbone"])
         return super().from_config({**config, "backbone": backbone})
+
+
+def _checkpointed(backbone, inputs):
+    """The outputs of a trunk in training, each of its layers recomputed."""
+    tokens = backbone.token_embedding(inputs["token_ids"])
+    positions = backbone.position_embedding(tokens)
+    segments = backbone.segment_embedding(inputs["segment_ids"])
+    x = backbone.embeddings_add((tokens, positions, segments))
+    x = backbone.embeddings_layer_norm(x)
+    x = backbone.embeddings_dropout(x, training=True)
+    for layer in backbone.transformer_layers:
+        x = _recomputed(layer, x, inputs["padding_mask"])
+    pooled = backbone.pooled_dense(x[:, backbone.cls_token_index, :])
+    return {"sequence_output": x, "pooled_output": pooled}
+
+
+def _recomputed(layer, x, padding_mask):
+    """The output of a transformer layer that backward computes again.
+
+    `keras.remat(layer)` would move the seeds of dropout twice and drop others
+    the second time. So the call is a function of weights and seeds.
+    """
+    weights = layer.weights
+    seeds = [v for v in layer.variables if "seed" in v.name]
+    # Copies: eager TensorFlow would read the variables when it recomputes, and
+    # count their gradients twice.
+    values, before = (list(map(ops.copy, v)) for v in (weights, seeds))
+
+    def call(x, *values):
+        # Seeds are captured: TensorFlow warns of integer arguments.
+        state = zip(weights + seeds, [*values, *before], strict=True)
+        with keras.StatelessScope(list(state)) as scope:
+            outputs = layer(x, padding_mask=padding_mask, training=True)
+        return outputs, *map(scope.get_current_value, seeds)
+
+    outputs, *after = keras.remat(call)(x, *values)
+    for seed, value in zip(seeds, after, strict=True):
+        seed.assign(value)
+    return outputs

@@ -56,6 +56,9 @@ class RealmPretrainer(keras.Model):
             see `marginal_mlm_loss`.
         train_retriever: `False` keeps the embedders as they are while the
             encoder learns to read: their variables are made untrainable.
+        gradient_checkpointing: `True` computes the transformer layers again
+            for the gradient instead of keeping their activations: less memory,
+            more time, the same loss. Embedders and encoder stay set to it.
         **kwargs: of `keras.Model`.
 
     Call arguments:
@@ -88,6 +91,7 @@ class RealmPretrainer(keras.Model):
         *,
         marginalize: str = "token",
         train_retriever: bool = True,
+        gradient_checkpointing: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -102,6 +106,9 @@ class RealmPretrainer(keras.Model):
         self.query_embedder = query_embedder or embedder
         self.marginalize = marginalize
         self.train_retriever = train_retriever
+        self.gradient_checkpointing = gradient_checkpointing
+        for layer in (self.embedder, self.query_embedder, self.encoder):
+            layer.gradient_checkpointing = gradient_checkpointing
         self.retriever = Retriever(name="retriever")
         self._means = {name: keras.metrics.Mean(name=name) for name in _METRICS}
 
@@ -221,6 +228,7 @@ class RealmPretrainer(keras.Model):
             },
             "marginalize": self.marginalize,
             "train_retriever": self.train_retriever,
+            "gradient_checkpointing": self.gradient_checkpointing,
         }
 
     @classmethod

@@ -1,5 +1,7 @@
 import keras
 import numpy as np
+import pytest
+import tensorflow as tf
 
 from realm_tf.layers.backbone_layer import BackboneLayer
 
@@ -59,3 +61,72 @@ def test_config_rebuilds_the_backbone(make_backbone):
     assert copy.backbone.get_config() == layer.backbone.get_config()
     assert copy.dtype_policy.name == "mixed_bfloat16"
     assert copy.name == "reader"
+
+
+def gradients_of_two_steps(layer, features, wrap):
+    """Dropout must also draw the same in the step after."""
+
+    def step():
+        with tf.GradientTape() as tape:
+            states = layer.encode(features, "pooled_output", training=True)
+            loss = keras.ops.sum(keras.ops.cast(states, "float32") ** 2)
+        weights = [weight.value for weight in layer.trainable_weights]
+        return states, *tape.gradient(loss, weights)
+
+    step = wrap(step)
+    return [
+        np.array(keras.ops.cast(tf.convert_to_tensor(x), "float32"))
+        for _ in range(2)
+        for x in step()
+    ]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_checkpointing_gives_the_same_with_dropout(
+    make_backbone, make_features, policy, compiled
+):
+    found = []
+    for is_checkpointed in (False, True):
+        keras.utils.set_random_seed(1)
+        layer = BackboneLayer(make_backbone(policy, dropout=0.3))
+        layer.gradient_checkpointing = is_checkpointed
+        found.append(
+            gradients_of_two_steps(
+                layer,
+                make_features(2, 3, 7),
+                tf.function if compiled else lambda step: step,
+            )
+        )
+        found[-1] += [np.array(variable) for variable in layer.variables]
+    for expected, value in zip(*found, strict=True):
+        # Key biases have no gradient but rounding.
+        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_checkpointing_computes_layers_again_in_training_alone(
+    make_backbone, make_features, monkeypatch
+):
+    layer = BackboneLayer(make_backbone())
+    features = make_features(2, 7)
+    expected = layer.encode(features, "sequence_output")
+    calls = []
+    for transformer_layer in layer.backbone.transformer_layers:
+        call = transformer_layer.call
+
+        def counted(*args, call=call, **kwargs):
+            calls.append(call)
+            return call(*args, **kwargs)
+
+        monkeypatch.setattr(transformer_layer, "call", counted)
+    layer.gradient_checkpointing = True
+    with tf.GradientTape() as tape:
+        states = layer.encode(features, "sequence_output", training=True)
+    assert len(calls) == 2
+    np.testing.assert_allclose(states, expected, rtol=1e-5)
+    tape.gradient(states, layer.backbone.token_embedding.embeddings.value)
+    assert len(calls) == 4
+    with tf.GradientTape() as tape:
+        states = layer.encode(features, "sequence_output")
+    tape.gradient(states, layer.backbone.token_embedding.embeddings.value)
+    assert len(calls) == 6

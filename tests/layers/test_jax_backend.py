@@ -38,7 +38,7 @@ def make_features(shape):
     return {"token_ids": token_ids, "segment_ids": ones, "padding_mask": ones}
 
 
-def make_layers(folder):
+def make_layers(folder, dropout=0.0):
     """One of each, over one trunk, with the weights that lie in `folder`."""
     backbone = keras_hub.models.BertBackbone(
         vocabulary_size=30,
@@ -47,9 +47,9 @@ def make_layers(folder):
         hidden_dim=4,
         intermediate_dim=8,
         max_sequence_length=8,
-        dropout=0.0,
+        dropout=dropout,
     )
-    embedder = Embedder(backbone, embedding_dim=3, dropout=0.0)
+    embedder = Embedder(backbone, embedding_dim=3, dropout=dropout)
     encoder = KnowledgeAugmentedEncoder(backbone)
     reader = SpanReader(backbone, max_span_width=3, span_hidden_dim=6)
     embedder.build(None)
@@ -105,10 +105,24 @@ def weights_after_a_step(embedder):
     return np.concatenate([w.ravel() for w in embedder.get_weights()])
 
 
+def weights_after_a_step_with_dropout(folder, gradient_checkpointing):
+    keras.utils.set_random_seed(1)
+    embedder = make_layers(folder, dropout=0.3)[0]
+    embedder.gradient_checkpointing = gradient_checkpointing
+    return weights_after_a_step(embedder)
+
+
 def compute(folder, compiled=lambda function: function):
     layers = make_layers(folder)
     outputs = compiled(lambda: forward(*layers))()
-    return {**outputs, "weights": weights_after_a_step(layers[0])}
+    kept, recomputed = (
+        weights_after_a_step_with_dropout(folder, gradient_checkpointing)
+        for gradient_checkpointing in (False, True)
+    )
+    weights = weights_after_a_step(layers[0])
+    assert np.abs(kept - weights).max() > 1e-3  # Dropout did something.
+    np.testing.assert_allclose(recomputed, kept, rtol=1e-5, atol=1e-6)
+    return {**outputs, "weights": weights}
 
 
 def test_jax_gives_the_numbers_of_tensorflow(tmp_path):

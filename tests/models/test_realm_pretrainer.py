@@ -29,12 +29,12 @@ def make_trunk(dropout=0.0):
     )
 
 
-def make_model(*, separate=False, rate=0.1, **options):
+def make_model(*, separate=False, rate=0.1, dropout=0.0, **options):
     keras.utils.set_random_seed(1)
     model = RealmPretrainer(
-        Embedder(make_trunk(), embedding_dim=3, dropout=0.0),
-        KnowledgeAugmentedEncoder(make_trunk()),
-        Embedder(make_trunk(), embedding_dim=3, dropout=0.0)
+        Embedder(make_trunk(dropout), embedding_dim=3, dropout=dropout),
+        KnowledgeAugmentedEncoder(make_trunk(dropout)),
+        Embedder(make_trunk(dropout), embedding_dim=3, dropout=dropout)
         if separate
         else None,
         name="pretrainer",
@@ -273,6 +273,55 @@ def test_half_precision_step_is_close(inputs):
         assert all(np.isfinite(weight).all() for weight in weights)
         outputs = model(inputs)
         assert {v.dtype for v in outputs.values()} == {tf.float32}
+
+
+def compare_checkpointing(inputs, rtol=1e-5, atol=1e-6):
+    """A step with dropout, with and without; returns the loss."""
+    found = []
+    for is_checkpointed in (False, True):
+        model = make_model(
+            separate=True, dropout=0.3, gradient_checkpointing=is_checkpointed
+        )
+        figures, weights = fit(model, inputs)
+        found.append((figures, [*weights, *map(np.array, model.variables)]))
+    (figures, weights), (other_figures, other_weights) = found
+    assert other_figures == pytest.approx(figures, rel=rtol)
+    for weight, other in zip(weights, other_weights, strict=True):
+        np.testing.assert_allclose(other, weight, rtol=rtol, atol=atol)
+    return figures["loss"]
+
+
+def test_checkpointing_changes_no_step(inputs):
+    loss = compare_checkpointing(inputs)
+    # The dropout that is compared drops something.
+    assert loss != pytest.approx(fit(make_model(), inputs)[0]["loss"], rel=0.01)
+
+
+def test_checkpointing_changes_no_step_of_two_replicas(inputs, strategy):
+    with strategy.scope():
+        compare_checkpointing(inputs)
+
+
+def test_checkpointing_changes_no_step_in_half_precision(inputs):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        compare_checkpointing(inputs, rtol=0.02, atol=0.01)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def test_checkpointing_is_of_all_parts_and_in_the_config():
+    model = make_model(separate=True, gradient_checkpointing=True)
+    copy = RealmPretrainer.from_config(model.get_config())
+    for one in (model, copy):
+        assert one.gradient_checkpointing
+        assert one.embedder.gradient_checkpointing
+        assert one.query_embedder.gradient_checkpointing
+        assert one.encoder.gradient_checkpointing
+    assert "gradient_checkpointing" not in model.embedder.get_config()
+    again = RealmPretrainer(model.embedder, model.encoder)
+    assert not again.embedder.gradient_checkpointing
 
 
 @pytest.mark.parametrize("separate", [False, True])
