@@ -13,6 +13,8 @@ from realm_tf.cli.precision import choose_dtype
 from realm_tf.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    import keras
+
     from realm_tf.data.corpus import Corpus
     from realm_tf.data.sentence_masks import SentenceMasks
     from realm_tf.models.realm_qa import RealmQA
@@ -59,7 +61,7 @@ def ict(
         seed=shared["seed"],
     )
     with progress_bar("Pre-training", "steps") as bar:
-        pretrain_inverse_cloze(
+        model = pretrain_inverse_cloze(
             run.qa,
             run.corpus,
             run.work,
@@ -73,7 +75,7 @@ def ict(
             probe_every=probe_every,
             progress=_show(bar),
         )
-    run.save()
+    run.save(model)
 
 
 @pretrain.command(
@@ -99,6 +101,7 @@ def mlm(
     timeout: float | None,
     marginalize: str,
     freeze_retriever: bool,
+    gradient_checkpointing: bool,
     **shared: Any,
 ) -> None:
     """Masked words: retrieve what helps to predict them (REALM)."""
@@ -133,7 +136,7 @@ def mlm(
         },
     )
     with progress_bar("Pre-training", "steps") as bar:
-        pretrain_masked_words(
+        model = pretrain_masked_words(
             run.qa,
             run.corpus,
             _masks(masks, sentences, spans, passage_bytes, block_length),
@@ -144,6 +147,7 @@ def mlm(
             marginalize=marginalize,
             block_length=block_length,
             train_retriever=not freeze_retriever,
+            gradient_checkpointing=gradient_checkpointing,
             probe=run.probe,
             progress=_show(bar),
             every_n_steps=refresh_every,
@@ -153,7 +157,7 @@ def mlm(
             on_stale=on_stale,
             timeout=timeout,
         )
-    run.save()
+    run.save(model)
 
 
 class _Run:
@@ -199,10 +203,20 @@ class _Run:
         if shared["separate_embedders"]:
             self.qa.separate_embedders()
 
-    def save(self) -> None:
-        """Writes the preset and shows the last figures."""
+    def save(self, model: "keras.Model") -> None:
+        """Writes the preset and shows the last figures.
+
+        Raises:
+            ClickException: if the training stopped early.
+        """
         from realm_tf.training.pretraining import read_log
 
+        if model.stop_training:
+            raise click.ClickException(
+                "Training must get to its last step. Received: a stop before "
+                f"it; {self.work} has a checkpoint, and {self.output} is not "
+                "written. Give the same command to go on."
+            )
         self.qa.save_to_preset(self.output, overwrite=self.overwrite)
         lines = read_log(self.work)
         facts: dict[str, Any] = {

@@ -255,6 +255,11 @@ _MLM = (
         help="Teach the encoder to read, with the embedders as they are.",
     ),
     click.option(
+        "--gradient-checkpointing",
+        is_flag=True,
+        help="Compute activations twice, to save memory.",
+    ),
+    click.option(
         "--refresh-every",
         type=options.POSITIVE,
         default=500,

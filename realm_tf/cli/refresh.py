@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     help="How many share it. Number 0 builds the index; others may end.",
 )
 @click.option("--child", is_flag=True, hidden=True)
-@options.dtype_option()
+@options.dtype_option("mixed_float16")
 @options.json_option()
 @options.shared_options
 def refresh(

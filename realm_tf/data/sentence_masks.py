@@ -6,7 +6,7 @@ are there to be compared with them.
 
 import abc
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,11 @@ class Draw(NamedTuple):
 
 class SentenceMasks(abc.ABC):
     """Abstract: draws sentences and what of them is masked."""
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """JSON values that tell these masks from others."""
+        return {"masks": type(self).__name__}
 
     @abc.abstractmethod
     def draw(self, block: Block, rng: np.random.Generator) -> Draw | None:
@@ -77,6 +82,10 @@ class SalientSpanMasks(SentenceMasks):
 
     def __init__(self, spans: SalientSpans):
         self.spans = spans
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {**super().description, "spans": self.spans.fingerprint[:16]}
 
     def draw(self, block: Block, rng: np.random.Generator) -> Draw | None:
         choices = self._choices(block)
@@ -165,6 +174,14 @@ class RandomTokenMasks(SentenceMasks):
     def __init__(self, rate: float = _MASK_RATE, passage_bytes: int = 0):
         self.rate = rate
         self.passage_bytes = passage_bytes
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {
+            **super().description,
+            "mask_rate": self.rate,
+            "passage_bytes": self.passage_bytes,
+        }
 
     def draw(self, block: Block, rng: np.random.Generator) -> Draw | None:
         first = last = int(rng.integers(len(block.sentence_starts)))

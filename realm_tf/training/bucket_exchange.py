@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import tempfile
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -77,9 +78,13 @@ class BucketExchange(Exchange):
         return True
 
     def write_snapshot(
-        self, step: int, query_embedder: Embedder, block_embedder: Embedder
+        self,
+        step: int,
+        query_embedder: Embedder,
+        block_embedder: Embedder,
+        needed: Collection[int] = (),
     ) -> None:
-        super().write_snapshot(step, query_embedder, block_embedder)
+        super().write_snapshot(step, query_embedder, block_embedder, needed)
         folder = self.snapshot_folder(step)
         self._upload(folder, f"{_SNAPSHOTS}/{folder.name}")
         for name in self._list(_SNAPSHOTS):
@@ -104,10 +109,6 @@ class BucketExchange(Exchange):
         folder = self.snapshot_folder(step)
         self._download(f"{_SNAPSHOTS}/{folder.name}", folder)
         return super().read_snapshot(step, query_embedder, block_embedder)
-
-    def index_steps(self) -> dict[int, int]:
-        self.fetch_index()
-        return super().index_steps()
 
     def publish_index(self) -> None:
         numbers = self._bucket_versions(complete=False)
@@ -161,6 +162,14 @@ class BucketExchange(Exchange):
                 if number > self._read_fetched():
                     index_versions.copy_version(incoming, number, self.index)
                     self._write_fetched(number)
+
+    def _snapshot_manifest(self, step: int) -> str:
+        name = f"{_SNAPSHOTS}/{self.snapshot_folder(step).name}/{MANIFEST_NAME}"
+        try:
+            with tf.io.gfile.GFile(f"{self.url}/{name}") as file:
+                return file.read()
+        except tf.errors.NotFoundError as error:
+            raise FileNotFoundError(name) from error
 
     def _bucket_versions(self, *, complete: bool = True) -> list[int]:
         numbers = index_versions.numbers(self._list(_INDEX))

@@ -50,7 +50,8 @@ class CandidateBlocks(abc.ABC):
         count: most blocks for a sentence, the null block not counted.
         cut_own_block: keep the sentence's own block, without the sentence, in
             place of leaving it out.
-        exclude_neighbours: leave out all other blocks of its article.
+        exclude_neighbours: leave out all other blocks of its article; the
+            sentences must be of `corpus`, or ids would be unrelated.
     """
 
     def __init__(

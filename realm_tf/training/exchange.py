@@ -15,12 +15,13 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from realm_tf._manifest import (
+    MANIFEST_NAME,
     TEMPORARY_MARK,
     FolderError,
     MismatchError,
@@ -131,18 +132,31 @@ class Exchange:
         return corpus
 
     def write_snapshot(
-        self, step: int, query_embedder: Embedder, block_embedder: Embedder
+        self,
+        step: int,
+        query_embedder: Embedder,
+        block_embedder: Embedder,
+        needed: Collection[int] = (),
     ) -> None:
-        """Writes the weights of the embedders at a step."""
+        """Writes the weights of the embedders at a step.
+
+        Args:
+            step: steps that are done.
+            query_embedder: `Embedder`.
+            block_embedder: the same; the same object if the two are shared.
+            needed: steps whose snapshots stay, beside the newest two.
+        """
         for leftover in self._snapshots.glob(f".step-*{TEMPORARY_MARK}*"):
             shutil.rmtree(leftover, ignore_errors=True)
         folder = self.snapshot_folder(step)
+        if self.snapshot_identity(step) is None:
+            shutil.rmtree(folder, ignore_errors=True)  # damaged, if anything
         with write_folder(folder, KIND, overwrite=True) as writer:
             save_weights(writer.path / QUERY_NAME, query_embedder)
             if block_embedder is not query_embedder:
                 save_weights(writer.path / BLOCK_NAME, block_embedder)
             writer.describe(counts={"step": step})
-        for old in self._steps()[:-_KEEP]:
+        for old in set(self._steps()[:-_KEEP]).difference(needed):
             shutil.rmtree(self.snapshot_folder(old), ignore_errors=True)
 
     def forget_after(self, step: int) -> None:
@@ -155,6 +169,14 @@ class Exchange:
         """Step of the newest snapshot; None before the first."""
         steps = self._steps()
         return steps[-1] if steps else None
+
+    def snapshot_identity(self, step: int) -> str | None:
+        """SHA-256 of the weights of a snapshot; None if it is not there."""
+        try:
+            manifest = json.loads(self._snapshot_manifest(step))
+            return manifest["files"][QUERY_NAME]["sha256"]
+        except (OSError, ValueError, KeyError):
+            return None
 
     def read_snapshot(
         self, step: int, query_embedder: Embedder, block_embedder: Embedder
@@ -176,7 +198,13 @@ class Exchange:
 
     def index_steps(self) -> dict[int, int]:
         """Step of every complete index version, by its number."""
-        steps = {}
+        found = self.indexed_snapshots()
+        return {version: step for version, (step, _) in found.items()}
+
+    def indexed_snapshots(self) -> dict[int, tuple[int, str]]:
+        """Step and identity of what every index version was made of."""
+        self.fetch_index()
+        snapshots = {}
         for version in index_versions.list_versions(self.index):
             folder = index_versions.version_folder(self.index, version)
             try:
@@ -185,8 +213,9 @@ class Exchange:
                 )
             except (FolderError, OSError):
                 continue  # removed in this moment
-            steps[version] = manifest.options.get(TRAINING_STEP, 0)
-        return steps
+            step = manifest.options.get(TRAINING_STEP, 0)
+            snapshots[version] = step, manifest.files[QUERY_NAME].sha256
+        return snapshots
 
     def snapshot_folder(self, step: int) -> pathlib.Path:
         """Where the snapshot of a step is, or would be."""
@@ -197,6 +226,10 @@ class Exchange:
 
     def fetch_index(self) -> None:
         """Gets the newest index from the other side; see `publish_index`."""
+
+    def _snapshot_manifest(self, step: int) -> str:
+        file = self.snapshot_folder(step) / MANIFEST_NAME
+        return file.read_text(encoding="utf-8")
 
     def _described_corpus(self) -> dict[str, Any]:
         return json.loads(self._corpus.read_text(encoding="utf-8"))

@@ -13,8 +13,9 @@ from realm_tf.models.embedding import TextEmbedder
 from realm_tf.retrieval import index_versions
 from realm_tf.retrieval.block_index import BlockIndex
 from realm_tf.training.exchange import QUERY_NAME, Exchange, load_weights
+from realm_tf.training.refresher import Waiting
 
-_POLL_SECONDS = 0.02
+_LONGEST_WAIT = 0.5  # seconds; training stands still meanwhile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,7 @@ class IndexFollower:
             does not change what queries are embedded with.
         every_n_steps: if given, the batch of a step waits for the version of
             the last multiple of it, and so is the same in every run.
+        timeout: seconds to wait for it before an error; None for ever.
     """
 
     def __init__(
@@ -53,10 +55,12 @@ class IndexFollower:
         query_embedder: Embedder,
         *,
         every_n_steps: int | None = None,
+        timeout: float | None = None,
     ):
         self.exchange = exchange
         self.corpus = corpus
         self.every_n_steps = every_n_steps
+        self.timeout = timeout
         self._embedder = TextEmbedder(copy_layer(query_embedder), featurizer)
         self._current: Retrieval | None = None
         self._closed = threading.Event()
@@ -69,21 +73,31 @@ class IndexFollower:
 
         Raises:
             RuntimeError: if it was closed while it waited.
+            TimeoutError: after `timeout`.
         """
-        least: float = 0
-        most = math.inf
+        least = 0
+        most: float = math.inf
         if self.every_n_steps:
             least = step // self.every_n_steps * self.every_n_steps
             # Newer ones are left from a run that was killed, until the first
             # host goes back.
             most = step
-        while True:
+        waiting = Waiting(
+            f"the index of step {least}",
+            self.exchange,
+            self.timeout,
+            longest=_LONGEST_WAIT,
+        )
+        while not self._closed.is_set():
             with self._lock:
                 current = self._reload()
             if current is not None and least <= current.step <= most:
                 return current
-            if self._closed.wait(_POLL_SECONDS):
-                raise RuntimeError("The training has ended.")
+            waiting.wait(self._closed)
+        raise RuntimeError(
+            "An index must be asked for before the training ends. Received: "
+            f"step={step}, after `close`. Make another `IndexFollower`."
+        )
 
     def close(self) -> None:
         """Ends waiting."""

@@ -5,14 +5,14 @@ import math
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import keras
 
 from realm_tf.retrieval.block_index import BlockIndex
 from realm_tf.training.exchange import Exchange
 from realm_tf.training.index_follower import IndexFollower
 from realm_tf.training.refresher import Refresher, Waiting
+from realm_tf.training.steps import StepCallback
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ ON_STALE = ("wait", "warn", "stop")
 _CHILD = "import sys; from realm_tf.cli import main; main()"
 
 
-class IndexRefresh(keras.callbacks.Callback):
+class IndexRefresh(StepCallback):
     """Writes a snapshot every few steps, and sees that an index comes of it.
 
     Every mode does the same in another place: the snapshot is read, all blocks
@@ -44,6 +44,7 @@ class IndexRefresh(keras.callbacks.Callback):
         on_stale: what to do with an older one: `"wait"` for the next,
             `"warn"`, or `"stop"` training.
         timeout: seconds to wait for an index before an error; None for ever.
+        child_options: of `realm-tf refresh`, for the child process.
 
     Raises:
         ValueError: if an argument is not one of these.
@@ -62,6 +63,7 @@ class IndexRefresh(keras.callbacks.Callback):
         max_staleness_steps: int | None = None,
         on_stale: str = "wait",
         timeout: float | None = None,
+        child_options: Sequence[str] = (),
     ):
         super().__init__()
         _check_choice("mode", mode, MODES)
@@ -69,7 +71,7 @@ class IndexRefresh(keras.callbacks.Callback):
         if every_n_steps < 1:
             raise ValueError(
                 "`every_n_steps` must be 1 or more. Received: "
-                f"every_n_steps={every_n_steps}."
+                f"every_n_steps={every_n_steps}. Give a positive number."
             )
         most = math.inf if max_staleness_steps is None else max_staleness_steps
         if on_stale == "wait" and most < every_n_steps:
@@ -94,7 +96,8 @@ class IndexRefresh(keras.callbacks.Callback):
         self.max_staleness_steps = max_staleness_steps
         self.on_stale = on_stale
         self.timeout = timeout
-        self.step = 0
+        self.child_options = list(child_options)
+        self.checkpoint_steps: Callable[[], list[int]] = list  # by `pretrain`
         self._warned = -1
         self._child: subprocess.Popen[bytes] | None = None
         self._child_log: Any = None
@@ -102,48 +105,60 @@ class IndexRefresh(keras.callbacks.Callback):
     def begin(self, step: int) -> None:
         """Sees that the index of a step is there, before the first batch.
 
-        It is that of the last multiple of `every_n_steps`. Versions that a
-        killed run published later are left behind.
+        It is that of the last multiple of `every_n_steps`, built again from
+        its snapshot if need be. Versions that a killed run published later are
+        left behind.
         """
-        self.step = step
+        self.go_on(step, {})
         self.exchange.forget_after(step)
         wanted = step // self.every_n_steps * self.every_n_steps
-        steps = self.exchange.index_steps()
-        usable = [v for v, s in steps.items() if s <= step]
-        if self.mode == "sync":
-            usable = [v for v in usable if steps[v] == wanted]
-        if usable:
-            if max(usable) != max(steps):
-                # A refresher may still be at work for the run before.
-                timeout = math.inf if self.timeout is None else self.timeout
-                BlockIndex.roll_back(
-                    self.exchange.index, max(usable), timeout=timeout
-                )
-        elif step != wanted:
-            logger.warning(
-                "The index of step %d is gone, so it is built again with the "
-                "weights of step %d: training will differ from an unbroken "
-                "run. Keep checkpoints at least as often as refreshes.",
-                wanted,
-                step,
-            )
+        if step == wanted:
+            self._write_snapshot()
+        identity = self.exchange.snapshot_identity(wanted)
+        indexed = self.exchange.indexed_snapshots()
+        usable = []
+        for version, (number, found) in indexed.items():
+            if number == wanted:
+                # One of other weights is left from a run before the first
+                # checkpoint.
+                fits = identity in (None, found)
+            else:
+                fits = number < wanted and self.mode != "sync"
+            if fits:
+                usable.append(version)
         if self.mode == "background":
             self._start_child()
         if not usable:
-            self._snapshot()
-            self._wait_for(step, step)
+            if identity is None:
+                logger.warning(
+                    "The index of step %d and its snapshot are gone, so it is "
+                    "built again with the weights of step %d: training will "
+                    "differ from an unbroken run.",
+                    wanted,
+                    step,
+                )
+                self._write_snapshot()
+            self._refresh()
+            self._wait_for(wanted, step)
+        elif max(usable) != max(indexed):
+            # A refresher may still be at work for the run before.
+            timeout = math.inf if self.timeout is None else self.timeout
+            BlockIndex.roll_back(
+                self.exchange.index, max(usable), timeout=timeout
+            )
 
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, float] | None = None
-    ) -> None:
-        self.step += 1
+    def on_step(self, logs: dict[str, float]) -> None:
+        self._check_child()
         if self.step % self.every_n_steps == 0:
-            self._snapshot()
+            self._write_snapshot()
+            self._refresh()
         if self.max_staleness_steps is not None:
             self._check_age(self.max_staleness_steps)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        self.exchange.end()
+        # A training that stopped early can go on, and needs refreshers then.
+        if not getattr(self.model, "stop_training", False):
+            self.exchange.end()
 
     def close(self) -> None:
         """Ends the child and whoever waits; after the training or an error."""
@@ -158,10 +173,17 @@ class IndexRefresh(keras.callbacks.Callback):
             self._child_log.close()
             self._child = None
 
-    def _snapshot(self) -> None:
+    def _write_snapshot(self) -> None:
+        every = self.every_n_steps
         self.exchange.write_snapshot(
-            self.step, self.query_embedder, self.block_embedder
+            self.step,
+            self.query_embedder,
+            self.block_embedder,
+            # A run goes on from a checkpoint with the index of that step.
+            [step // every * every for step in self.checkpoint_steps()],
         )
+
+    def _refresh(self) -> None:
         if self.mode == "sync" and self.refresher is not None:
             self.refresher.refresh()
 
@@ -199,7 +221,7 @@ class IndexRefresh(keras.callbacks.Callback):
         self._child_log = tempfile.TemporaryFile()
         arguments = ["refresh", "--watch", str(self.exchange.path), "--child"]
         self._child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, *arguments],
+            [sys.executable, "-c", _CHILD, *arguments, *self.child_options],
             stdin=subprocess.PIPE,
             stdout=self._child_log,
             stderr=subprocess.STDOUT,
@@ -221,5 +243,6 @@ class IndexRefresh(keras.callbacks.Callback):
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(
-            f"`{name}` must be one of {choices}. Received: {name}={value!r}."
+            f"`{name}` must be one of {choices}. Received: {name}={value!r}. "
+            "Choose one of them."
         )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import zlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -42,7 +43,8 @@ class InverseClozeOptions:
             raise ValueError(
                 "`batch_size` must be 2 or more and `mask_rate` in [0, 1]. "
                 f"Received: batch_size={self.batch_size}, "
-                f"mask_rate={self.mask_rate}."
+                f"mask_rate={self.mask_rate}. Leave them out for those "
+                "published."
             )
         if self.run_length is not None and self.run_length < 1:
             raise ValueError(
@@ -132,6 +134,14 @@ class InverseClozeDataset(StepDataset):
         } | {
             "block_keys": np.array([_key(block) for block in blocks], np.int32),
             "is_removed": is_removed.astype(np.int32),
+        }
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {
+            "corpus": self.corpus.fingerprint[:16],
+            **dataclasses.asdict(self.options),
+            **self.sizes,
         }
 
     @property

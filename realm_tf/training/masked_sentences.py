@@ -56,7 +56,7 @@ class MaskedSentenceOptions:
         max_masks: wordpieces of a sentence in the loss; others are masked and
             not counted.
         exclude_neighbours: leave out all other blocks of the sentence's
-            article, too.
+            article, too; for sentences of the corpus that is searched.
         trim: pad to the longest row of a batch in place of the full length.
             Static shapes (TPU, XLA) need `False`.
         seed: of order, sentences and masks.
@@ -82,7 +82,8 @@ class MaskedSentenceOptions:
             if getattr(self, name) < least:
                 raise ValueError(
                     f"`{name}` must be {least} or more. Received: "
-                    f"{name}={getattr(self, name)}."
+                    f"{name}={getattr(self, name)}. Leave it out for "
+                    f"{getattr(type(self), name)}."
                 )
         for name, choices in (
             ("candidates", CANDIDATES),
@@ -91,7 +92,8 @@ class MaskedSentenceOptions:
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"`{name}` must be one of {choices}. Received: "
-                    f"{name}={getattr(self, name)!r}."
+                    f"{name}={getattr(self, name)!r}. Leave it out for "
+                    f"{getattr(type(self), name)!r}."
                 )
 
     @property
@@ -118,8 +120,9 @@ class MaskedSentenceDataset(StepDataset):
         options: `MaskedSentenceOptions`.
 
     Raises:
-        ValueError: if there is no `follower` and something to search, or if
-            `masks` do not tell mentions that are asked for.
+        ValueError: if there is no `follower` and something to search, if
+            `masks` do not tell mentions that are asked for, or if neighbours
+            are to be excluded in another corpus than theirs.
 
     Attributes:
         num_skipped: sentences that could not be used and were replaced: no
@@ -216,7 +219,8 @@ class MaskedSentenceDataset(StepDataset):
                 raise ValueError(
                     "`masks` must be `RecurringSpanMasks` with "
                     'candidates="mentions". Received: '
-                    f"{type(self.masks).__name__}."
+                    f"{type(self.masks).__name__}. Make them of the same "
+                    'spans, or choose candidates="search".'
                 )
             return MentioningBlocks(
                 self.text,
@@ -233,12 +237,30 @@ class MaskedSentenceDataset(StepDataset):
                 f"Received: None, num_candidates={options.num_candidates}. "
                 "Give the index to search, or num_candidates=1."
             )
+        searched = follower.corpus.fingerprint
+        if options.exclude_neighbours and searched != self.text.fingerprint:
+            raise ValueError(
+                "`exclude_neighbours` needs sentences of the corpus that is "
+                "searched, because ids of articles mean nothing in another. "
+                f"Received: text fingerprint={self.text.fingerprint[:16]}, "
+                f"searched fingerprint={searched[:16]}. Leave it out."
+            )
         return RetrievedBlocks(
             follower,
             count,
             cut_own_block=options.own_block == "cut",
             exclude_neighbours=options.exclude_neighbours,
         )
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {
+            "corpus": self.candidates.corpus.fingerprint[:16],
+            "text": self.text.fingerprint[:16],
+            **self.masks.description,
+            **dataclasses.asdict(self.options),
+            **self.sizes,
+        }
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Training on several hosts, where Keras' `fit` does not work.
+"""Training on several devices and hosts; Keras' `fit` works on one host alone.
 
 Every host runs the same program, with `TF_CONFIG` in its environment; see
 `tf.distribute.MultiWorkerMirroredStrategy`. Files are written by the first.
@@ -56,7 +56,7 @@ def fit_steps(
     end: int,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
-    """As `model.fit`, from one step to another, on all hosts.
+    """As `model.fit`, from one step to another, under a strategy.
 
     Args:
         model: compiled, with its weights built, in the scope of the strategy.

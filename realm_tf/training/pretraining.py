@@ -7,6 +7,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,11 +20,10 @@ from realm_tf.training.multi_worker import (
     check_parts,
     fit_steps,
     is_chief,
-    is_multi_worker,
     num_rows,
 )
 from realm_tf.training.optimizers import BertAdamW, WarmupLinearDecay
-from realm_tf.training.steps import StepDataset
+from realm_tf.training.steps import StepCallback, StepDataset
 from realm_tf.training.train_state import TrainState
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class TrainingOptions:
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"`{name}` must be 1 or more. Received: "
-                    f"{name}={getattr(self, name)}."
+                    f"{name}={getattr(self, name)}. Give a positive number."
                 )
         if self.checkpoint_every % self.log_every:
             raise ValueError(
@@ -66,6 +66,12 @@ class TrainingOptions:
                 f"checkpoint_every={self.checkpoint_every}, "
                 f"log_every={self.log_every}."
             )
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What decides the weights: a run that goes on must have the same."""
+        names = ("num_steps", "learning_rate", "num_warmup_steps")
+        return {name: getattr(self, name) for name in names}
 
     def optimizer(self) -> BertAdamW:
         """BERT's optimizer with its schedule, as published for all stages."""
@@ -89,7 +95,7 @@ def pretrain(
     """Trains, or goes on where a run in the same folder was stopped.
 
     Build the model in the scope of a strategy to train on several devices or
-    hosts; `fit` is used where Keras can, and a loop of our own elsewhere.
+    hosts; without one `fit` is used, and `fit_steps` with one.
 
     A run that was killed and started again has the same losses as one that was
     not: bit for bit where TensorFlow's operations are deterministic.
@@ -102,7 +108,8 @@ def pretrain(
         folder: gets `checkpoints/`, `log.jsonl` and `tensorboard/`.
         options: `TrainingOptions`.
         refresh: `IndexRefresh`, for a `RealmPretrainer`.
-        callbacks: of `fit`; what they add to the figures is logged.
+        callbacks: of `fit`; what they add to the figures is logged. Where one
+            stops the training (`model.stop_training`), a checkpoint is kept.
         progress: see `Progress`.
 
     Returns:
@@ -111,6 +118,7 @@ def pretrain(
     Raises:
         ValueError: if the loss is not finite, naming step and blocks; the
             last good checkpoint stays.
+        MismatchError: if the folder is of a run with other data or options.
         MemoryError: if a step does not fit on the device.
     """
     folder = pathlib.Path(folder)
@@ -118,27 +126,38 @@ def pretrain(
         if not model.compiled:
             _compile(model, data, options)
         _build(model)
-    state = TrainState(folder / "checkpoints")
+    state = TrainState(
+        folder / "checkpoints", {**data.description, **options.description}
+    )
     start = state.restore(model)
     strategy = model.distribute_strategy
     if start >= options.num_steps:
+        logger.warning("All %d steps had been done in %s.", start, folder)
         if refresh is not None and is_chief(strategy):
-            refresh.on_train_end()  # refreshers may be waiting for more
+            refresh.exchange.end()  # refreshers may be waiting for more
         return start
     if not is_chief(strategy):
         # The first host writes the files, the index among them.
-        resets = [_ResetMetrics(options, start)]
-        fit_steps(model, data, start, options.num_steps, resets)
+        resets = _ResetMetrics(options)
+        resets.go_on(start, {})
+        fit_steps(model, data, start, options.num_steps, [resets])
         return start
     callbacks = [
+        _StopAtNaN(data),  # before anything is made of bad weights
         *([refresh] if refresh else []),
         *callbacks,
-        StepLog(folder, data, options, start, progress),
-        _ResetMetrics(options, start),
-        _Checkpoints(state, options, start),
+        StepLog(folder, data, options, progress),
+        _ResetMetrics(options),
+        _Checkpoints(state, options),
     ]
+    _keep_steps(folder / _LOG_NAME, start)
+    lines = read_log(folder)
+    for callback in callbacks:
+        if isinstance(callback, StepCallback):
+            callback.go_on(start, lines[-1] if lines else {})
     try:
         if refresh is not None:
+            refresh.checkpoint_steps = state.steps
             refresh.begin(start)
         with explain_out_of_memory(data.sizes):
             _fit(model, data, start, options.num_steps, callbacks)
@@ -157,7 +176,12 @@ def _fit(
 ) -> None:
     strategy = model.distribute_strategy
     check_parts(num_rows(data), strategy.num_replicas_in_sync)
-    if is_multi_worker(strategy):
+    with strategy.scope():
+        is_default = not tf.distribute.has_strategy()
+    if not is_default:
+        # Under a strategy Keras draws a batch to build the model, and drops
+        # the iterator: that waits for a generator, which may wait for an index
+        # that is not there before training has begun.
         fit_steps(model, data, start, end, callbacks)
         return
     model.fit(
@@ -195,14 +219,31 @@ def _build(model: keras.Model) -> None:
     model.optimizer.build(model.trainable_variables)
 
 
-class StepLog(keras.callbacks.Callback):
-    """Writes the mean figures of every few steps, and stops at a NaN.
+class _StopAtNaN(StepCallback):
+    def __init__(self, data: StepDataset):
+        super().__init__()
+        self.data = data
+
+    def on_step(self, logs: dict[str, float]) -> None:
+        loss = float(logs.get("loss", 0.0))
+        if np.isfinite(loss):
+            return
+        block_ids = self.data.batch_ids(self.step - 1)
+        raise ValueError(
+            f"The loss must be finite. Received: loss={loss} at step "
+            f"{self.step}, of the blocks {block_ids[:8].tolist()}... Start "
+            "again from the last checkpoint with a lower learning rate or in "
+            "float32."
+        )
+
+
+class StepLog(StepCallback):
+    """Writes the mean figures of every few steps, and of the last ones.
 
     Args:
         folder: gets `log.jsonl` and `tensorboard/`.
-        data: `StepDataset`, asked for figures and which batch was bad.
+        data: `StepDataset`, asked for figures.
         options: `TrainingOptions`.
-        start: number of steps that were done before.
         progress: see `Progress`.
     """
 
@@ -211,94 +252,83 @@ class StepLog(keras.callbacks.Callback):
         folder: pathlib.Path,
         data: StepDataset,
         options: TrainingOptions,
-        start: int,
         progress: Progress | None = None,
     ):
         super().__init__()
         self.data = data
         self.options = options
-        self.start = start
         self.progress = progress or (lambda *_: None)
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / _LOG_NAME
-        _keep_steps(self._path, start)
         self._writer = tf.summary.create_file_writer(
             str(folder / "tensorboard")
         )
         self._time = time.monotonic()
         self._sums: dict[str, float] = {}
+        self._count = 0  # steps since the last line
 
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, float] | None = None
-    ) -> None:
-        step = self.start + batch + 1
-        figures = {name: float(value) for name, value in (logs or {}).items()}
-        for name, value in self.data.figures(step - 1).items():
+    def on_step(self, logs: dict[str, float]) -> None:
+        figures = {name: float(value) for name, value in logs.items()}
+        for name, value in self.data.figures(self.step - 1).items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        if not np.isfinite(figures.get("loss", 0.0)):
-            block_ids = self.data.batch_ids(step - 1)
-            raise ValueError(
-                f"The loss must be finite. Received: loss={figures['loss']} at "
-                f"step {step}, of the blocks {block_ids[:8].tolist()}... Start "
-                "again from the last checkpoint with a lower learning rate or "
-                "in float32."
-            )
-        if step % self.options.log_every == 0:
-            self._write(step, figures)
-        self.progress(step, self.options.num_steps, figures)
+        self._count += 1
+        num_steps = self.options.num_steps
+        if self.step % self.options.log_every == 0 or self.step == num_steps:
+            self._write(figures)
+        self.progress(self.step, num_steps, figures)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._writer.close()
 
-    def _write(self, step: int, figures: dict[str, float]) -> None:
+    def _write(self, figures: dict[str, float]) -> None:
         now = time.monotonic()
         seconds, self._time = now - self._time, now
-        rate = self.options.log_every / max(seconds, 1e-9)
-        means = {n: x / self.options.log_every for n, x in self._sums.items()}
+        rate = self._count / max(seconds, 1e-9)
+        means = {n: x / self._count for n, x in self._sums.items()}
         self._sums.clear()
-        line = {"step": step, **figures, **means, "steps_per_second": rate}
+        self._count = 0
+        line = {"step": self.step, **figures, **means, "steps_per_second": rate}
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        with self._writer.as_default(step=step):
+        with self._writer.as_default(step=self.step):
             for name, value in line.items():
                 tf.summary.scalar(name, value)
 
 
-class _ResetMetrics(keras.callbacks.Callback):
+class _ResetMetrics(StepCallback):
     """Begins the means of the figures again, on every host."""
 
-    def __init__(self, options: TrainingOptions, start: int):
+    def __init__(self, options: TrainingOptions):
         super().__init__()
         self.options = options
-        self.step = start
 
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, float] | None = None
-    ) -> None:
-        self.step += 1
+    def on_step(self, logs: dict[str, float]) -> None:
         if self.step % self.options.log_every == 0:
             self.model.reset_metrics()
 
 
-class _Checkpoints(keras.callbacks.Callback):
-    def __init__(
-        self,
-        state: TrainState,
-        options: TrainingOptions,
-        start: int,
-    ):
+class _Checkpoints(StepCallback):
+    def __init__(self, state: TrainState, options: TrainingOptions):
         super().__init__()
         self.state = state
         self.options = options
-        self.step = start
+        self._saved = 0
 
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, float] | None = None
-    ) -> None:
-        self.step += 1
-        is_last = self.step == self.options.num_steps
-        if self.step % self.options.checkpoint_every == 0 or is_last:
-            self.state.save(self.model, self.step)
+    def go_on(self, step: int, figures: dict[str, float]) -> None:
+        super().go_on(step, figures)
+        self._saved = step
+
+    def on_step(self, logs: dict[str, float]) -> None:
+        if self.step % self.options.checkpoint_every == 0:
+            self._save()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        if self._saved < self.step:
+            self._save()
+
+    def _save(self) -> None:
+        self.state.save(self.model, self.step)
+        self._saved = self.step
 
 
 def _keep_steps(path: pathlib.Path, start: int) -> None:
@@ -316,6 +346,9 @@ def _keep_steps(path: pathlib.Path, start: int) -> None:
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
-    """The lines of `log.jsonl` that `pretrain` wrote into a folder."""
-    text = (pathlib.Path(folder) / _LOG_NAME).read_text(encoding="utf-8")
+    """The lines of `log.jsonl` that `pretrain` wrote into a folder, if any."""
+    path = pathlib.Path(folder) / _LOG_NAME
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]

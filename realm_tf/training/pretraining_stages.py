@@ -122,6 +122,7 @@ def pretrain_masked_words(
     marginalize: str = "token",
     block_length: int | None = None,
     train_retriever: bool = True,
+    gradient_checkpointing: bool = False,
     probe: Sequence[Question] = (),
     index_options: dict[str, Any] | None = None,
     bucket: str | None = None,
@@ -151,8 +152,10 @@ def pretrain_masked_words(
             `pretrain_inverse_cloze`.
         train_retriever: `False` keeps the embedders as they are while the
             encoder learns to read; the index is built once.
+        gradient_checkpointing: see `RealmPretrainer`.
         probe: questions, never trained on, whose recall is shown.
-        index_options: of `BlockIndex.build`, such as `searcher`.
+        index_options: of `BlockIndex.build`, such as `searcher`; nothing else
+            with `mode="background"`, and nothing with `"external"`.
         bucket: for `mode="external"`, a folder of a bucket (`gs://...`) through
             which the refresher is reached; default: a shared `folder/exchange`.
         strategy: of several devices or hosts, in whose scope `qa` was made.
@@ -163,8 +166,8 @@ def pretrain_masked_words(
         The model that was trained.
 
     Raises:
-        ValueError: if there is a probe, but nothing is searched; or a bucket,
-            but no refresher elsewhere.
+        ValueError: if there is a probe, but nothing is searched; a bucket, but
+            no refresher elsewhere; or index options that it cannot be given.
     """
     folder = pathlib.Path(folder)
     training = training or TrainingOptions(learning_rate=3e-5)
@@ -193,6 +196,7 @@ def pretrain_masked_words(
             qa.query_embedder,
             marginalize=marginalize,
             train_retriever=train_retriever and data.searches,
+            gradient_checkpointing=gradient_checkpointing,
         )
     every = refresh_options.setdefault("every_n_steps", 500)
     if not train_retriever:
@@ -213,7 +217,7 @@ def pretrain_masked_words(
         for follower in (index.follow(), index.follower)
     )
     callbacks: list[keras.callbacks.Callback] = [
-        ExampleProbe(shown, folder, every)
+        ExampleProbe(shown, folder, every, training.num_steps)
     ]
     if isinstance(index, _TrainingIndex) and probe:
         callbacks.append(RecallProbe(index.follow(), probe, every))
@@ -253,9 +257,22 @@ class _TrainingIndex:
         index_options: dict[str, Any] | None,
         refresh_options: dict[str, Any],
     ):
+        mode = refresh_options.setdefault("mode", "sync")
+        is_sync = mode == "sync"
+        elsewhere = {} if is_sync else dict(index_options or {})
+        # The child must compute as this process does.
+        dtype = qa.block_embedder.backbone.dtype_policy.name
+        child_options = ["--dtype", dtype]
+        if mode == "background" and "searcher" in elsewhere:
+            child_options += ["--searcher", elsewhere.pop("searcher")]
+        if elsewhere:
+            raise ValueError(
+                "`index_options` must be those that the refresher can be "
+                f"given. Received: mode={mode!r}, {', '.join(elsewhere)}. "
+                'Leave them out, or use mode="sync".'
+            )
         if is_chief(strategy):
             exchange.begin(qa, corpus)
-        is_sync = refresh_options.setdefault("mode", "sync") == "sync"
         self.follow = functools.partial(
             IndexFollower,
             exchange,
@@ -264,7 +281,8 @@ class _TrainingIndex:
             qa.query_embedder,
         )
         self.follower = self.follow(
-            every_n_steps=refresh_options["every_n_steps"] if is_sync else None
+            every_n_steps=refresh_options["every_n_steps"] if is_sync else None,
+            timeout=refresh_options.get("timeout"),
         )
         self.refresh = IndexRefresh(
             exchange,
@@ -274,6 +292,7 @@ class _TrainingIndex:
             make_refresher(qa, corpus, exchange, index_options)
             if is_sync
             else None,
+            child_options=child_options,
             **refresh_options,
         )
 

@@ -1,6 +1,7 @@
 """What a training tells of itself beside its losses."""
 
 import pathlib
+import re
 import shutil
 import tempfile
 import weakref
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from realm_tf._manifest import replace_file
 from realm_tf.data.answers import normalize_answer
 from realm_tf.data.blocks import Block
 from realm_tf.data.corpus import Corpus
@@ -19,8 +21,10 @@ from realm_tf.models.realm_qa import RealmQA
 from realm_tf.retrieval.block_index import BlockIndex
 from realm_tf.training.index_follower import IndexFollower, Retrieval
 from realm_tf.training.masked_sentences import MaskedSentenceDataset
+from realm_tf.training.steps import StepCallback
 
 _KS = (1, 5, 20)
+_HEADING = re.compile(r"^## Step (\d+)$", re.MULTILINE)
 
 
 class FreshIndex:
@@ -48,7 +52,7 @@ class FreshIndex:
         return Retrieval(index, self.qa.question_embedding, step)
 
 
-class RecallProbe(keras.callbacks.Callback):
+class RecallProbe(StepCallback):
     """Asks questions that are never trained on, and adds recall to the figures.
 
     A question that names its passage has found it if a block of the passage is
@@ -77,16 +81,16 @@ class RecallProbe(keras.callbacks.Callback):
         self.num_steps = num_steps
         self.figures: dict[str, float] = {}
 
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, float] | None = None
-    ) -> None:
-        # The first step of a run that goes on is not the first of all.
-        step = int(np.asarray(self.model.optimizer.iterations))
-        is_due = step % self.every_n_steps == 0 or step == self.num_steps
-        if is_due or not self.figures:
+    def go_on(self, step: int, figures: dict[str, float]) -> None:
+        super().go_on(step, figures)
+        names = (f"recall_at_{k}" for k in _KS)
+        self.figures = {n: figures[n] for n in names if n in figures}
+
+    def on_step(self, logs: dict[str, float]) -> None:
+        is_last = self.step == self.num_steps
+        if self.step % self.every_n_steps == 0 or is_last or not self.figures:
             self.figures = self.measure()
-        if logs is not None:
-            logs.update(self.figures)
+        logs.update(self.figures)
 
     def measure(self) -> dict[str, float]:
         """Share of the questions that find their block among the best k."""
@@ -105,7 +109,7 @@ class RecallProbe(keras.callbacks.Callback):
         }
 
 
-class ExampleProbe(keras.callbacks.Callback):
+class ExampleProbe(StepCallback):
     """Shows masked sentences with the blocks that raised their probability.
 
     They go to TensorBoard as text, and to `examples.md`.
@@ -114,6 +118,7 @@ class ExampleProbe(keras.callbacks.Callback):
         data: `MaskedSentenceDataset` of the probe's own.
         folder: of the training.
         every_n_steps: between probes.
+        num_steps: last step, which has one, too; None if it needs none.
         num_examples: sentences that are shown.
     """
 
@@ -122,20 +127,33 @@ class ExampleProbe(keras.callbacks.Callback):
         data: MaskedSentenceDataset,
         folder: pathlib.Path,
         every_n_steps: int = 500,
+        num_steps: int | None = None,
         num_examples: int = 4,
     ):
         super().__init__()
         self.data = data
         self.folder = folder
         self.every_n_steps = every_n_steps
+        self.num_steps = num_steps
         self.num_examples = num_examples
+        self._path = folder / "examples.md"
 
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, float] | None = None
-    ) -> None:
-        step = int(np.asarray(self.model.optimizer.iterations))
-        if step % self.every_n_steps == 0:
-            self.show(step)
+    def go_on(self, step: int, figures: dict[str, float]) -> None:
+        super().go_on(step, figures)
+        if not self._path.exists():
+            return
+        # Steps that will be done again are shown again.
+        shown = _HEADING.split(self._path.read_text("utf-8"))[1:]
+        numbers_and_texts = zip(shown[::2], shown[1::2], strict=True)
+        kept = [
+            f"## Step {n}{t}" for n, t in numbers_and_texts if int(n) <= step
+        ]
+        replace_file(self._path, "".join(kept))
+
+    def on_step(self, logs: dict[str, float]) -> None:
+        is_last = self.step == self.num_steps
+        if self.step % self.every_n_steps == 0 or is_last:
+            self.show(self.step)
 
     def show(self, step: int) -> str:
         """Writes the examples of a step, and returns them."""
@@ -158,7 +176,7 @@ class ExampleProbe(keras.callbacks.Callback):
             )
             for i, sentence in enumerate(sentences)
         )
-        with open(self.folder / "examples.md", "a", encoding="utf-8") as file:
+        with open(self._path, "a", encoding="utf-8") as file:
             file.write(text + "\n")
         writer = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
         with writer.as_default(step=step):

@@ -4,8 +4,10 @@ import logging
 import pathlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import numpy as np
 
 from realm_tf._manifest import FolderError
 from realm_tf.data.corpus import Corpus
@@ -21,6 +23,10 @@ logger = logging.getLogger(__name__)
 _FIRST_WAIT = 0.1  # seconds; each wait is twice the one before
 _LONGEST_WAIT = 10.0
 _LOG_EVERY = 60.0
+
+
+class _OutdatedError(Exception):
+    """A snapshot was forgotten by the training, and must get no index."""
 
 
 class Refresher:
@@ -76,7 +82,8 @@ class Refresher:
             progress: called with the numbers of blocks embedded and in all.
 
         Returns:
-            Step of the snapshot; None if there was nothing to do.
+            Step of the snapshot; None if there was nothing to do, or if the
+            training went back before it meanwhile.
 
         Raises:
             LockedError: if another refresher is writing the index.
@@ -87,14 +94,14 @@ class Refresher:
         found = self._read_newest()
         if found is None:
             return None
-        step, file = found
+        step, identity, file = found
         copy = self.exchange.path / f".{QUERY_NAME}.{threading.get_ident()}"
         copy.write_bytes(file.read_bytes())  # the snapshot may go meanwhile
         try:
             BlockIndex.build(
                 self.exchange.index,
                 self.corpus,
-                self._shared.embed(step),
+                self._embed(step, identity),
                 embedder_fingerprint=embedder_fingerprint(
                     self.block_embedder, self.featurizer
                 ),
@@ -103,25 +110,42 @@ class Refresher:
                 progress=progress,
                 **self.index_options,
             )
+        except _OutdatedError:
+            return None
         finally:
             copy.unlink(missing_ok=True)
         self.exchange.publish_index()
         return step
 
-    def _read_newest(self) -> tuple[int, pathlib.Path] | None:
-        """Reads the newest snapshot, if it has no index; its step and file."""
+    def _embed(self, step: int, identity: str | None) -> Iterator[np.ndarray]:
+        """All embeddings, unless the training went back in the meantime."""
+        yield from self._shared.embed(step)
+        newest = self.exchange.newest_snapshot()
+        found = self.exchange.snapshot_identity(step)
+        if newest is None or newest < step or found not in (None, identity):
+            raise _OutdatedError
+
+    def _read_newest(self) -> tuple[int, str | None, pathlib.Path] | None:
+        """Reads the newest snapshot, if it has no index.
+
+        Returns:
+            Its step, its identity and its file.
+        """
         while True:
             step = self.exchange.newest_snapshot()
-            indexed = self.exchange.index_steps()
-            newest = indexed[max(indexed)] if indexed else None
-            # Not "older than": a training that went back begins there again.
-            if step is None or step == newest:
+            if step is None:
+                return None
+            identity = self.exchange.snapshot_identity(step)
+            # Not "older than", nor the step alone: a training that went back
+            # does the same steps again.
+            indexed = self.exchange.indexed_snapshots()
+            if indexed and indexed[max(indexed)] == (step, identity):
                 return None
             try:
                 file = self.exchange.read_snapshot(
                     step, self.query_embedder, self.block_embedder
                 )
-                return step, file
+                return step, identity, file
             except FolderError:
                 if self.exchange.newest_snapshot() == step:
                     raise
@@ -173,14 +197,21 @@ class Waiting:
         thing: what is waited for.
         exchange: `Exchange` where it will appear.
         timeout: seconds; None for ever.
+        longest: of the waits, in seconds.
     """
 
     def __init__(
-        self, thing: str, exchange: Exchange, timeout: float | None = None
+        self,
+        thing: str,
+        exchange: Exchange,
+        timeout: float | None = None,
+        *,
+        longest: float = _LONGEST_WAIT,
     ):
         self.thing = thing
         self.exchange = exchange
         self.timeout = timeout
+        self.longest = longest
         self._start = self._logged = time.monotonic()
         self._seconds = _FIRST_WAIT
 
@@ -207,4 +238,4 @@ class Waiting:
                 waited,
             )
         (stop or threading.Event()).wait(self._seconds)
-        self._seconds = min(2 * self._seconds, _LONGEST_WAIT)
+        self._seconds = min(2 * self._seconds, self.longest)

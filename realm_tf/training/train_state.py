@@ -1,10 +1,12 @@
 """Checkpoints of a training run, from which it goes on to the bit."""
 
+import json
 import logging
 import os
 import pathlib
 import re
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -37,10 +39,18 @@ class TrainState:
     Args:
         path: folder of the checkpoints; created with the first. The three
             newest are kept.
+        description: JSON values of the run; one that goes on must have the
+            same.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        description: Mapping[str, Any] | None = None,
+    ):
         self.path = pathlib.Path(path)
+        # As they are when they are read again.
+        self._description = json.loads(json.dumps(dict(description or {})))
 
     def save(self, model: keras.Model, step: int) -> None:
         """Writes a checkpoint, whole or not at all.
@@ -70,10 +80,12 @@ class TrainState:
         for leftover in self.path.glob(f".step-*{TEMPORARY_MARK}*"):
             shutil.rmtree(leftover, ignore_errors=True)
         folder = self.path / f"step-{step:09d}"
-        with write_folder(folder, KIND, overwrite=True) as writer:
+        # One that is there was damaged: training went back to one before it.
+        shutil.rmtree(folder, ignore_errors=True)
+        with write_folder(folder, KIND) as writer:
             np.savez(writer.path / _VARIABLES_NAME, **values)
-            writer.describe(counts={"step": step})
-        for old in self._steps()[:-_KEEP]:
+            writer.describe(counts={"step": step}, options=self._description)
+        for old in self.steps()[:-_KEEP]:
             shutil.rmtree(self.path / f"step-{old:09d}", ignore_errors=True)
 
     def restore(self, model: keras.Model) -> int:
@@ -86,11 +98,11 @@ class TrainState:
             Number of steps that are done; 0 if there is no checkpoint.
 
         Raises:
-            MismatchError: if the checkpoint is of another model, naming what
-                is missing and what is not expected; nothing is changed.
+            MismatchError: if the checkpoint is of another run or model, naming
+                what differs; nothing is changed.
             FolderError: if there are checkpoints, but none that is whole.
         """
-        steps = self._steps()
+        steps = self.steps()
         for step in reversed(steps):
             folder = self.path / f"step-{step:09d}"
             try:
@@ -104,6 +116,7 @@ class TrainState:
                     error,
                 )
                 continue
+            self._compare(manifest.options, folder)
             _assign(_variables(model), values, folder)
             return manifest.counts["step"]
         if steps:
@@ -113,7 +126,29 @@ class TrainState:
             )
         return 0
 
-    def _steps(self) -> list[int]:
+    def _compare(
+        self, description: dict[str, Any], folder: pathlib.Path
+    ) -> None:
+        wanted = self._description
+        names = [
+            name
+            for name in sorted(set(wanted) | set(description))
+            if wanted.get(name) != description.get(name)
+        ]
+        if names:
+            differences = ", ".join(
+                f"{name}={wanted.get(name)!r} (there: "
+                f"{description.get(name)!r})"
+                for name in names
+            )
+            raise MismatchError(
+                f"{folder} must be of the run that goes on. Received: "
+                f"{differences}. Begin with the same command, or choose "
+                "another output."
+            )
+
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints that are there, ascending."""
         if not self.path.is_dir():
             return []
         matches = (_NAME.fullmatch(name) for name in os.listdir(self.path))

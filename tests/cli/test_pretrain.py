@@ -1,9 +1,11 @@
 import json
 
+import click
 import numpy as np
 import pytest
 
 from realm_tf.models.realm_qa import RealmQA
+from realm_tf.training import pretraining_stages
 from realm_tf.training.pretraining import read_log
 
 QUICK = ("--num-steps", 2, "--log-every", 1, "--checkpoint-every", 1)
@@ -75,6 +77,16 @@ def test_mlm_in_the_background(mlm, run, tmp_path):
     assert qa.query_embedder is not qa.block_embedder
 
 
+@pytest.mark.parametrize("option", [(), ("--gradient-checkpointing",)])
+def test_mlm_passes_gradient_checkpointing_on(mlm, fail, monkeypatch, option):
+    def stage(*args, gradient_checkpointing, **options):
+        raise click.ClickException(f"checkpointed: {gradient_checkpointing}")
+
+    monkeypatch.setattr(pretraining_stages, "pretrain_masked_words", stage)
+    said = fail(*mlm, "--masks", "random-tokens", *option)
+    assert f"checkpointed: {bool(option)}" in said
+
+
 def test_mlm_learns_to_read_in_float16(mlm, run, ict, tmp_path):
     options = ("--masks", "random-tokens", "--passage-bytes", 80)
     options = (*options, "--dtype", "mixed_float16", "--own-block", "cut")
@@ -117,6 +129,31 @@ def test_mlm_gives_up_waiting_for_an_index(fail, mlm):
     options = ("--masks", "random-tokens", "--refresh", "external")
     error = fail(*mlm, *options, "--timeout", 0.2)
     assert "a newer index in time" in error
+
+
+def test_stop_at_an_old_index_is_a_failure_that_can_go_on(
+    fail, mlm, run, tmp_path
+):
+    command = [*mlm, "--masks", "random-tokens", "--num-steps", 4]
+    stop = ("--refresh", "background", "--refresh-every", 3)
+    stop += ("--max-staleness-steps", 1, "--on-stale", "stop")
+    error = fail(*command, *stop)
+    assert "a stop before it" in error
+    assert not (tmp_path / "realm").exists()
+    work = tmp_path / "realm.training"
+    assert list((work / "checkpoints").iterdir())
+    assert not (work / "exchange" / "done").exists()
+    run(*command, "--refresh-every", 3)
+    assert [line["step"] for line in read_log(work)] == [1, 2, 3, 4]
+
+
+def test_run_shorter_than_a_line_of_the_log(ict, run, corpus, tmp_path):
+    facts = run(
+        *("pretrain", "ict", "--preset", ict[0], "--corpus", corpus),
+        *("--output", tmp_path / "few", "--batch-size", 2),
+        *("--num-steps", 2, "--json"),
+    ).json
+    assert facts["step"] == 2
 
 
 def test_mlm_without_spans_says_how_to_get_them(fail, mlm, tmp_path):

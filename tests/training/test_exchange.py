@@ -43,6 +43,22 @@ def test_two_snapshots_are_kept_and_later_ones_forgotten(exchange, snapshot):
     assert exchange.newest_snapshot() == 5
 
 
+def test_needed_snapshots_stay(exchange, snapshot):
+    embedder = snapshot(0)
+    for step in (5, 10, 15):
+        exchange.write_snapshot(step, embedder, embedder, needed=[5])
+    assert exchange.snapshot_identity(0) is None
+    assert exchange.snapshot_identity(5) is not None
+
+
+def test_damaged_snapshot_is_written_anew(exchange, snapshot):
+    snapshot(5)
+    (exchange.snapshot_folder(5) / "manifest.json").unlink()
+    assert exchange.snapshot_identity(5) is None
+    embedder = snapshot(5)
+    exchange.read_snapshot(5, embedder, embedder)
+
+
 def test_w7_snapshot_that_is_gone_is_named(exchange, snapshot):
     embedder = snapshot(5)
     with pytest.raises(FolderError, match="step-000000004"):

@@ -81,8 +81,13 @@ def test_version_of_a_later_step_is_not_for_an_earlier_one(
 def test_closing_ends_waiting(follow):
     follower = follow(every_n_steps=5)
     threading.Timer(0.2, follower.close).start()
-    with pytest.raises(RuntimeError, match="has ended"):
+    with pytest.raises(RuntimeError, match="step=0, after `close`"):
         follower.acquire(0)
+
+
+def test_w14_index_that_never_appears(follow):
+    with pytest.raises(TimeoutError, match="the index of step 5 in time"):
+        follow(every_n_steps=5, timeout=0.3).acquire(7)
 
 
 def test_w9_index_that_is_deleted_stays_until_released(

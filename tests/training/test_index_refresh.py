@@ -21,6 +21,12 @@ def make(exchange, refresher, town_corpus):
     return make_refresh
 
 
+def said(caplog):
+    """What this library warned of; TensorFlow warns, too."""
+    records = [r for r in caplog.records if r.name.startswith("realm_tf")]
+    return [record.getMessage() for record in records]
+
+
 def run(refresh, steps):
     for step in range(steps):
         refresh.on_train_batch_end(step)
@@ -57,9 +63,37 @@ def test_resumed_run_says_when_its_version_is_gone(exchange, make, caplog):
     run(first, 9)  # versions of the steps 4, 6 and 8 are left
     with caplog.at_level(logging.WARNING):
         make().begin(3)
-    assert "index of step 2 is gone" in caplog.text
+    assert "index of step 2 and its snapshot are gone" in caplog.text
     steps = exchange.index_steps()
     assert steps[max(steps)] == 3
+
+
+def test_resumed_run_builds_its_version_from_the_snapshot_it_kept(
+    exchange, make, caplog
+):
+    kernel = exchange.qa.query_embedder.projection.kernel
+    first = make()
+    first.checkpoint_steps = lambda: [3]
+    first.begin(0)
+    for step in range(9):
+        kernel.assign(kernel * 1.1)
+        first.on_train_batch_end(step)
+    identity = exchange.snapshot_identity(2)
+    with caplog.at_level(logging.WARNING):
+        make().begin(3)
+    assert not said(caplog)
+    indexed = exchange.indexed_snapshots()
+    assert indexed[max(indexed)] == (2, identity)
+
+
+def test_index_of_other_weights_is_not_used(exchange, make):
+    make().begin(0)  # and killed before the first checkpoint
+    kernel = exchange.qa.query_embedder.projection.kernel
+    kernel.assign(kernel + 1.0)
+    make().begin(0)
+    assert exchange.index_steps() == {1: 0, 2: 0}
+    make().begin(0)
+    assert exchange.index_steps() == {1: 0, 2: 0}
 
 
 def test_resumed_run_waits_for_a_refresher_that_still_writes(exchange, make):
@@ -94,6 +128,19 @@ def test_external_index_is_used_when_it_is_there(exchange, refresher, make):
     assert exchange.index_steps() == {1: 0}
 
 
+def test_w2_child_that_ended_is_an_error(make):
+    refresh = make(
+        mode="background", refresher=None, child_options=["--nonsense"]
+    )
+    try:
+        with pytest.raises(RuntimeError, match=r"code 2: .*--nonsense"):
+            refresh.begin(0)
+            for step in range(1000):
+                refresh.on_train_batch_end(step)
+    finally:
+        refresh.close()
+
+
 class Model:
     stop_training = False
 
@@ -113,7 +160,7 @@ def test_t7_index_that_is_too_old(exchange, refresher, make, on_stale, caplog):
     refresh.begin(0)
     with caplog.at_level(logging.WARNING):
         run(refresh, 3)
-        assert not caplog.text
+        assert not said(caplog)
         if on_stale == "wait":
             with pytest.raises(TimeoutError):
                 run(refresh, 1)
@@ -121,10 +168,11 @@ def test_t7_index_that_is_too_old(exchange, refresher, make, on_stale, caplog):
         run(refresh, 2)
     assert model.stop_training is (on_stale == "stop")
     if on_stale == "warn":
-        assert caplog.text.count("4 steps old at step 4") == 1
-        assert "step 5" not in caplog.text
+        assert said(caplog) == ["The index is 4 steps old at step 4."]
     else:
         assert "Training stops at step 4" in caplog.text
+        refresh.on_train_end()
+        assert not exchange.is_done  # it can go on
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_equal_blocks_have_equal_keys(make, corpus):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 1}, "batch_size=1"),
+        ({"batch_size": 1}, "batch_size=1.*Leave them out"),
         ({"mask_rate": 1.5}, "mask_rate=1.5"),
         ({"run_length": 0}, "run_length=0"),
         ({"batch_size": 1000}, "Lower the batch size"),

@@ -252,9 +252,13 @@ def test_mentions_are_other_blocks_that_have_the_span(
 
 
 def test_mentions_need_recurring_spans(make):
-    with pytest.raises(ValueError, match="Received: SalientSpanMasks"):
+    with pytest.raises(
+        ValueError, match='Received: SalientSpanMasks.*choose candidates="sea'
+    ):
         make(candidates="mentions")
-    with pytest.raises(ValueError, match="candidates='other'"):
+    with pytest.raises(
+        ValueError, match="candidates='other'. Leave it out for 'search'"
+    ):
         MaskedSentenceOptions(candidates="other")
 
 
@@ -280,6 +284,11 @@ def test_sentences_may_be_of_another_corpus(
         # The copy is excluded by its content.
         is_copy = sentence.block.document_id == "copy"
         assert mask.sum() == (10 if is_copy else 11)
+    # Its ids of articles are none of the corpus that is searched.
+    with pytest.raises(ValueError, match="text fingerprint=.*Leave it out"):
+        make(text, SalientSpanMasks(spans), exclude_neighbours=True)
+
+    assert make(exclude_neighbours=True).candidates.exclude_neighbours
 
 
 def test_t5_what_cannot_be_masked_is_skipped_and_counted(
@@ -368,5 +377,5 @@ def test_dataset_has_the_shapes_it_says(make, trim):
     "name", ["batch_size", "num_candidates", "query_length", "max_masks"]
 )
 def test_bad_options_are_refused(name):
-    with pytest.raises(ValueError, match=f"{name}=0"):
+    with pytest.raises(ValueError, match=f"{name}=0. Leave it out for "):
         MaskedSentenceOptions(**{name: 0})

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from realm_tf._manifest import MismatchError
 from realm_tf.training import pretraining
 from realm_tf.training.optimizers import BertAdamW
 from realm_tf.training.pretraining import TrainingOptions, pretrain, read_log
@@ -77,6 +78,12 @@ class Kill(keras.callbacks.Callback):
         self.left -= 1
         if not self.left:
             raise Killed
+
+
+class Stop(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 4:
+            self.model.stop_training = True
 
 
 def losses(folder):
@@ -164,6 +171,51 @@ def test_t9_unequal_parts_for_replicas_are_refused(tmp_path, strategy):
         model = Regression()
     with pytest.raises(ValueError, match="batch_size=3, 2 replicas"):
         pretrain(model, data, tmp_path, options())
+
+
+def test_strategy_of_one_host(tmp_path, strategy):
+    """Its first batch is drawn once; see `_fit`."""
+    drawn = []
+
+    class Counted(Numbers):
+        def batch(self, step):
+            drawn.append(step)
+            return super().batch(step)
+
+    with strategy.scope():
+        model = Regression()
+    pretrain(model, Counted(), tmp_path, options())
+    assert drawn == [*range(9)]
+    assert [step for step, _ in losses(tmp_path)] == [*range(1, 10)]
+
+
+def test_run_that_was_stopped_early_goes_on(tmp_path):
+    expected = run(tmp_path / "unbroken")
+    run(tmp_path / "stopped", callbacks=[Stop()])
+    names = sorted(p.name for p in (tmp_path / "stopped/checkpoints").iterdir())
+    assert names == ["step-000000003", "step-000000005"]
+    weights = run(tmp_path / "stopped")
+    for one, other in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "unbroken")
+
+
+def test_folder_of_another_run_is_refused(tmp_path):
+    pretrain(Regression(), Numbers(), tmp_path, options())
+    with pytest.raises(MismatchError, match="learning_rate=0.2"):
+        pretrain(Regression(), Numbers(), tmp_path, options(learning_rate=0.2))
+
+
+def test_last_steps_are_logged_too(tmp_path):
+    pretrain(
+        Regression(),
+        Numbers(),
+        tmp_path,
+        options(num_steps=5, checkpoint_every=3, log_every=3),
+    )
+    lines = read_log(tmp_path)
+    assert [line["step"] for line in lines] == [3, 5]
+    assert [line["number"] for line in lines] == [1.0, 3.5]
 
 
 def test_figures_are_means_of_their_steps(tmp_path):

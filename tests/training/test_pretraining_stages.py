@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from realm_tf.data.sentence_masks import RandomTokenMasks
+from realm_tf._manifest import MismatchError
+from realm_tf.data.sentence_masks import RandomSpanMasks, RandomTokenMasks
 from realm_tf.models.realm_qa import RealmQA
 from realm_tf.training import pretraining_stages
 from realm_tf.training.exchange import Exchange
@@ -93,6 +94,26 @@ def test_training_may_be_shorter_than_the_index(
     assert qa.featurizer.block_length == 48
 
 
+def test_masked_words_may_be_checkpointed(
+    make_qa, town_corpus, tmp_path, monkeypatch
+):
+    seen = []
+    monkeypatch.setattr(
+        pretraining_stages,
+        "pretrain",
+        lambda model, *args, **options: seen.append(model),
+    )
+    qa = make_qa(width=8)
+    for is_checkpointed in (False, True):
+        pretrain(
+            qa,
+            town_corpus,
+            tmp_path,
+            gradient_checkpointing=is_checkpointed,
+        )
+    assert [m.gradient_checkpointing for m in seen] == [False, True]
+
+
 def test_new_head_begins_with_the_frequencies_of_the_text(
     make_qa, town_corpus, monkeypatch
 ):
@@ -161,6 +182,57 @@ def test_t1_masked_words_go_on_with_index_and_weights(
             strict=True,
         ):
             np.testing.assert_array_equal(one, other)
+
+
+def test_folder_of_other_data_is_refused(
+    make_qa, town_corpus, city_corpus, tmp_path
+):
+    qa = make_qa(width=8)
+    data = InverseClozeOptions(batch_size=2)
+    pretrain_inverse_cloze(qa, town_corpus, tmp_path / "ict", training(2), data)
+    with pytest.raises(MismatchError, match=r"corpus='\w+' \(there: '\w+'\)"):
+        pretrain_inverse_cloze(
+            qa, city_corpus, tmp_path / "ict", training(2), data
+        )
+    pretrain(qa, town_corpus, tmp_path / "mlm", steps=2)
+    with pytest.raises(MismatchError, match="masks='RandomSpanMasks'"):
+        pretrain_masked_words(
+            qa,
+            town_corpus,
+            RandomSpanMasks(),
+            tmp_path / "mlm",
+            training(2),
+            MASKED,
+            every_n_steps=2,
+        )
+
+
+def test_masked_words_on_two_devices(make_qa, town_corpus, tmp_path, strategy):
+    with strategy.scope():
+        qa = make_qa(width=8)
+    pretrain(qa, town_corpus, tmp_path, steps=4, strategy=strategy)
+    ages = [line["index_age"] for line in read_log(tmp_path)]
+    assert ages == [0.0, 1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "message"),
+    [
+        ("background", {"searcher": "auto", "scann": 1}, "'background', scann"),
+        ("external", {"searcher": "auto"}, "'external', searcher"),
+    ],
+)
+def test_index_options_that_do_not_reach_the_refresher_are_refused(
+    make_qa, town_corpus, tmp_path, mode, options, message
+):
+    with pytest.raises(ValueError, match=message):
+        pretrain(
+            make_qa(width=8),
+            town_corpus,
+            tmp_path,
+            mode=mode,
+            index_options=options,
+        )
 
 
 def test_the_encoder_goes_on_from_a_preset(make_qa, town_corpus, tmp_path):

@@ -26,11 +26,6 @@ def follower(exchange, refresher, snapshot, town_corpus):
     )
 
 
-class Model:
-    class optimizer:
-        iterations = 1
-
-
 def test_recall_is_that_of_the_index(follower, town_corpus, town_questions):
     probe = RecallProbe(follower, town_questions, every_n_steps=4)
     retrieval = follower.acquire(0)
@@ -45,7 +40,6 @@ def test_recall_is_that_of_the_index(follower, town_corpus, town_questions):
     }
     assert probe.measure() == pytest.approx(expected)
     assert expected["recall_at_20"] == 1.0
-    probe.set_model(Model())
     logs = {"loss": 1.0}
     probe.on_train_batch_end(0, logs)
     assert logs == pytest.approx({"loss": 1.0, **expected})
@@ -66,13 +60,20 @@ def test_probe_asks_again_every_few_steps(follower, town_questions):
     )
     calls = []
     probe.measure = lambda: calls.append(1) or {"recall_at_1": 0.0}
-    model = Model()
-    model.optimizer = type("Optimizer", (), {"iterations": 0})()
-    probe.set_model(model)
-    for step in range(1, 6):
-        model.optimizer.iterations = step
-        probe.on_train_batch_end(step - 1, {})
+    for step in range(5):
+        probe.on_train_batch_end(step, {})
     assert len(calls) == 4  # at the steps 1, 2, 4 and 5
+
+
+def test_probe_of_a_run_that_goes_on_knows_the_last_figures(
+    follower, town_questions
+):
+    probe = RecallProbe(follower, town_questions[:1], every_n_steps=2)
+    probe.measure = lambda: pytest.fail("asked again")
+    probe.go_on(2, {"loss": 1.0, "recall_at_5": 0.25})
+    logs = {"loss": 2.0}
+    probe.on_train_batch_end(0, logs)
+    assert logs == {"loss": 2.0, "recall_at_5": 0.25}
 
 
 def test_fresh_index_is_of_the_weights_of_the_moment(
@@ -112,13 +113,18 @@ def test_examples_show_words_and_blocks(
     model.compile(optimizer=keras.optimizers.SGD(0.1))
     probe = ExampleProbe(data, tmp_path, every_n_steps=5, num_examples=2)
     probe.set_model(model)
-    model.optimizer.iterations.assign(4)
-    probe.on_train_batch_end(3)
+    probe.go_on(3, {})
+    probe.on_train_batch_end(0)
     assert not (tmp_path / "examples.md").exists()
-    model.optimizer.iterations.assign(5)
-    probe.on_train_batch_end(4)
+    probe.on_train_batch_end(1)
     text = (tmp_path / "examples.md").read_text("utf-8")
     assert text.startswith("## Step 5")
     assert text.count("without a block") == 2
     assert "[MASK]" in text
     assert list((tmp_path / "tensorboard").iterdir())
+    for step in (10, 15):
+        probe.show(step)
+    probe.go_on(12, {})
+    kept = (tmp_path / "examples.md").read_text("utf-8")
+    assert kept.startswith(text)
+    assert "## Step 10\n" in kept and "## Step 15" not in kept

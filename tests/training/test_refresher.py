@@ -59,6 +59,50 @@ def test_damaged_snapshot_is_an_error(exchange, refresher, snapshot):
         refresher.refresh()
 
 
+def test_training_that_went_back_is_not_overtaken(
+    exchange, refresher, snapshot, monkeypatch
+):
+    snapshot(0)
+    refresher.refresh()
+    snapshot(4)
+    embed = refresher._shared.embed
+
+    def go_back_meanwhile(step):
+        yield from embed(step)
+        exchange.forget_after(2)
+
+    monkeypatch.setattr(refresher._shared, "embed", go_back_meanwhile)
+    assert refresher.refresh() is None
+    assert exchange.index_steps() == {1: 0}
+
+
+def test_step_that_was_done_again_gets_an_index_again(
+    exchange, refresher, snapshot
+):
+    snapshot(4)
+    refresher.refresh()
+    embedder = snapshot(4)
+    assert refresher.refresh() is None  # the same weights
+    embedder.projection.bias.assign(embedder.projection.bias + 1)
+    exchange.write_snapshot(4, embedder, embedder)
+    assert refresher.refresh() == 4
+
+
+def test_slow_refresher_publishes_what_was_pruned_meanwhile(
+    exchange, refresher, snapshot, monkeypatch
+):
+    snapshot(1)
+    embed = refresher._shared.embed
+
+    def train_meanwhile(step):
+        yield from embed(step)
+        for later in (2, 3, 4):
+            snapshot(later)
+
+    monkeypatch.setattr(refresher._shared, "embed", train_meanwhile)
+    assert refresher.refresh() == 1
+
+
 def test_w4_second_refresher_is_told_of_the_first(
     exchange, refresher, snapshot
 ):

@@ -72,6 +72,8 @@ def test_t2_torn_checkpoint_falls_back_and_says_so(tmp_path, caplog, damage):
         assert state.restore(resumed) == 1
     assert "step 3 is damaged" in caplog.text
     assert train(resumed) == expected
+    state.save(resumed, 3)
+    assert state.restore(make_model()) == 3
 
 
 def test_no_whole_checkpoint_is_an_error(tmp_path):
@@ -96,6 +98,16 @@ def test_t3_checkpoint_of_another_model_is_refused(tmp_path):
         state.restore(other)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_checkpoint_of_another_run_is_refused(tmp_path):
+    run = {"seed": 1, "rate": 0.1, "sizes": (1, 2)}
+    TrainState(tmp_path, run).save(make_model(), 1)
+    assert TrainState(tmp_path, run).restore(make_model()) == 1
+    with pytest.raises(MismatchError, match=r"seed=2 \(there: 1\)\. Begin"):
+        TrainState(tmp_path, {**run, "seed": 2}).restore(make_model())
+    with pytest.raises(MismatchError, match="rate=None"):
+        TrainState(tmp_path, {"seed": 1}).restore(make_model())
 
 
 def test_t4_weights_that_are_no_numbers_are_not_kept(tmp_path):
