@@ -3,6 +3,7 @@
     python benchmarks/pretrain_step.py --size minilm --dtype float32
     python benchmarks/pretrain_step.py --size base --stage ict --batch-size 32
     python benchmarks/pretrain_step.py --stage encoder --peer
+    python benchmarks/pretrain_step.py --gradient-checkpointing
 
 No row has padding. The floor is the time that the matrix products of the step
 alone would take at the rate of one large product, measured in the same run.
@@ -118,6 +119,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--query-length", type=int, default=64)
     parser.add_argument("--block-length", type=int, default=192)
     parser.add_argument("--chunk-size", type=int, help="of ict")
+    parser.add_argument(
+        "--gradient-checkpointing", action="store_true", help="of mlm"
+    )
     parser.add_argument("--jit-compile", action="store_true")
     parser.add_argument("--num-steps", type=int, default=5)
     args = parser.parse_args()
@@ -180,7 +184,10 @@ def make_mlm(args: argparse.Namespace) -> tuple[keras.Model, dict[str, Any]]:
         "candidate_mask": np.ones((batch, candidates), np.int32),
         "index_age": np.zeros(batch, np.float32),
     }
-    return RealmPretrainer(embedder, encoder), features
+    model = RealmPretrainer(
+        embedder, encoder, gradient_checkpointing=args.gradient_checkpointing
+    )
+    return model, features
 
 
 def make_encoder(

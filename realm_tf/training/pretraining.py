@@ -138,9 +138,10 @@ def pretrain(
         return start
     if not is_chief(strategy):
         # The first host writes the files, the index among them.
-        resets = _ResetMetrics(options)
-        resets.go_on(start, {})
-        fit_steps(model, data, start, options.num_steps, [resets])
+        others: list[StepCallback] = [_StopAtNaN(data), _ResetMetrics(options)]
+        for callback in others:
+            callback.go_on(start, {})
+        fit_steps(model, data, start, options.num_steps, others)
         return start
     callbacks = [
         _StopAtNaN(data),  # before anything is made of bad weights
