@@ -16,6 +16,7 @@ from realm_tf.training.exchange import QUERY_NAME, Exchange, load_weights
 from realm_tf.training.refresher import Waiting
 
 _LONGEST_WAIT = 0.5  # seconds; training stands still meanwhile
+_LOG_EVERY = 600.0  # it waits for every refresh in this process, too
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +88,7 @@ class IndexFollower:
             self.exchange,
             self.timeout,
             longest=_LONGEST_WAIT,
+            log_every=_LOG_EVERY,
         )
         while not self._closed.is_set():
             with self._lock:

@@ -191,13 +191,14 @@ class Refresher:
 
 
 class Waiting:
-    """Waits longer and longer, says so once a minute, gives up in time.
+    """Waits longer and longer, says so now and then, gives up in time.
 
     Args:
         thing: what is waited for.
         exchange: `Exchange` where it will appear.
         timeout: seconds; None for ever.
         longest: of the waits, in seconds.
+        log_every: seconds between warnings.
     """
 
     def __init__(
@@ -207,11 +208,13 @@ class Waiting:
         timeout: float | None = None,
         *,
         longest: float = _LONGEST_WAIT,
+        log_every: float | None = None,
     ):
         self.thing = thing
         self.exchange = exchange
         self.timeout = timeout
         self.longest = longest
+        self.log_every = _LOG_EVERY if log_every is None else log_every
         self._start = self._logged = time.monotonic()
         self._seconds = _FIRST_WAIT
 
@@ -229,7 +232,7 @@ class Waiting:
                 f"{waited:.0f} seconds in {self.exchange.path}. Start the "
                 "other process, check the path, or raise the time."
             )
-        if now - self._logged >= _LOG_EVERY:
+        if now - self._logged >= self.log_every:
             self._logged = now
             logger.warning(
                 "Waiting for %s in %s since %.0f seconds.",
