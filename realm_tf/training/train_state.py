@@ -143,8 +143,8 @@ class TrainState:
             )
             raise MismatchError(
                 f"{folder} must be of the run that goes on. Received: "
-                f"{differences}. Begin with the same command, or choose "
-                "another output."
+                f"{differences}. Begin with the same command, choose another "
+                f"output, or remove {self.path.parent} to begin anew."
             )
 
     def steps(self) -> list[int]:
