@@ -1,5 +1,6 @@
 import logging
 import threading
+import time
 
 import pytest
 
@@ -129,14 +130,30 @@ def test_external_index_is_used_when_it_is_there(exchange, refresher, make):
 
 
 def test_w2_child_that_ended_is_an_error(make):
+    make().begin(0)  # so that there is an index to begin with
+    refresh = make(
+        mode="background",
+        refresher=None,
+        every_n_steps=10_000,
+        child_options=["--nonsense"],
+    )
+    refresh.begin(0)
+    try:
+        with pytest.raises(RuntimeError, match=r"code 2: .*--nonsense"):
+            for step in range(1_000):
+                refresh.on_train_batch_end(step)
+                time.sleep(0.1)
+    finally:
+        refresh.close()
+
+
+def test_w2_child_that_ends_before_the_first_index_is_an_error(make):
     refresh = make(
         mode="background", refresher=None, child_options=["--nonsense"]
     )
     try:
         with pytest.raises(RuntimeError, match=r"code 2: .*--nonsense"):
             refresh.begin(0)
-            for step in range(1000):
-                refresh.on_train_batch_end(step)
     finally:
         refresh.close()
 
