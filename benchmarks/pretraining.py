@@ -30,7 +30,6 @@ import machine
 from keras import ops
 
 from realm_tf import RealmQA
-from realm_tf.data import sentence_masks
 from realm_tf.data.corpus import Corpus
 from realm_tf.data.corpus_builder import build_corpus
 from realm_tf.data.questions import Question, read_questions
@@ -39,15 +38,15 @@ from realm_tf.data.salient_spans import (
     DateNumberTagger,
     SpanTagger,
 )
-from realm_tf.data.sentence_masks import SentenceMasks
-from realm_tf.data.span_store import SalientSpans, default_path, tag_corpus
+from realm_tf.data.sentence_masks import MASKS, RandomTokenMasks, make_masks
+from realm_tf.data.span_store import default_path, tag_corpus
 from realm_tf.evaluation import recall
 from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,
 )
 from realm_tf.models.entity_tagger import EntityTagger
 from realm_tf.training.inverse_cloze_dataset import InverseClozeOptions
-from realm_tf.training.masked_sentences import (
+from realm_tf.training.masked_sentence_options import (
     OWN_BLOCK,
     MaskedSentenceOptions,
 )
@@ -58,10 +57,8 @@ from realm_tf.training.pretraining_stages import (
 )
 
 KS = (1, 5, 20)
-MASKS = ("salient", "recurring", "random-spans", "random-tokens")
 VARIANTS = (*MASKS, "stale", "copying", "more-ict")
 STALER = 30  # times, as in the paper
-LOG_EVERY = 10  # steps
 COPYING_LOGIT = 8.0  # a block's wordpiece: 0.9% where it has 80, else 0.003%
 
 
@@ -214,8 +211,8 @@ def learn_from_text(
     report.add("ICT", qa, folder)
     words = {"num_candidates": 1, "query_length": 144, "max_masks": 26}
     read = {"num_candidates": 2, "candidates": "mentions"}
-    passages = sentence_masks.RandomTokenMasks(0.2, passage_bytes=480)
-    mentions = masks("recurring", corpus, args.block_length)
+    passages = RandomTokenMasks(0.2, passage_bytes=480)
+    mentions = make_masks("recurring", corpus, block_length=args.block_length)
     for stage, name, chosen, options in (
         ("words", "masked words of passages", passages, words),
         ("read", "reading mentions", mentions, read),
@@ -282,10 +279,10 @@ def masked_words(
     pretrain_masked_words(
         qa,
         corpus,
-        masks(
+        make_masks(
             variant if variant in MASKS else "salient",
             corpus,
-            args.block_length,
+            block_length=args.block_length,
         ),
         folder,
         training(args, "mlm"),
@@ -348,25 +345,17 @@ def training(args: argparse.Namespace, stage: str) -> TrainingOptions:
         num_steps=num_steps,
         num_warmup_steps=min(100, num_steps // 4),
         learning_rate=getattr(args, f"{stage}_learning_rate"),
-        log_every=LOG_EVERY,
+        log_every=10,
     )
 
 
 def training_minutes(folder: pathlib.Path) -> float:
     """From the log, which holds what was done before a stop, too."""
-    rows = read_log(folder)
-    return sum(LOG_EVERY / row["steps_per_second"] for row in rows) / 60
-
-
-def masks(kind: str, corpus: Corpus, block_length: int) -> SentenceMasks:
-    if kind == "random-tokens":
-        return sentence_masks.RandomTokenMasks()
-    if kind == "random-spans":
-        return sentence_masks.RandomSpanMasks()
-    spans = SalientSpans.open(default_path(corpus.path), corpus)
-    if kind == "recurring":
-        return sentence_masks.RecurringSpanMasks(spans, corpus, block_length)
-    return sentence_masks.SalientSpanMasks(spans)
+    minutes, step = 0.0, 0
+    for row in read_log(folder):
+        minutes += (row["step"] - step) / row["steps_per_second"] / 60
+        step = row["step"]
+    return minutes
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ from realm_tf.cli.progress import progress_bar
 if TYPE_CHECKING:
     import keras
 
-    from realm_tf.data.corpus import Corpus
-    from realm_tf.data.sentence_masks import SentenceMasks
     from realm_tf.models.realm_qa import RealmQA
 
 _FIGURES = ("loss", "retrieval_utility", "accuracy", "index_age", "recall_at_5")
@@ -107,13 +105,19 @@ def mlm(
     """Masked words: retrieve what helps to predict them (REALM)."""
     run = _Run(shared)
     from realm_tf.data.corpus import Corpus
-    from realm_tf.training.masked_sentences import MaskedSentenceOptions
+    from realm_tf.data.sentence_masks import make_masks
+    from realm_tf.training.masked_sentence_options import MaskedSentenceOptions
     from realm_tf.training.pretraining_stages import pretrain_masked_words
 
     if shared["candidates"] == "mentions" and (text or masks != "recurring"):
         raise click.UsageError(
             "--candidates mentions goes with --masks recurring, and not with "
             "--text."
+        )
+    if passage_bytes and not masks.startswith("random"):
+        raise click.UsageError(
+            "--passage-bytes goes with --masks random-tokens or random-spans; "
+            "a salient span is masked in its sentence alone."
         )
     if bucket and refresh != "external":
         raise click.UsageError("--bucket goes with --refresh external.")
@@ -139,7 +143,13 @@ def mlm(
         model = pretrain_masked_words(
             run.qa,
             run.corpus,
-            _masks(masks, sentences, spans, passage_bytes, block_length),
+            make_masks(
+                masks,
+                sentences,
+                spans,
+                passage_bytes=passage_bytes,
+                block_length=block_length,
+            ),
             run.work,
             run.training,
             data,
@@ -245,37 +255,6 @@ def _untrained(shared: dict[str, Any]) -> "RealmQA":
         logit_scale=shared["logit_scale"],
         **options,
     )
-
-
-def _masks(
-    kind: str,
-    text: "Corpus",
-    spans: pathlib.Path | None,
-    passage_bytes: int,
-    block_length: int | None,
-) -> "SentenceMasks":
-    from realm_tf.data import sentence_masks
-    from realm_tf.data.span_store import SalientSpans, default_path
-
-    if kind == "random-tokens":
-        return sentence_masks.RandomTokenMasks(passage_bytes=passage_bytes)
-    if kind == "random-spans":
-        return sentence_masks.RandomSpanMasks(passage_bytes=passage_bytes)
-    if passage_bytes:
-        raise click.UsageError(
-            "--passage-bytes goes with --masks random-tokens or random-spans; "
-            "a salient span is masked in its sentence alone."
-        )
-    path = spans or default_path(text.path)
-    if not path.is_dir():
-        raise click.UsageError(
-            f"There are no spans at {path}. Find them with `realm-tf spans "
-            f"--corpus {text.path}`, or name their folder with --spans."
-        )
-    opened = SalientSpans.open(path, text)
-    if kind == "recurring":
-        return sentence_masks.RecurringSpanMasks(opened, text, block_length)
-    return sentence_masks.SalientSpanMasks(opened)
 
 
 def _show(bar: Any) -> Any:

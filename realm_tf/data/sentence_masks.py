@@ -6,14 +6,18 @@ are there to be compared with them.
 
 import abc
 import math
+import os
+import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from realm_tf._manifest import FolderError
 from realm_tf.data.blocks import Block
 from realm_tf.data.corpus import Corpus
-from realm_tf.data.span_store import SalientSpans
+from realm_tf.data.span_store import SalientSpans, default_path
 
+MASKS = ("salient", "recurring", "random-tokens", "random-spans")
 _MASK_RATE = 0.15  # of BERT and SpanBERT
 _SPAN_PROBABILITY = 0.2  # SpanBERT's geometric distribution of lengths
 _MAX_SPAN_WIDTH = 10
@@ -232,6 +236,56 @@ class RandomSpanMasks(RandomTokenMasks):
             first = int(rng.integers(len(starts) - width + 1))
             masked |= set(range(first, first + width))
         return np.array(sorted(masked), np.int64)
+
+
+def make_masks(
+    kind: str,
+    text: Corpus,
+    spans: str | os.PathLike[str] | None = None,
+    *,
+    passage_bytes: int = 0,
+    block_length: int | None = None,
+) -> SentenceMasks:
+    """Masks of a kind for the sentences of a corpus.
+
+    Args:
+        kind: one of `MASKS`.
+        text: `Corpus` of the sentences.
+        spans: folder of its salient spans; defaults to the one beside it.
+        passage_bytes: of random masks, see `RandomTokenMasks`.
+        block_length: see `RecurringSpanMasks`.
+
+    Raises:
+        ValueError: if there is no such kind, or it takes no passages.
+        FolderError: if spans are needed and are missing or damaged.
+        MismatchError: if the spans are of another corpus.
+    """
+    if kind not in MASKS:
+        raise ValueError(
+            f"`kind` must be one of {MASKS}. Received: kind={kind!r}. Choose "
+            "one of them."
+        )
+    if kind == "random-tokens":
+        return RandomTokenMasks(passage_bytes=passage_bytes)
+    if kind == "random-spans":
+        return RandomSpanMasks(passage_bytes=passage_bytes)
+    if passage_bytes:
+        raise ValueError(
+            "`passage_bytes` goes with random-tokens and random-spans, because "
+            "a salient span is masked in its sentence alone. Received: "
+            f"passage_bytes={passage_bytes}, kind={kind!r}. Leave it out."
+        )
+    path = pathlib.Path(spans or default_path(text.path))
+    if not path.is_dir():
+        raise FolderError(
+            f"`spans` must be a folder of salient spans. Received: {path}, "
+            "which is not there. Find them with `realm-tf spans --corpus "
+            f"{text.path}`, or name their folder."
+        )
+    opened = SalientSpans.open(path, text)
+    if kind == "recurring":
+        return RecurringSpanMasks(opened, text, block_length)
+    return SalientSpanMasks(opened)
 
 
 def _span_text(text: str, span: tuple[int, int]) -> str:

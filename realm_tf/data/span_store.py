@@ -31,7 +31,7 @@ from realm_tf.data.salient_spans import Span, SpanTagger, tag_texts
 
 KIND = "spans"
 _BLOCKS_AT_ONCE = 1_024
-_MOST_LABELS = 255  # a byte each
+_MOST_LABELS = 255  # their numbers are bytes
 
 
 class SalientSpans:
@@ -189,8 +189,11 @@ def write_spans(
             shutil.copyfileobj(places, file)
         row_splits = np.zeros(corpus.num_blocks + 1, np.int64)
         np.cumsum(counts, out=row_splits[1:])
-        np.save(writer.path / "row_splits.npy", row_splits)
-        np.save(writer.path / "labels.npy", np.asarray(numbers, np.uint8))
+        for name, values in (
+            ("row_splits", row_splits),
+            ("labels", np.asarray(numbers, np.uint8)),
+        ):
+            np.save(writer.path / f"{name}.npy", values, allow_pickle=False)
         writer.describe(
             counts={
                 "num_spans": len(numbers),

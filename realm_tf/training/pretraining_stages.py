@@ -29,10 +29,8 @@ from realm_tf.training.inverse_cloze_dataset import (
     InverseClozeDataset,
     InverseClozeOptions,
 )
-from realm_tf.training.masked_sentences import (
-    MaskedSentenceDataset,
-    MaskedSentenceOptions,
-)
+from realm_tf.training.masked_sentence_options import MaskedSentenceOptions
+from realm_tf.training.masked_sentences import MaskedSentenceDataset
 from realm_tf.training.multi_worker import is_chief
 from realm_tf.training.pretraining import Progress, TrainingOptions, pretrain
 from realm_tf.training.probes import ExampleProbe, FreshIndex, RecallProbe
@@ -154,8 +152,8 @@ def pretrain_masked_words(
             encoder learns to read; the index is built once.
         gradient_checkpointing: see `RealmPretrainer`.
         probe: questions, never trained on, whose recall is shown.
-        index_options: of `BlockIndex.build`, such as `searcher`; nothing else
-            with `mode="background"`, and nothing with `"external"`.
+        index_options: of `BlockIndex.build`; with `mode="background"` only
+            `searcher`, with `"external"` none.
         bucket: for `mode="external"`, a folder of a bucket (`gs://...`) through
             which the refresher is reached; default: a shared `folder/exchange`.
         strategy: of several devices or hosts, in whose scope `qa` was made.

@@ -4,15 +4,19 @@ import re
 import numpy as np
 import pytest
 
+from realm_tf._manifest import FolderError
 from realm_tf.data.blocks import Block
-from realm_tf.data.salient_spans import Span
+from realm_tf.data.salient_spans import DateNumberTagger, Span
 from realm_tf.data.sentence_masks import (
+    MASKS,
     Draw,
     RandomSpanMasks,
     RandomTokenMasks,
     RecurringSpanMasks,
     SalientSpanMasks,
+    make_masks,
 )
+from realm_tf.data.span_store import tag_corpus
 
 TEXT = "Zoë was in Ōsaka. In 1815 she left."
 SECOND = len("Zoë was in Ōsaka. ".encode())
@@ -169,3 +173,31 @@ def test_a_passage_is_as_many_whole_sentences_as_fit():
         for draw in draws:
             raw = block.text.encode()[draw.start :]
             assert raw.startswith(draw.text.encode())
+
+
+@pytest.fixture
+def tagged(city_corpus, tmp_path):
+    path = tmp_path / "spans"
+    tag_corpus(city_corpus, DateNumberTagger(), path)
+    return path
+
+
+def test_masks_are_those_of_their_name(city_corpus, tagged):
+    made = {kind: type(make_masks(kind, city_corpus, tagged)) for kind in MASKS}
+    assert made == {
+        "salient": SalientSpanMasks,
+        "recurring": RecurringSpanMasks,
+        "random-tokens": RandomTokenMasks,
+        "random-spans": RandomSpanMasks,
+    }
+    passages = make_masks("random-spans", city_corpus, passage_bytes=99)
+    assert passages.description["passage_bytes"] == 99
+
+
+def test_masks_that_cannot_be_made_are_refused(city_corpus, tagged, tmp_path):
+    with pytest.raises(ValueError, match="kind='salent'"):
+        make_masks("salent", city_corpus)
+    with pytest.raises(ValueError, match="passage_bytes=9, kind='recurring'"):
+        make_masks("recurring", city_corpus, tagged, passage_bytes=9)
+    with pytest.raises(FolderError, match="realm-tf spans --corpus"):
+        make_masks("salient", city_corpus, tmp_path / "none")

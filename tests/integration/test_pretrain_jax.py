@@ -1,7 +1,6 @@
 import importlib.util
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 
@@ -9,10 +8,6 @@ import keras
 import numpy as np
 import pytest
 
-from realm_tf.data import sentence_masks
-from realm_tf.data.corpus import Corpus
-from realm_tf.data.salient_spans import DateNumberTagger
-from realm_tf.data.span_store import default_path, tag_corpus
 from realm_tf.models.realm_pretrainer import RealmPretrainer
 from realm_tf.models.realm_qa import RealmQA
 
@@ -93,30 +88,6 @@ def test_features_go_to_a_new_folder(script, monkeypatch, tmp_path):
     with pytest.raises(SystemExit, match=f"{output}, which exists. Choose"):
         script.main()
     assert not list(output.iterdir())
-
-
-def test_other_masks_are_refused(script, monkeypatch, capsys):
-    arguments = "features --preset a --corpus b --num-batches 1 --output c"
-    argv = ["pretrain_jax.py", *arguments.split(), "--masks", "salent"]
-    monkeypatch.setattr(sys, "argv", argv)
-    with pytest.raises(SystemExit):
-        script.main()
-    assert "invalid choice: 'salent'" in capsys.readouterr().err
-
-
-def test_masks_are_those_of_their_name(script, city_corpus, tmp_path):
-    shutil.copytree(city_corpus.path, tmp_path / "corpus")
-    corpus = Corpus.open(tmp_path / "corpus")
-    tag_corpus(corpus, DateNumberTagger(), default_path(corpus.path))
-    made = {
-        kind: type(script.make_masks(kind, corpus)) for kind in script.MASKS
-    }
-    assert made == {
-        "salient": sentence_masks.SalientSpanMasks,
-        "recurring": sentence_masks.RecurringSpanMasks,
-        "random-spans": sentence_masks.RandomSpanMasks,
-        "random-tokens": sentence_masks.RandomTokenMasks,
-    }
 
 
 def test_projection_is_fitted_once(script, make_qa, city_corpus, tmp_path):

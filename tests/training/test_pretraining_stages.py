@@ -10,7 +10,7 @@ from realm_tf.models.realm_qa import RealmQA
 from realm_tf.training import pretraining_stages
 from realm_tf.training.exchange import Exchange
 from realm_tf.training.inverse_cloze_dataset import InverseClozeOptions
-from realm_tf.training.masked_sentences import MaskedSentenceOptions
+from realm_tf.training.masked_sentence_options import MaskedSentenceOptions
 from realm_tf.training.pretraining import TrainingOptions, read_log
 from realm_tf.training.pretraining_stages import (
     new_encoder,

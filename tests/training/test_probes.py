@@ -9,10 +9,8 @@ from realm_tf.layers.knowledge_augmented_encoder import (
 )
 from realm_tf.models.realm_pretrainer import RealmPretrainer
 from realm_tf.training.index_follower import IndexFollower
-from realm_tf.training.masked_sentences import (
-    MaskedSentenceDataset,
-    MaskedSentenceOptions,
-)
+from realm_tf.training.masked_sentence_options import MaskedSentenceOptions
+from realm_tf.training.masked_sentences import MaskedSentenceDataset
 from realm_tf.training.probes import ExampleProbe, FreshIndex, RecallProbe
 
 

@@ -19,7 +19,7 @@ from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
 from realm_tf.models.realm_qa import RealmQA
 from realm_tf.training.inverse_cloze_dataset import InverseClozeOptions
-from realm_tf.training.masked_sentences import MaskedSentenceOptions
+from realm_tf.training.masked_sentence_options import MaskedSentenceOptions
 from realm_tf.training.pretraining import TrainingOptions
 from realm_tf.training.pretraining_stages import (
     pretrain_inverse_cloze,
