@@ -264,6 +264,8 @@ def _show(bar: Any) -> Any:
             for name in _FIGURES
             if name in figures
         ]
+        if not bar.done:
+            bar.skip(done - 1)  # of a run that was stopped
         bar.update(done, done / total, "".join(notes))
 
     return show

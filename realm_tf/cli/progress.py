@@ -29,6 +29,9 @@ class ProgressBar:
 
     Args:
         progress: of rich, running.
+
+    Attributes:
+        done: number of units that are done.
     """
 
     def __init__(self, progress: Progress):
@@ -46,13 +49,18 @@ class ProgressBar:
             self._progress.remove_task(task)
         self._task = self._progress.add_task(description, total=1.0, note="")
         self._unit = unit
-        self._done = 0
+        self.done = self._skipped = 0
         self._start = time.monotonic()
+
+    def skip(self, done: int) -> None:
+        """Leaves units that an earlier run did out of the rate."""
+        self._skipped = done
 
     def update(self, done: int, fraction: float, note: str = "") -> None:
         """Shows that `done` units are done, which is `fraction` of all."""
-        self._done = done
-        rate = done / max(time.monotonic() - self._start, 1e-6)
+        self.done = done
+        seconds = max(time.monotonic() - self._start, 1e-6)
+        rate = (done - self._skipped) / seconds
         digits = 0 if rate >= 10 else 1
         note = f"{done:,} {self._unit}, {rate:,.{digits}f}/s{note}"
         self._progress.update(self._task, completed=fraction, note=note)
@@ -63,7 +71,7 @@ class ProgressBar:
 
     def advance(self, more: int, total: int) -> None:
         """Shows that `more` of `total` units were done since the last call."""
-        self.count(self._done + more, total)
+        self.count(self.done + more, total)
 
     def show_stage(
         self, stage: str, done: int, total: int, figures: Mapping[str, float]

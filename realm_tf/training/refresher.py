@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 _FIRST_WAIT = 0.1  # seconds; each wait is twice the one before
 _LONGEST_WAIT = 10.0
 _LOG_EVERY = 60.0
+_GOOD_RECALL = 0.9  # of the exact 20 best blocks, by ScaNN
 
 
 class _OutdatedError(Exception):
@@ -42,7 +43,9 @@ class Refresher:
         worker: number of this refresher, where several embed together. The
             first, 0, builds the index; the others help it.
         num_workers: number of refreshers.
-        **index_options: of `BlockIndex.build`, such as `searcher`.
+        **index_options: of `BlockIndex.build`, such as `searcher`. A low recall
+            of ScaNN is a warning here unless there is a `recall_floor`:
+            embeddings that are still learning may be hard to search.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class Refresher:
         self.featurizer = featurizer
         self.query_embedder = query_embedder
         self.block_embedder = block_embedder
-        self.index_options = index_options
+        self.index_options = {"recall_floor": 0.0, **index_options}
         self._shared = SharedEmbedding(
             exchange.path / "parts",
             corpus,
@@ -98,7 +101,7 @@ class Refresher:
         copy = self.exchange.path / f".{QUERY_NAME}.{threading.get_ident()}"
         copy.write_bytes(file.read_bytes())  # the snapshot may go meanwhile
         try:
-            BlockIndex.build(
+            index = BlockIndex.build(
                 self.exchange.index,
                 self.corpus,
                 self._embed(step, identity),
@@ -115,6 +118,14 @@ class Refresher:
         finally:
             copy.unlink(missing_ok=True)
         self.exchange.publish_index()
+        recall = index.manifest.options.get("searcher_recall", {})
+        if recall.get("at_20", 1.0) < _GOOD_RECALL:
+            logger.warning(
+                "ScaNN finds %.2f of the 20 best blocks in the index of step "
+                "%d.",
+                recall["at_20"],
+                step,
+            )
         return step
 
     def _embed(self, step: int, identity: str | None) -> Iterator[np.ndarray]:

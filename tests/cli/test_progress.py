@@ -39,6 +39,15 @@ def test_slow_steps_have_a_rate_with_a_decimal(show):
     assert "5 blocks, 0.5/s" in show(lambda bar: bar.count(5, 10))
 
 
+def test_what_was_skipped_is_not_in_the_rate(show):
+    def use(bar):
+        assert bar.done == 0
+        bar.skip(80)
+        bar.update(85, 0.85)
+
+    assert "85 blocks, 0.5/s" in show(use)
+
+
 def test_advance_adds_up(show):
     def use(bar):
         bar.advance(10, 40)

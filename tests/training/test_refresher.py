@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 
 from realm_tf._manifest import FolderError
-from realm_tf.retrieval import index_versions
+from realm_tf.data.blocks import Article
+from realm_tf.data.corpus_builder import build_corpus
+from realm_tf.retrieval import index_builder, index_versions
+from realm_tf.retrieval.index_builder import RecallError
 from realm_tf.retrieval.writer_lock import LockedError, writer_lock
 from realm_tf.training import refresher as refresher_module
+from realm_tf.training.exchange import Exchange
+from realm_tf.training.index_follower import IndexFollower
+from realm_tf.training.pretraining_stages import make_refresher
 from realm_tf.training.refresher import Refresher, Waiting
 
 
@@ -32,6 +38,31 @@ def test_index_of_the_newest_snapshot_is_published(
     )
     names = [path.name for path in exchange.path.iterdir()]
     assert not [name for name in names if name.startswith(".")]
+
+
+def test_index_that_scann_searches_badly_is_published_with_a_warning(
+    make_qa, short_featurizer, tmp_path, monkeypatch, caplog
+):
+    articles = [Article(str(i), f"town {i}", f"{i * i}") for i in range(300)]
+    corpus = build_corpus(articles, tmp_path / "corpus", short_featurizer)
+    qa = make_qa(width=8)
+    exchange = Exchange(tmp_path / "exchange")
+    exchange.begin(qa, corpus)
+    exchange.write_snapshot(7, qa.query_embedder, qa.block_embedder)
+    options = {"searcher": "scann"}
+    monkeypatch.setattr(index_builder, "searcher_recall_at_k", lambda *_: 0.5)
+    with caplog.at_level(logging.WARNING):
+        assert make_refresher(qa, corpus, exchange, options).refresh() == 7
+    assert "ScaNN finds 0.50 of the 20 best blocks in the index" in caplog.text
+    follower = IndexFollower(exchange, corpus, qa.featurizer, qa.query_embedder)
+    retrieval = follower.acquire(7)
+    assert not retrieval.index.is_exact
+    embeddings = retrieval.embedder.questions(["town 5", "town 99"])
+    assert (retrieval.index.search(embeddings, 5).block_ids >= 0).all()
+    exchange.write_snapshot(8, qa.query_embedder, qa.block_embedder)
+    options["recall_floor"] = 0.9
+    with pytest.raises(RecallError, match="recall_floor=0.9"):
+        make_refresher(qa, corpus, exchange, options).refresh()
 
 
 def test_w7_snapshot_that_disappears_is_followed_by_the_next(
