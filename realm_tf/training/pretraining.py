@@ -22,7 +22,11 @@ from realm_tf.training.multi_worker import (
     is_chief,
     num_rows,
 )
-from realm_tf.training.optimizers import BertAdamW, WarmupLinearDecay
+from realm_tf.training.optimizers import (
+    BertAdamW,
+    SyncedLossScaleOptimizer,
+    WarmupLinearDecay,
+)
 from realm_tf.training.steps import StepCallback, StepDataset
 from realm_tf.training.train_state import TrainState
 
@@ -200,7 +204,7 @@ def _compile(
     optimizer: keras.optimizers.Optimizer = options.optimizer()
     # Keras asks the model, whose own policy is float32.
     if any(x.dtype_policy.name == "mixed_float16" for x in model.layers):
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer = SyncedLossScaleOptimizer(optimizer)
     # XLA would compile again for every new shape.
     is_static = all(
         spec.shape.is_fully_defined() for spec in data.signature.values()

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from realm_tf.training.optimizers import BertAdamW, WarmupLinearDecay
+from realm_tf.training.optimizers import (
+    BertAdamW,
+    SyncedLossScaleOptimizer,
+    WarmupLinearDecay,
+)
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 RUNS = json.loads((FIXTURES / "optimizer.json").read_text())
@@ -269,9 +273,33 @@ def test_training_resumes_from_a_saved_model(tmp_path):
 
 def test_optimizer_works_behind_loss_scaling():
     plain = fitted_model(BertAdamW(0.1))
-    scaled = fitted_model(keras.optimizers.LossScaleOptimizer(BertAdamW(0.1)))
+    scaled = fitted_model(SyncedLossScaleOptimizer(BertAdamW(0.1)))
     for expected, weight in zip(plain.weights, scaled.weights, strict=True):
         np.testing.assert_allclose(weight, expected, atol=1e-4)
+
+
+def test_a_step_that_overflows_on_any_replica_is_left_out_on_all(strategy):
+    with strategy.scope():
+        variable = named_variable("kernel", np.ones(1, "float32"))
+        optimizer = SyncedLossScaleOptimizer(BertAdamW(0.1))
+        optimizer.build([variable])
+
+    @tf.function
+    def step(gradients):
+        def apply():
+            context = tf.distribute.get_replica_context()
+            own = gradients[context.replica_id_in_sync_group]
+            optimizer.apply([own], [variable])
+
+        strategy.run(apply)
+
+    for gradients in ([[np.inf], [0.0]], [[0.0], [np.nan]], [[0.0], [1.0]]):
+        before = np.array(variable)
+        step(tf.constant(gradients))
+        is_finite = np.isfinite(gradients).all()
+        assert (np.array(variable) != before).all() == is_finite
+        copies = strategy.experimental_local_results(variable.value)
+        np.testing.assert_array_equal(*(copy.numpy() for copy in copies))
 
 
 def test_accumulated_gradients_are_clipped_together():

@@ -173,7 +173,8 @@ def test_t9_unequal_parts_for_replicas_are_refused(tmp_path, strategy):
         pretrain(model, data, tmp_path, options())
 
 
-def test_strategy_of_one_host(tmp_path, strategy):
+@pytest.mark.parametrize("dtype", [None, "mixed_float16"])
+def test_strategy_of_one_host(tmp_path, strategy, dtype):
     """Its first batch is drawn once; see `_fit`."""
     drawn = []
 
@@ -183,7 +184,7 @@ def test_strategy_of_one_host(tmp_path, strategy):
             return super().batch(step)
 
     with strategy.scope():
-        model = Regression()
+        model = Regression(dtype)
     pretrain(model, Counted(), tmp_path, options())
     assert drawn == [*range(9)]
     assert [step for step, _ in losses(tmp_path)] == [*range(1, 10)]
