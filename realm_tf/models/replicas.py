@@ -65,22 +65,33 @@ def check_fit(model: keras.Model) -> None:
     """Refuses what Keras' `fit` cannot do, before it fails in a deep trace.
 
     Raises:
-        ValueError: under a strategy of several hosts; with `jit_compile`
-            under any strategy of several replicas; and with an optimizer that
-            accumulates gradients under any of these or a `MirroredStrategy`.
+        ValueError: under a strategy of several hosts; and for what
+            `check_replicas` refuses.
     """
     if keras.backend.backend() != "tensorflow":
         return
-    import tensorflow as tf
-
-    strategy = model.distribute_strategy
-    name = type(strategy).__name__
+    name = type(model.distribute_strategy).__name__
     if "MultiWorker" in name or "CollectiveAllReduce" in name:
         raise ValueError(
             "`fit` must not be used on several hosts, where Keras cannot "
             f"train. Received: strategy={name}. Use "
             "`realm_tf.training.pretraining.pretrain`."
         )
+    check_replicas(model)
+
+
+def check_replicas(model: keras.Model) -> None:
+    """Refuses what Keras cannot combine with several replicas.
+
+    Raises:
+        ValueError: with `jit_compile` under a strategy of several replicas;
+            with an optimizer that accumulates gradients under any of these or
+            a `MirroredStrategy`.
+    """
+    import tensorflow as tf
+
+    strategy = model.distribute_strategy
+    name = type(strategy).__name__
     if strategy.num_replicas_in_sync > 1 and model.jit_compile is True:
         raise ValueError(
             "`jit_compile` must not be True under a strategy, which Keras "

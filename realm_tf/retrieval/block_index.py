@@ -111,7 +111,7 @@ class BlockIndex:
         probe_queries: npt.ArrayLike | None = None,
         skip_bad: bool = False,
         training_step: int | None = None,
-        attachments: Mapping[str, pathlib.Path] | None = None,
+        attachments: Mapping[str, bytes] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> "BlockIndex":
         """Builds the next version of an index, and opens it.
@@ -132,7 +132,8 @@ class BlockIndex:
             skip_bad: leave blocks with NaN, infinite, all-zero or overlong
                 embeddings out of every search, in place of raising.
             training_step: steps the weights were trained for, if any.
-            attachments: files to keep in the folder of the version, by name.
+            attachments: contents of files to keep in the folder of the version,
+                by name.
             progress: called with the numbers of blocks written and to write.
 
         Raises:

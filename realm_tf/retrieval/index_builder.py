@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -59,7 +58,7 @@ def write_version(
     skip_bad: bool,
     probe_queries: npt.ArrayLike | None = None,
     training_step: int | None = None,
-    attachments: Mapping[str, pathlib.Path] | None = None,
+    attachments: Mapping[str, bytes] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Fills the folder of `writer`; see `BlockIndex.build`."""
@@ -90,8 +89,8 @@ def write_version(
         )
     if training_step is not None:
         options[TRAINING_STEP] = training_step
-    for name, file in (attachments or {}).items():
-        shutil.copyfile(file, writer.path / name)
+    for name, content in (attachments or {}).items():
+        (writer.path / name).write_bytes(content)
     writer.describe(
         counts={
             "num_blocks": matrix.num_rows,

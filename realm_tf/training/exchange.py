@@ -194,6 +194,12 @@ class Exchange:
         load_weights(folder / QUERY_NAME, query_embedder)
         if block_embedder is not query_embedder:
             load_weights(folder / BLOCK_NAME, block_embedder)
+        elif (folder / BLOCK_NAME).exists():
+            raise FolderError(
+                f"{self.model} must have as many embedders as the training. "
+                f"Received: one, and two in {folder}. It is left from another "
+                f"training: remove {self.path}, and start both again."
+            )
         return folder / QUERY_NAME
 
     def index_steps(self) -> dict[int, int]:

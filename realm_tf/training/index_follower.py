@@ -45,6 +45,8 @@ class IndexFollower:
             does not change what queries are embedded with.
         every_n_steps: if given, the batch of a step waits for the version of
             the last multiple of it, and so is the same in every run.
+        max_staleness_steps: if given, a batch waits for a version that is at
+            most so many steps older.
         timeout: seconds to wait for it before an error; None for ever.
     """
 
@@ -56,11 +58,13 @@ class IndexFollower:
         query_embedder: Embedder,
         *,
         every_n_steps: int | None = None,
+        max_staleness_steps: int | None = None,
         timeout: float | None = None,
     ):
         self.exchange = exchange
         self.corpus = corpus
         self.every_n_steps = every_n_steps
+        self.max_staleness_steps = max_staleness_steps
         self.timeout = timeout
         self._embedder = TextEmbedder(copy_layer(query_embedder), featurizer)
         self._current: Retrieval | None = None
@@ -83,6 +87,8 @@ class IndexFollower:
             # Newer ones are left from a run that was killed, until the first
             # host goes back.
             most = step
+        elif self.max_staleness_steps is not None:
+            least = max(0, step - self.max_staleness_steps)
         waiting = Waiting(
             f"the index of step {least}",
             self.exchange,

@@ -41,6 +41,8 @@ class IndexRefresh(StepCallback):
             `"external"`: somebody else runs `realm-tf refresh --watch`.
         max_staleness_steps: oldest index, in steps; None for any. To wait
             for, at least `every_n_steps`: there is no newer snapshot before.
+            A follower that was given it, too, keeps to it; otherwise the few
+            batches that were made ahead may be older.
         on_stale: what to do with an older one: `"wait"` for the next,
             `"warn"`, or `"stop"` training.
         timeout: seconds to wait for an index before an error; None for ever.
@@ -126,6 +128,12 @@ class IndexRefresh(StepCallback):
                 fits = number < wanted and self.mode != "sync"
             if fits:
                 usable.append(version)
+        if usable and max(usable) != max(indexed):
+            # A refresher may still be at work for the run before.
+            timeout = math.inf if self.timeout is None else self.timeout
+            BlockIndex.roll_back(
+                self.exchange.index, max(usable), timeout=timeout
+            )
         if self.mode == "background":
             self._start_child()
         if not usable:
@@ -140,12 +148,6 @@ class IndexRefresh(StepCallback):
                 self._write_snapshot()
             self._refresh()
             self._wait_for(wanted, step)
-        elif max(usable) != max(indexed):
-            # A refresher may still be at work for the run before.
-            timeout = math.inf if self.timeout is None else self.timeout
-            BlockIndex.roll_back(
-                self.exchange.index, max(usable), timeout=timeout
-            )
 
     def on_step(self, logs: dict[str, float]) -> None:
         self._check_child()

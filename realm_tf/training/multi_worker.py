@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from realm_tf.models.replicas import check_replicas, sum_over_replicas
 from realm_tf.training.steps import StepDataset
 
 
@@ -66,8 +67,10 @@ def fit_steps(
         callbacks: told of the end of every step.
 
     Raises:
-        ValueError: if the batch does not divide into equal parts.
+        ValueError: if the batch does not divide into equal parts, or for what
+            `check_replicas` refuses.
     """
+    check_replicas(model)
     strategy = model.distribute_strategy
     num_replicas = strategy.num_replicas_in_sync
 
@@ -84,6 +87,17 @@ def fit_steps(
     def train_step(batch: Any) -> Any:
         return strategy.run(model.train_step, args=(batch,))
 
+    @tf.function
+    def count_stops(stop: tf.Tensor) -> Any:
+        # `identity` brings it to a device, which the sum needs.
+        return strategy.run(lambda: sum_over_replicas(tf.identity(stop)))
+
+    def stops(stop: tf.Tensor) -> bool:
+        """Whether any host stops: the others would wait for it for ever."""
+        if not is_multi_worker(strategy):
+            return bool(stop)
+        return any(strategy.experimental_local_results(count_stops(stop)))
+
     listeners = keras.callbacks.CallbackList(list(callbacks), model=model)
     listeners.on_train_begin()
     model.stop_training = False
@@ -95,7 +109,7 @@ def fit_steps(
             for name, value in results.items()
         }
         listeners.on_train_batch_end(number, logs)
-        if model.stop_training:
+        if stops(tf.constant(int(model.stop_training))):
             break
     listeners.on_train_end()
 

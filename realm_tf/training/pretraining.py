@@ -33,6 +33,8 @@ from realm_tf.training.train_state import TrainState
 logger = logging.getLogger(__name__)
 
 _LOG_NAME = "log.jsonl"
+_CHANGEABLE = ("learning_rate", "num_warmup_steps")  # by a run that goes on
+_LOSSES = ("marginalize", "mask_duplicates")  # what tells them from others
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called with steps done, steps in all, and the latest figures."""
@@ -73,8 +75,8 @@ class TrainingOptions:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What decides the weights: a run that goes on must have the same."""
-        names = ("num_steps", "learning_rate", "num_warmup_steps")
+        """What a checkpoint says of these; see `TrainState`."""
+        names = ("num_steps", *_CHANGEABLE)
         return {name: getattr(self, name) for name in names}
 
     def optimizer(self) -> BertAdamW:
@@ -106,7 +108,7 @@ def pretrain(
 
     Args:
         model: `InverseClozePretrainer` or `RealmPretrainer`; compiled here if
-            it is not yet: with XLA on a GPU if the shapes of the data are
+            it is not yet: with XLA on one GPU if the shapes of the data are
             static, and with loss scaling if a trunk computes in float16.
         data: `StepDataset`.
         folder: gets `checkpoints/`, `log.jsonl` and `tensorboard/`.
@@ -121,17 +123,29 @@ def pretrain(
 
     Raises:
         ValueError: if the loss is not finite, naming step and blocks; the
-            last good checkpoint stays.
-        MismatchError: if the folder is of a run with other data or options.
+            last good checkpoint stays. Or if the model is compiled with what
+            this or a strategy cannot do.
+        MismatchError: if the folder is of a run with another loss, other data
+            or another number of steps. Another learning rate is a warning.
         MemoryError: if a step does not fit on the device.
     """
     folder = pathlib.Path(folder)
     with model.distribute_strategy.scope():
         if not model.compiled:
             _compile(model, data, options)
+        if model.steps_per_execution != 1:
+            raise ValueError(
+                "`steps_per_execution` must be 1, because every step is "
+                "logged. Received: "
+                f"steps_per_execution={model.steps_per_execution}. Compile "
+                "without it."
+            )
         _build(model)
+    losses = {n: getattr(model, n) for n in _LOSSES if hasattr(model, n)}
     state = TrainState(
-        folder / "checkpoints", {**data.description, **options.description}
+        folder / "checkpoints",
+        {**data.description, **options.description, **losses},
+        changeable=_CHANGEABLE,
     )
     start = state.restore(model)
     strategy = model.distribute_strategy
@@ -205,12 +219,15 @@ def _compile(
     # Keras asks the model, whose own policy is float32.
     if any(x.dtype_policy.name == "mixed_float16" for x in model.layers):
         optimizer = SyncedLossScaleOptimizer(optimizer)
-    # XLA would compile again for every new shape.
+    # XLA would compile again for every new shape, and Keras cannot combine it
+    # with a strategy.
     is_static = all(
         spec.shape.is_fully_defined() for spec in data.signature.values()
     )
+    is_alone = model.distribute_strategy.num_replicas_in_sync == 1
     model.compile(
-        optimizer=optimizer, jit_compile="auto" if is_static else False
+        optimizer=optimizer,
+        jit_compile="auto" if is_static and is_alone else False,
     )
 
 
@@ -236,9 +253,8 @@ class _StopAtNaN(StepCallback):
         block_ids = self.data.batch_ids(self.step - 1)
         raise ValueError(
             f"The loss must be finite. Received: loss={loss} at step "
-            f"{self.step}, of the blocks {block_ids[:8].tolist()}... Start "
-            "again from the last checkpoint with a lower learning rate or in "
-            "float32."
+            f"{self.step}, of the blocks {block_ids[:8].tolist()}... Go on "
+            "from the last checkpoint: start again with a lower learning rate."
         )
 
 

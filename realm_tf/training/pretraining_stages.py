@@ -278,10 +278,15 @@ class _TrainingIndex:
             qa.featurizer,
             qa.query_embedder,
         )
-        self.follower = self.follow(
-            every_n_steps=refresh_options["every_n_steps"] if is_sync else None,
-            timeout=refresh_options.get("timeout"),
-        )
+        if is_sync:
+            # It waits for this process: for ever, if need be.
+            waits = {"every_n_steps": refresh_options["every_n_steps"]}
+        else:
+            waits = {"timeout": refresh_options.get("timeout")}
+            if refresh_options.get("on_stale", "wait") == "wait":
+                most = refresh_options.get("max_staleness_steps")
+                waits["max_staleness_steps"] = most
+        self.follower = self.follow(**waits)
         self.refresh = IndexRefresh(
             exchange,
             qa.query_embedder,

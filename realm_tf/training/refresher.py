@@ -1,7 +1,6 @@
 """Refresher: embeds all blocks with the newest snapshot, again and again."""
 
 import logging
-import pathlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from realm_tf.data.featurizers import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.models.embedding import TextEmbedder, embedder_fingerprint
 from realm_tf.retrieval.block_index import BlockIndex
+from realm_tf.retrieval.writer_lock import LockedError
 from realm_tf.training.exchange import QUERY_NAME, Exchange
 from realm_tf.training.shared_embedding import SharedEmbedding
 
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 _FIRST_WAIT = 0.1  # seconds; each wait is twice the one before
 _LONGEST_WAIT = 10.0
 _LOG_EVERY = 60.0
+_LONGEST_LOCK = 60.0  # seconds
 _GOOD_RECALL = 0.9  # of the exact 20 best blocks, by ScaNN
 
 
@@ -97,9 +98,7 @@ class Refresher:
         found = self._read_newest()
         if found is None:
             return None
-        step, identity, file = found
-        copy = self.exchange.path / f".{QUERY_NAME}.{threading.get_ident()}"
-        copy.write_bytes(file.read_bytes())  # the snapshot may go meanwhile
+        step, identity, weights = found
         try:
             index = BlockIndex.build(
                 self.exchange.index,
@@ -109,14 +108,12 @@ class Refresher:
                     self.block_embedder, self.featurizer
                 ),
                 training_step=step,
-                attachments={QUERY_NAME: copy},
+                attachments={QUERY_NAME: weights},
                 progress=progress,
                 **self.index_options,
             )
         except _OutdatedError:
             return None
-        finally:
-            copy.unlink(missing_ok=True)
         self.exchange.publish_index()
         recall = index.manifest.options.get("searcher_recall", {})
         if recall.get("at_20", 1.0) < _GOOD_RECALL:
@@ -136,11 +133,11 @@ class Refresher:
         if newest is None or newest < step or found not in (None, identity):
             raise _OutdatedError
 
-    def _read_newest(self) -> tuple[int, str | None, pathlib.Path] | None:
+    def _read_newest(self) -> tuple[int, str | None, bytes] | None:
         """Reads the newest snapshot, if it has no index.
 
         Returns:
-            Its step, its identity and its file.
+            Its step, its identity and the file of its query embedder.
         """
         while True:
             step = self.exchange.newest_snapshot()
@@ -156,8 +153,8 @@ class Refresher:
                 file = self.exchange.read_snapshot(
                     step, self.query_embedder, self.block_embedder
                 )
-                return step, identity, file
-            except FolderError:
+                return step, identity, file.read_bytes()
+            except (FolderError, FileNotFoundError):
                 if self.exchange.newest_snapshot() == step:
                     raise
                 # The trainer removed it: there is a newer one.
@@ -181,14 +178,25 @@ class Refresher:
 
         Raises:
             TimeoutError: after `timeout`.
+            LockedError: if another refresher keeps writing the index.
         """
         stop = stop or threading.Event()
         waiting = Waiting("a snapshot", self.exchange, timeout)
         count = 0
+        unlocked = time.monotonic()
         while not stop.is_set():
             start = time.monotonic()
             is_done = self.exchange.is_done  # before the last look
-            step = self.refresh()
+            try:
+                step = self.refresh()
+            except LockedError:
+                # By the trainer, while it goes back to an older version;
+                # another refresher is longer at it.
+                if start - unlocked > _LONGEST_LOCK:
+                    raise
+                stop.wait(_FIRST_WAIT)
+                continue
+            unlocked = time.monotonic()
             if step is not None:
                 count += 1
                 if on_refresh is not None:

@@ -6,7 +6,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
@@ -41,15 +41,18 @@ class TrainState:
             newest are kept.
         description: JSON values of the run; one that goes on must have the
             same.
+        changeable: names of those that may differ, which is a warning.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         description: Mapping[str, Any] | None = None,
+        changeable: Collection[str] = (),
     ):
         self.path = pathlib.Path(path)
         # As they are when they are read again.
+        self._changeable = changeable
         self._description = json.loads(json.dumps(dict(description or {})))
 
     def save(self, model: keras.Model, step: int) -> None:
@@ -75,7 +78,8 @@ class TrainState:
             raise ValueError(
                 "Weights must be finite to be kept. Received: NaN or infinity "
                 f"at step {step} in {', '.join(bad[:3])}. Go on from the last "
-                f"checkpoint in {self.path} with a lower learning rate."
+                f"checkpoint in {self.path}: give the same command with a "
+                "lower learning rate."
             )
         for leftover in self.path.glob(f".step-*{TEMPORARY_MARK}*"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -130,22 +134,22 @@ class TrainState:
         self, description: dict[str, Any], folder: pathlib.Path
     ) -> None:
         wanted = self._description
-        names = [
-            name
+        differences = {
+            name: f"{name}={wanted.get(name)!r} (there: "
+            f"{description.get(name)!r})"
             for name in sorted(set(wanted) | set(description))
             if wanted.get(name) != description.get(name)
-        ]
-        if names:
-            differences = ", ".join(
-                f"{name}={wanted.get(name)!r} (there: "
-                f"{description.get(name)!r})"
-                for name in names
-            )
+        }
+        if not differences:
+            return
+        said = ", ".join(differences.values())
+        if not set(differences).issubset(self._changeable):
             raise MismatchError(
                 f"{folder} must be of the run that goes on. Received: "
-                f"{differences}. Begin with the same command, choose another "
+                f"{said}. Begin with the same command, choose another "
                 f"output, or remove {self.path.parent} to begin anew."
             )
+        logger.warning("Training goes on from %s with %s.", folder, said)
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints that are there, ascending."""

@@ -31,6 +31,8 @@ def test_separate_embedders_have_files_of_their_own(exchange):
         np.testing.assert_array_equal(
             copy.projection.bias, original.projection.bias
         )
+    with pytest.raises(FolderError, match="Received: one, and two in"):
+        exchange.read_snapshot(0, query_copy, query_copy)
 
 
 def test_two_snapshots_are_kept_and_later_ones_forgotten(exchange, snapshot):

@@ -60,6 +60,20 @@ def test_batches_of_a_step_wait_for_their_version(refresher, snapshot, follow):
     assert found[0].step == 5
 
 
+def test_batches_wait_for_a_version_that_is_not_too_old(
+    refresher, snapshot, follow
+):
+    snapshot(0)
+    refresher.refresh()
+    follower = follow(max_staleness_steps=3, timeout=0.2)
+    assert follower.acquire(3).step == 0
+    with pytest.raises(TimeoutError, match="the index of step 1 "):
+        follower.acquire(4)
+    snapshot(2)
+    refresher.refresh()
+    assert follower.acquire(5).step == 2
+
+
 def test_version_of_a_later_step_is_not_for_an_earlier_one(
     exchange, refresher, snapshot, follow
 ):

@@ -49,18 +49,14 @@ def weights(folder, task):
         return [file[f"{i}"] for i in range(len(file.files))]
 
 
-@pytest.mark.parametrize("kind", ["ict", "mlm"])
-def test_two_hosts_train_like_one(kind, town_corpus, tmp_path):
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    for folder in (alone, together):
-        folder.mkdir()
-    finish(start(kind, town_corpus, alone))
+def run_together(kind, corpus, folder):
+    """Runs the program on two hosts, which must both end well."""
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     hosts = [
         start(
             kind,
-            town_corpus,
-            together,
+            corpus,
+            folder,
             TF_CONFIG=json.dumps(
                 {
                     "cluster": {"worker": workers},
@@ -77,6 +73,15 @@ def test_two_hosts_train_like_one(kind, town_corpus, tmp_path):
         for host in hosts:
             host.kill()
             host.communicate()
+
+
+@pytest.mark.parametrize("kind", ["ict", "mlm"])
+def test_two_hosts_train_like_one(kind, town_corpus, tmp_path):
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    for folder in (alone, together):
+        folder.mkdir()
+    finish(start(kind, town_corpus, alone))
+    run_together(kind, town_corpus, together)
     for task in range(2):
         for one, other in zip(
             weights(together, task), weights(alone, 0), strict=True
@@ -84,6 +89,12 @@ def test_two_hosts_train_like_one(kind, town_corpus, tmp_path):
             np.testing.assert_allclose(one, other, atol=1e-4)
     for one, other in zip(read_log(together), read_log(alone), strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
+
+
+def test_all_hosts_stop_where_one_does(town_corpus, tmp_path):
+    run_together("stop", town_corpus, tmp_path)
+    for task in range(2):
+        assert (tmp_path / f"steps-{task}.txt").read_text() == "2"
 
 
 def test_one_host_is_its_own_chief(strategy):
@@ -104,5 +115,9 @@ class Numbers(StepDataset):
 
 def test_batch_that_does_not_divide_is_refused(strategy):
     model = type("Model", (), {"distribute_strategy": strategy})()
+    model.jit_compile = False
     with pytest.raises(ValueError, match="batch_size=3, 2 replicas"):
+        fit_steps(model, Numbers(), 0, 1)
+    model.jit_compile = True
+    with pytest.raises(ValueError, match="Compile with `jit_compile=False`"):
         fit_steps(model, Numbers(), 0, 1)

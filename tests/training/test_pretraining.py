@@ -86,6 +86,13 @@ class Stop(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+class Kept(keras.callbacks.Callback):
+    """The weights before training."""
+
+    def on_train_begin(self, logs=None):
+        self.first = self.model.get_weights()
+
+
 def losses(folder):
     return [(line["step"], line["loss"]) for line in read_log(folder)]
 
@@ -201,10 +208,48 @@ def test_run_that_was_stopped_early_goes_on(tmp_path):
     assert losses(tmp_path / "stopped") == losses(tmp_path / "unbroken")
 
 
-def test_folder_of_another_run_is_refused(tmp_path):
-    pretrain(Regression(), Numbers(), tmp_path, options())
-    with pytest.raises(MismatchError, match="learning_rate=0.2"):
-        pretrain(Regression(), Numbers(), tmp_path, options(learning_rate=0.2))
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"num_steps": 12}, "num_steps=12"), ({"bad_step": 1}, "bad_step=1")],
+)
+def test_folder_of_another_run_is_refused(tmp_path, changed, message):
+    class Described(Numbers):
+        @property
+        def description(self):
+            return {"bad_step": self.bad_step}
+
+    pretrain(Regression(), Described(), tmp_path, options())
+    data = Described(changed.pop("bad_step", None))
+    with pytest.raises(MismatchError, match=message):
+        pretrain(Regression(), data, tmp_path, options(**changed))
+
+
+def test_another_loss_is_refused(tmp_path):
+    model, other = Regression(), Regression()
+    model.marginalize, other.marginalize = "token", "example"
+    pretrain(model, Numbers(), tmp_path, options())
+    with pytest.raises(MismatchError, match="marginalize='example'"):
+        pretrain(other, Numbers(), tmp_path, options())
+
+
+def test_t4_run_goes_on_with_a_lower_learning_rate(tmp_path, caplog):
+    with pytest.raises(ValueError, match="lower learning rate"):
+        pretrain(Regression(), Numbers(5), tmp_path, options())
+    lower = options(learning_rate=1e-9)
+    with caplog.at_level("WARNING"):
+        model = Regression()
+        pretrain(model, Numbers(), tmp_path, lower, callbacks=[kept := Kept()])
+    assert "learning_rate=1e-09 (there: 0.1)" in caplog.text
+    for first, last in zip(kept.first, model.get_weights(), strict=True):
+        np.testing.assert_allclose(last, first, atol=1e-6)
+    assert [step for step, _ in losses(tmp_path)] == [*range(1, 10)]
+
+
+def test_steps_that_are_not_counted_are_refused(tmp_path):
+    model = Regression()
+    model.compile(optimizer="sgd", steps_per_execution=3)
+    with pytest.raises(ValueError, match="steps_per_execution=3"):
+        pretrain(model, Numbers(), tmp_path, options())
 
 
 def test_last_steps_are_logged_too(tmp_path):

@@ -215,6 +215,11 @@ def test_masked_words_on_two_devices(make_qa, town_corpus, tmp_path, strategy):
     assert ages == [0.0, 1.0, 0.0, 1.0]
 
 
+def test_timeout_is_for_other_processes(make_qa, town_corpus, tmp_path):
+    pretrain(make_qa(width=8), town_corpus, tmp_path, steps=4, timeout=1e-3)
+    assert len(read_log(tmp_path)) == 4
+
+
 @pytest.mark.parametrize(
     ("mode", "options", "message"),
     [

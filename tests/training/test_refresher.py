@@ -146,6 +146,25 @@ def test_w4_second_refresher_is_told_of_the_first(
     assert refresher.refresh() == 0
 
 
+def test_watching_outlasts_a_trainer_that_goes_back(
+    exchange, refresher, snapshot, monkeypatch
+):
+    snapshot(0)
+    exchange.end()
+    with writer_lock(exchange.index):
+        thread = threading.Thread(target=refresher.watch)
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()
+    thread.join()
+    assert exchange.index_steps() == {1: 0}
+
+    monkeypatch.setattr(refresher_module, "_LONGEST_LOCK", 0.2)
+    snapshot(1)
+    with writer_lock(exchange.index), pytest.raises(LockedError):
+        refresher.watch()
+
+
 def test_w1_leftovers_of_a_killed_refresher_are_removed(
     exchange, refresher, snapshot
 ):

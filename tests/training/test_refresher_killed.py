@@ -38,5 +38,10 @@ def test_w1_refresher_killed_at_any_moment(
     assert newest > 0
     snapshot(newest + 10)
     assert refresher.refresh() == newest + 10
-    hidden = [p.name for p in exchange.index.iterdir() if p.name[0] == "."]
+    hidden = [
+        path.name
+        for folder in (exchange.path, exchange.index)
+        for path in folder.iterdir()
+        if path.name[0] == "."
+    ]
     assert hidden == [".writer.lock"]

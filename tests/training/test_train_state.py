@@ -110,6 +110,18 @@ def test_checkpoint_of_another_run_is_refused(tmp_path):
         TrainState(tmp_path, {"seed": 1}).restore(make_model())
 
 
+def test_what_may_change_is_said(tmp_path, caplog):
+    run = {"seed": 1, "rate": 0.1}
+    TrainState(tmp_path, run).save(make_model(), 1)
+    slower = TrainState(tmp_path, {**run, "rate": 0.01}, changeable=["rate"])
+    with caplog.at_level(logging.WARNING):
+        assert slower.restore(make_model()) == 1
+    assert "with rate=0.01 (there: 0.1)." in caplog.text
+    other = TrainState(tmp_path, {"seed": 2, "rate": 1}, changeable=["rate"])
+    with pytest.raises(MismatchError, match="rate=1 .*seed=2"):
+        other.restore(make_model())
+
+
 def test_t4_weights_that_are_no_numbers_are_not_kept(tmp_path):
     state = TrainState(tmp_path)
     model = make_model()

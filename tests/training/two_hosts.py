@@ -1,6 +1,8 @@
 """What one of two hosts runs, or one alone: pre-trains a tiny model.
 
-two_hosts.py ict|mlm CORPUS VOCABULARY FOLDER
+two_hosts.py ict|mlm|stop CORPUS VOCABULARY FOLDER
+
+"stop" is ict, which the first host ends after two steps.
 """
 
 import json
@@ -17,9 +19,14 @@ from realm_tf.data.featurizers import Featurizer
 from realm_tf.data.sentence_masks import RandomTokenMasks
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
+from realm_tf.models.inverse_cloze import InverseClozePretrainer
 from realm_tf.models.realm_qa import RealmQA
-from realm_tf.training.inverse_cloze_dataset import InverseClozeOptions
+from realm_tf.training.inverse_cloze_dataset import (
+    InverseClozeDataset,
+    InverseClozeOptions,
+)
 from realm_tf.training.masked_sentence_options import MaskedSentenceOptions
+from realm_tf.training.multi_worker import fit_steps
 from realm_tf.training.pretraining import TrainingOptions
 from realm_tf.training.pretraining_stages import (
     pretrain_inverse_cloze,
@@ -65,13 +72,31 @@ training = TrainingOptions(
     checkpoint_every=2,
     log_every=1,
 )
-if kind == "ict":
+data = InverseClozeOptions(batch_size=8, run_length=2)
+if kind == "stop":
+
+    class Stop(keras.callbacks.Callback):
+        steps = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.steps += 1
+            self.model.stop_training = task == 0 and self.steps == 2
+
+    with strategy.scope():
+        model = InverseClozePretrainer(embedder)
+        model.compile(optimizer=training.optimizer())
+        model.optimizer.build(model.trainable_variables)
+    dataset = InverseClozeDataset(Corpus.open(corpus), featurizer, data)
+    fit_steps(model, dataset, 0, 4, [stop := Stop()])
+    with open(f"{folder}/steps-{task}.txt", "w") as file:
+        file.write(str(stop.steps))
+elif kind == "ict":
     pretrain_inverse_cloze(
         qa,
         Corpus.open(corpus),
         folder,
         training,
-        InverseClozeOptions(batch_size=8, run_length=2),
+        data,
         strategy=strategy,
     )
 else:
