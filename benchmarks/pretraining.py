@@ -58,7 +58,7 @@ from realm_tf.training.pretraining_stages import (
 
 KS = (1, 5, 20)
 VARIANTS = (*MASKS, "stale", "copying", "more-ict")
-STALER = 30  # times, as in the paper
+STALER = 30  # times, as in the paper; 100 steps end before the first refresh
 COPYING_LOGIT = 8.0  # a block's wordpiece: 0.9% where it has 80, else 0.003%
 
 
