@@ -136,8 +136,11 @@ class IndexRefresh(StepCallback):
             )
         if self.mode == "background":
             self._start_child()
-        if not usable:
-            if identity is None:
+        is_lost = identity is None and all(
+            indexed[version][0] < wanted for version in usable
+        )
+        if is_lost or not usable:
+            if is_lost:
                 logger.warning(
                     "The index of step %d and its snapshot are gone, so it is "
                     "built again with the weights of step %d: training will "

@@ -92,11 +92,12 @@ def fit_steps(
         # `identity` brings it to a device, which the sum needs.
         return strategy.run(lambda: sum_over_replicas(tf.identity(stop)))
 
-    def stops(stop: tf.Tensor) -> bool:
-        """Whether any host stops: the others would wait for it for ever."""
+    def any_stops(stop: bool) -> bool:
+        """Whether a host stops: the others would wait for it for ever."""
         if not is_multi_worker(strategy):
-            return bool(stop)
-        return any(strategy.experimental_local_results(count_stops(stop)))
+            return stop
+        count = count_stops(tf.constant(int(stop)))
+        return any(strategy.experimental_local_results(count))
 
     listeners = keras.callbacks.CallbackList(list(callbacks), model=model)
     listeners.on_train_begin()
@@ -109,7 +110,8 @@ def fit_steps(
             for name, value in results.items()
         }
         listeners.on_train_batch_end(number, logs)
-        if stops(tf.constant(int(model.stop_training))):
+        model.stop_training = any_stops(model.stop_training)
+        if model.stop_training:
             break
     listeners.on_train_end()
 

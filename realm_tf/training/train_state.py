@@ -51,8 +51,8 @@ class TrainState:
         changeable: Collection[str] = (),
     ):
         self.path = pathlib.Path(path)
-        # As they are when they are read again.
         self._changeable = changeable
+        # As they are when they are read again.
         self._description = json.loads(json.dumps(dict(description or {})))
 
     def save(self, model: keras.Model, step: int) -> None:

@@ -1,4 +1,5 @@
 import logging
+import shutil
 import threading
 import time
 
@@ -127,6 +128,27 @@ def test_external_index_is_used_when_it_is_there(exchange, refresher, make):
     run(refresh, 4)
     assert exchange.newest_snapshot() == 4
     assert exchange.index_steps() == {1: 0}
+
+
+def test_resumed_run_does_not_wait_for_a_snapshot_that_is_gone(
+    exchange, refresher, make
+):
+    exchange.write_snapshot(0, *[exchange.qa.query_embedder] * 2)
+    refresher.refresh()
+    first = make(mode="external", refresher=None)
+    first.begin(0)
+    run(first, 3)
+    shutil.rmtree(exchange.snapshot_folder(2))
+    second = make(mode="external", refresher=None, timeout=30)
+    thread = threading.Thread(target=second.begin, args=[3])
+    thread.start()
+    while exchange.newest_snapshot() != 3:
+        time.sleep(0.01)
+    refresher.refresh()
+    thread.join(30)
+    assert not thread.is_alive()
+    steps = exchange.index_steps()
+    assert steps[max(steps)] == 3
 
 
 def test_w2_child_that_ended_is_an_error(make):

@@ -94,7 +94,7 @@ def test_two_hosts_train_like_one(kind, town_corpus, tmp_path):
 def test_all_hosts_stop_where_one_does(town_corpus, tmp_path):
     run_together("stop", town_corpus, tmp_path)
     for task in range(2):
-        assert (tmp_path / f"steps-{task}.txt").read_text() == "2"
+        assert (tmp_path / f"steps-{task}.txt").read_text() == "2 True"
 
 
 def test_one_host_is_its_own_chief(strategy):

@@ -89,7 +89,7 @@ if kind == "stop":
     dataset = InverseClozeDataset(Corpus.open(corpus), featurizer, data)
     fit_steps(model, dataset, 0, 4, [stop := Stop()])
     with open(f"{folder}/steps-{task}.txt", "w") as file:
-        file.write(str(stop.steps))
+        file.write(f"{stop.steps} {model.stop_training}")
 elif kind == "ict":
     pretrain_inverse_cloze(
         qa,
