@@ -132,8 +132,7 @@ class BlockIndex:
             skip_bad: leave blocks with NaN, infinite, all-zero or overlong
                 embeddings out of every search, in place of raising.
             training_step: steps the weights were trained for, if any.
-            attachments: contents of files to keep in the folder of the version,
-                by name.
+            attachments: contents of files to keep with the version, by name.
             progress: called with the numbers of blocks written and to write.
 
         Raises:
