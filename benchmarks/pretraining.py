@@ -30,6 +30,7 @@ import machine
 from keras import ops
 
 from realm_tf import RealmQA
+from realm_tf._constants import MASKS
 from realm_tf.data.corpus import Corpus
 from realm_tf.data.corpus_builder import build_corpus
 from realm_tf.data.questions import Question, read_questions
@@ -38,7 +39,7 @@ from realm_tf.data.salient_spans import (
     DateNumberTagger,
     SpanTagger,
 )
-from realm_tf.data.sentence_masks import MASKS, RandomTokenMasks, make_masks
+from realm_tf.data.sentence_masks import RandomTokenMasks, make_masks
 from realm_tf.data.span_store import default_path, tag_corpus
 from realm_tf.evaluation import recall
 from realm_tf.layers.knowledge_augmented_encoder import (

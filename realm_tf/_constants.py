@@ -24,3 +24,6 @@ JOINT_LENGTH = 320
 MASKED_LOGIT = -1e9
 """Logit of what cannot be chosen; exp() of it is 0 in float32, and sums stay
 finite."""
+
+MASKS = ("salient", "recurring", "random-tokens", "random-spans")
+"""Kinds of masks; see `realm_tf.data.sentence_masks.make_masks`."""

@@ -23,6 +23,8 @@ import time
 import keras
 import numpy as np
 
+from realm_tf._constants import MASKS
+
 MODEL_NAME = "model.keras"
 
 
@@ -43,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     features.add_argument("--num-batches", required=True, type=int)
     features.add_argument("--batch-size", default=64, type=int)
     features.add_argument("--query-length", default=96, type=int)
-    features.add_argument("--masks", default="salient")
+    features.add_argument("--masks", default="salient", choices=MASKS)
     trainer = commands.add_parser("train", help="with any backend")
     trainer.add_argument("--features", required=True, type=pathlib.Path)
     trainer.add_argument("--output", required=True, type=pathlib.Path)

@@ -106,6 +106,7 @@ def mlm(
     run = _Run(shared)
     from realm_tf.data.corpus import Corpus
     from realm_tf.data.sentence_masks import make_masks
+    from realm_tf.data.span_store import default_path
     from realm_tf.training.masked_sentence_options import MaskedSentenceOptions
     from realm_tf.training.pretraining_stages import pretrain_masked_words
 
@@ -122,6 +123,12 @@ def mlm(
     if bucket and refresh != "external":
         raise click.UsageError("--bucket goes with --refresh external.")
     sentences = Corpus.open(text) if text else run.corpus
+    spans = spans or default_path(sentences.path)
+    if not masks.startswith("random") and not spans.is_dir():
+        raise click.UsageError(
+            f"There are no spans at {spans}. Find them with `realm-tf spans "
+            f"--corpus {sentences.path}`, or name their folder with --spans."
+        )
     block_length = shared["block_length"]
     data = MaskedSentenceOptions(
         trim=not shared["static_shapes"],

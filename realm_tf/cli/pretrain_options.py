@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from realm_tf._constants import MASKS
 from realm_tf.cli import options
 
 _SHARED = (
@@ -170,9 +171,7 @@ _MLM = (
     ),
     click.option(
         "--masks",
-        type=click.Choice(
-            ["salient", "recurring", "random-tokens", "random-spans"]
-        ),
+        type=click.Choice(MASKS),
         default="salient",
         show_default=True,
         help="What is masked; recurring: salient spans that another block has, "

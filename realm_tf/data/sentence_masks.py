@@ -7,17 +7,15 @@ are there to be compared with them.
 import abc
 import math
 import os
-import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from realm_tf._manifest import FolderError
+from realm_tf._constants import MASKS
 from realm_tf.data.blocks import Block
 from realm_tf.data.corpus import Corpus
 from realm_tf.data.span_store import SalientSpans, default_path
 
-MASKS = ("salient", "recurring", "random-tokens", "random-spans")
 _MASK_RATE = 0.15  # of BERT and SpanBERT
 _SPAN_PROBABILITY = 0.2  # SpanBERT's geometric distribution of lengths
 _MAX_SPAN_WIDTH = 10
@@ -275,14 +273,7 @@ def make_masks(
             "a salient span is masked in its sentence alone. Received: "
             f"passage_bytes={passage_bytes}, kind={kind!r}. Leave it out."
         )
-    path = pathlib.Path(spans or default_path(text.path))
-    if not path.is_dir():
-        raise FolderError(
-            f"`spans` must be a folder of salient spans. Received: {path}, "
-            "which is not there. Find them with `realm-tf spans --corpus "
-            f"{text.path}`, or name their folder."
-        )
-    opened = SalientSpans.open(path, text)
+    opened = SalientSpans.open(spans or default_path(text.path), text)
     if kind == "recurring":
         return RecurringSpanMasks(opened, text, block_length)
     return SalientSpanMasks(opened)

@@ -159,7 +159,7 @@ def test_run_shorter_than_a_line_of_the_log(ict, run, corpus, tmp_path):
 
 
 def test_mlm_without_spans_says_how_to_get_them(fail, mlm, tmp_path):
-    error = fail(*mlm, "--spans", tmp_path / "nothing")
+    error = fail(*mlm, "--spans", tmp_path / "nothing", code=2)
     assert "realm-tf spans" in error
 
 

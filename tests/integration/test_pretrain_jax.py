@@ -90,6 +90,15 @@ def test_features_go_to_a_new_folder(script, monkeypatch, tmp_path):
     assert not list(output.iterdir())
 
 
+def test_other_masks_are_refused(script, monkeypatch, capsys):
+    arguments = "features --preset a --corpus b --num-batches 1 --output c"
+    argv = ["pretrain_jax.py", *arguments.split(), "--masks", "salent"]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit):
+        script.main()
+    assert "invalid choice: 'salent'" in capsys.readouterr().err
+
+
 def test_projection_is_fitted_once(script, make_qa, city_corpus, tmp_path):
     preset, features = tmp_path / "preset", tmp_path / "features"
     qa = make_qa(pooling="mean")
