@@ -4,7 +4,7 @@
         --questions squad/qa.jsonl.gz --split test
 
 Passages are JSON lines {"id", "title", "text"}, questions those of
-`realm_tf.data.questions`. Needs `pip install bm25s PyStemmer`.
+`realm_tf.data.questions.questions`. Needs `pip install bm25s PyStemmer`.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import bm25s
 import Stemmer
 
-from realm_tf.data import jsonl
-from realm_tf.data.questions import Question, read_questions
+from realm_tf.data.corpus import jsonl
+from realm_tf.data.questions.questions import Question, read_questions
 from realm_tf.evaluation import recall
 
 DEPTH = 100  # passages; MRR@100 and the deepest recall need as many

@@ -129,7 +129,7 @@ def import_bert(path):
 def import_embeddings(path):
     """Writes an index of embeddings and prints seconds and memory."""
     from realm_tf.checkpoints.tf1 import open_embeddings
-    from realm_tf.retrieval.embedding_writer import EmbeddingWriter
+    from realm_tf.retrieval.searchers.embedding_writer import EmbeddingWriter
 
     matrix = open_embeddings(pathlib.Path(path) / "encoded.ckpt")
     before, start = peak_mib(), time.monotonic()

@@ -17,9 +17,9 @@ from typing import Any
 import machine
 import numpy as np
 
-from realm_tf.data.corpus import Corpus
-from realm_tf.retrieval.block_index import BlockIndex
-from realm_tf.retrieval.index_builder import SEARCHERS
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.retrieval.index.block_index import BlockIndex
+from realm_tf.retrieval.index.index_builder import SEARCHERS
 
 Rows = dict[str, Any]
 
@@ -133,7 +133,7 @@ def count_wordpieces(corpus: Corpus) -> int:
 
 def measure_opening(args: argparse.Namespace, searcher: str) -> Rows:
     if searcher == "scann":
-        from realm_tf.retrieval.scann_searcher import import_scann
+        from realm_tf.retrieval.searchers.scann_searcher import import_scann
 
         import_scann()  # its memory is not the index's
     before = machine.memory_mb()

@@ -27,10 +27,10 @@ import keras
 import machine
 
 from realm_tf import Answer, RealmQA
-from realm_tf.data.corpus import Corpus
-from realm_tf.data.corpus_builder import build_corpus
-from realm_tf.data.questions import Question, read_questions
-from realm_tf.evaluation.open_qa import evaluate
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.corpus.corpus_builder import build_corpus
+from realm_tf.data.questions.questions import Question, read_questions
+from realm_tf.evaluation.evaluator import evaluate
 from realm_tf.training.finetune_options import FinetuneOptions
 from realm_tf.training.finetuning import finetune
 

@@ -39,9 +39,9 @@ from realm_tf.losses.marginal_likelihood import (
     marginal_mlm_loss,
     token_log_probs,
 )
-from realm_tf.models.inverse_cloze import InverseClozePretrainer
+from realm_tf.models.inverse_cloze_pretrainer import InverseClozePretrainer
 from realm_tf.models.realm_pretrainer import RealmPretrainer
-from realm_tf.training.optimizers import BertAdamW
+from realm_tf.optimizers.bert_adamw import BertAdamW
 
 VOCABULARY_SIZE = 30_522
 SIZES = {"minilm": (6, 384, 12), "base": (12, 768, 12), "tiny": (2, 128, 2)}

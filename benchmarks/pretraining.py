@@ -31,23 +31,23 @@ from keras import ops
 
 from realm_tf import RealmQA
 from realm_tf._constants import MASKS
-from realm_tf.data.corpus import Corpus
-from realm_tf.data.corpus_builder import build_corpus
-from realm_tf.data.questions import Question, read_questions
-from realm_tf.data.salient_spans import (
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.corpus.corpus_builder import build_corpus
+from realm_tf.data.questions.questions import Question, read_questions
+from realm_tf.data.spans.salient_spans import default_path, tag_corpus
+from realm_tf.data.spans.sentence_masks import RandomTokenMasks, make_masks
+from realm_tf.data.spans.span_taggers import (
     CombinedTagger,
     DateNumberTagger,
     SpanTagger,
 )
-from realm_tf.data.sentence_masks import RandomTokenMasks, make_masks
-from realm_tf.data.span_store import default_path, tag_corpus
 from realm_tf.evaluation import recall
 from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,
 )
 from realm_tf.models.entity_tagger import EntityTagger
-from realm_tf.training.inverse_cloze_dataset import InverseClozeOptions
-from realm_tf.training.masked_sentence_options import (
+from realm_tf.training.datasets.inverse_cloze_dataset import InverseClozeOptions
+from realm_tf.training.datasets.masked_sentence_options import (
     OWN_BLOCK,
     MaskedSentenceOptions,
 )

@@ -15,11 +15,14 @@ import time
 
 import numpy as np
 
-from realm_tf.retrieval.brute_force_searcher import BruteForceSearcher
-from realm_tf.retrieval.embedding_writer import EmbeddingWriter
-from realm_tf.retrieval.scann_options import ScannOptions
-from realm_tf.retrieval.scann_searcher import ScannSearcher, import_scann
-from realm_tf.retrieval.searcher_recall import (
+from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
+from realm_tf.retrieval.searchers.embedding_writer import EmbeddingWriter
+from realm_tf.retrieval.searchers.scann_options import ScannOptions
+from realm_tf.retrieval.searchers.scann_searcher import (
+    ScannSearcher,
+    import_scann,
+)
+from realm_tf.retrieval.searchers.searcher_recall import (
     sample_queries,
     searcher_recall_at_k,
 )

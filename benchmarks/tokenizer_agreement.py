@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import tokenizers
 
-from realm_tf.data import jsonl
-from realm_tf.data.featurizers import Featurizer
+from realm_tf.data.corpus import jsonl
+from realm_tf.data.text.featurizer import Featurizer
 
 FIELDS = ("title", "text", "question")
 BATCH_SIZE = 2_000  # texts

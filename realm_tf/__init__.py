@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 from realm_tf._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from realm_tf.data.evidence import Answer as Answer
-    from realm_tf.models.realm_qa import RealmQA as RealmQA
-    from realm_tf.serving.client import RealmClient as RealmClient
-    from realm_tf.serving.model_server_client import (
+    from realm_tf.client.realm_client import RealmClient as RealmClient
+    from realm_tf.data.corpus.answer import Answer as Answer
+    from realm_tf.realm_qa import RealmQA as RealmQA
+    from realm_tf.serving.backends.model_server_client import (
         ModelServerClient as ModelServerClient,
     )
 
 _HOMES = {
-    "Answer": "realm_tf.data.evidence",
-    "ModelServerClient": "realm_tf.serving.model_server_client",
-    "RealmClient": "realm_tf.serving.client",
-    "RealmQA": "realm_tf.models.realm_qa",
+    "Answer": "realm_tf.data.corpus.answer",
+    "ModelServerClient": "realm_tf.serving.backends.model_server_client",
+    "RealmClient": "realm_tf.client.realm_client",
+    "RealmQA": "realm_tf.realm_qa",
 }
 
 __all__ = [

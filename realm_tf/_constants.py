@@ -26,4 +26,4 @@ MASKED_LOGIT = -1e9
 finite."""
 
 MASKS = ("salient", "recurring", "random-tokens", "random-spans")
-"""Kinds of masks; see `realm_tf.data.sentence_masks.make_masks`."""
+"""Kinds of masks; see `realm_tf.data.spans.sentence_masks.make_masks`."""

@@ -75,17 +75,21 @@ def write_features(
             "exists. Choose another, or delete it."
         )
     from realm_tf import RealmQA
-    from realm_tf.data.corpus import Corpus
-    from realm_tf.data.sentence_masks import make_masks
+    from realm_tf.data.corpus.corpus import Corpus
+    from realm_tf.data.spans.sentence_masks import make_masks
     from realm_tf.models.realm_pretrainer import RealmPretrainer
-    from realm_tf.training.exchange import Exchange
-    from realm_tf.training.index_follower import IndexFollower
-    from realm_tf.training.masked_sentence_options import MaskedSentenceOptions
-    from realm_tf.training.masked_sentences import MaskedSentenceDataset
+    from realm_tf.training.datasets.masked_sentence_dataset import (
+        MaskedSentenceDataset,
+    )
+    from realm_tf.training.datasets.masked_sentence_options import (
+        MaskedSentenceOptions,
+    )
     from realm_tf.training.pretraining_stages import (
         make_refresher,
         new_encoder,
     )
+    from realm_tf.training.refresh.exchange import Exchange
+    from realm_tf.training.refresh.index_follower import IndexFollower
 
     qa = RealmQA.from_preset(preset)
     opened = Corpus.open(corpus)
@@ -125,7 +129,7 @@ def train(
 ) -> None:
     """Trains on all batches once, and says how fast it was."""
     from realm_tf.models.realm_pretrainer import RealmPretrainer
-    from realm_tf.training.optimizers import BertAdamW, WarmupLinearDecay
+    from realm_tf.optimizers.bert_adamw import BertAdamW, WarmupLinearDecay
 
     model: RealmPretrainer = keras.saving.load_model(features / MODEL_NAME)
     files = sorted(features.glob("batch-*.npz"))

@@ -17,14 +17,16 @@ import pytest
 import safetensors.numpy
 import tensorflow as tf
 
-from realm_tf.data.blocks import Article
-from realm_tf.data.corpus import Corpus
-from realm_tf.data.corpus_builder import build_corpus
-from realm_tf.data.featurizers import Featurizer
-from realm_tf.data.questions import Question
+from realm_tf.data.corpus.blocks import Article
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.corpus.corpus_builder import build_corpus
+from realm_tf.data.questions.questions import Question
+from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
-from realm_tf.models.realm_qa import RealmQA
+from realm_tf.realm_qa import RealmQA
+
+pytest_plugins = ("qa_fixtures", "serving_fixtures")
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 

@@ -12,7 +12,7 @@ import keras_hub
 from realm_tf._constants import EMBEDDING_DIM
 from realm_tf.checkpoints.hugging_face import load_words_encoder
 from realm_tf.checkpoints.presets import Parts
-from realm_tf.data.featurizers import Featurizer
+from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
 

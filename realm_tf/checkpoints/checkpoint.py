@@ -7,8 +7,8 @@ from typing import Any
 
 from realm_tf import _manifest
 from realm_tf.checkpoints import presets
+from realm_tf.checkpoints.files.tensor_file import TensorFile, check_disk_space
 from realm_tf.checkpoints.presets import Parts
-from realm_tf.checkpoints.tensor_file import TensorFile, check_disk_space
 
 CARD_NAME = "README.md"
 _BYTES_OF_A_WEIGHT = 4

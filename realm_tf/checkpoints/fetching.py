@@ -10,7 +10,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from realm_tf.checkpoints.tensor_file import CheckpointError, check_disk_space
+from realm_tf.checkpoints.files.tensor_file import (
+    CheckpointError,
+    check_disk_space,
+)
 
 _HUB = "hf://"
 # What an importer reads; repositories also hold the same weights for others.

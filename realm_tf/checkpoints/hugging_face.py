@@ -11,16 +11,16 @@ from realm_tf.checkpoints.checkpoint import (
     Embeddings,
     LoadOptions,
 )
-from realm_tf.checkpoints.part_loader import PartLoader
-from realm_tf.checkpoints.presets import Parts
-from realm_tf.checkpoints.safetensors_file import SafetensorsFile
-from realm_tf.checkpoints.tensor_file import (
+from realm_tf.checkpoints.files.safetensors_file import SafetensorsFile
+from realm_tf.checkpoints.files.tensor_file import (
     CheckpointError,
     JoinedTensorFile,
     RenamedTensorFile,
     TensorFile,
 )
-from realm_tf.checkpoints.torch_file import TorchFile
+from realm_tf.checkpoints.files.torch_file import TorchFile
+from realm_tf.checkpoints.part_loader import PartLoader
+from realm_tf.checkpoints.presets import Parts
 from realm_tf.checkpoints.variable_names import (
     EMBEDDER,
     ENCODER,

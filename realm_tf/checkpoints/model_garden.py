@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from realm_tf.checkpoints.tensor_file import TensorFile
+from realm_tf.checkpoints.files.tensor_file import TensorFile
 
 _END = "/.ATTRIBUTES/VARIABLE_VALUE"
 _QUERY = re.compile(

@@ -8,7 +8,7 @@ import keras
 import keras_hub
 
 from realm_tf.checkpoints import presets
-from realm_tf.checkpoints.tensor_file import CheckpointError, TensorFile
+from realm_tf.checkpoints.files.tensor_file import CheckpointError, TensorFile
 from realm_tf.checkpoints.variable_names import (
     EMBEDDER,
     ENCODER,

@@ -22,14 +22,14 @@ import keras
 import keras_hub
 
 from realm_tf import _manifest
-from realm_tf.data.featurizers import Featurizer
+from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,
 )
 from realm_tf.layers.span_reader import SpanReader
-from realm_tf.retrieval import index_versions
-from realm_tf.retrieval.block_index import BlockIndex
+from realm_tf.retrieval.index import index_versions
+from realm_tf.retrieval.index.block_index import BlockIndex
 
 KIND = "preset"
 CONFIG_NAME = "config.json"

@@ -16,11 +16,14 @@ from realm_tf.checkpoints.checkpoint import (
     Embeddings,
     LoadOptions,
 )
+from realm_tf.checkpoints.files.tensor_file import CheckpointError, TensorFile
+from realm_tf.checkpoints.files.tf_checkpoint import (
+    TFCheckpoint,
+    is_tf_checkpoint,
+)
 from realm_tf.checkpoints.model_garden import ModelGardenFile, is_model_garden
 from realm_tf.checkpoints.part_loader import PartLoader
 from realm_tf.checkpoints.presets import Parts
-from realm_tf.checkpoints.tensor_file import CheckpointError, TensorFile
-from realm_tf.checkpoints.tf_checkpoint import TFCheckpoint, is_tf_checkpoint
 from realm_tf.checkpoints.variable_names import (
     EMBEDDER,
     ENCODER,

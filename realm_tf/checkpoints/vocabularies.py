@@ -6,11 +6,11 @@ import pathlib
 from typing import Any
 
 from realm_tf import _constants
-from realm_tf.checkpoints.tensor_file import CheckpointError
-from realm_tf.data.featurizers import Featurizer
+from realm_tf.checkpoints.files.tensor_file import CheckpointError
+from realm_tf.data.text.featurizer import Featurizer
 
 _NAMES = ("vocab.txt", "assets/vocab.txt", "vocabulary.txt")
-_UNCASED = importlib.resources.files("realm_tf.data") / "bert_uncased.txt"
+_UNCASED = importlib.resources.files("realm_tf.data.text") / "bert_uncased.txt"
 _UNCASED_SIZE = 30_522
 _ROOM_FOR_TITLE = 33  # wordpieces of a joint input, [SEP] counted
 

@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from realm_tf import _version
-from realm_tf.cli import console
 from realm_tf.cli.ask import ask
 from realm_tf.cli.corpus import corpus
 from realm_tf.cli.demo import demo
@@ -16,7 +15,6 @@ from realm_tf.cli.export_checkpoint import export_checkpoint
 from realm_tf.cli.finetune import finetune
 from realm_tf.cli.import_checkpoint import import_checkpoint
 from realm_tf.cli.index import index
-from realm_tf.cli.options import Settings, examples
 from realm_tf.cli.pretrain import pretrain
 from realm_tf.cli.questions import questions
 from realm_tf.cli.refresh import refresh
@@ -24,6 +22,8 @@ from realm_tf.cli.reproduce import reproduce
 from realm_tf.cli.serve import serve
 from realm_tf.cli.spans import spans
 from realm_tf.cli.train_tagger import train_tagger
+from realm_tf.cli.ui import console
+from realm_tf.cli.ui.options import Settings, examples
 
 _FAILURE = 1
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from realm_tf.cli import console, options
-from realm_tf.cli.answer_view import answer_text
-from realm_tf.cli.environment import prepare_tensorflow
-from realm_tf.cli.model import open_model
+from realm_tf.cli.ui import console, options
+from realm_tf.cli.ui.answer_view import answer_text
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.model import open_model
 
 if TYPE_CHECKING:
-    from realm_tf.data.evidence import Answer
+    from realm_tf.data.corpus.answer import Answer
 
 _LINES_AT_ONCE = 32  # of stdin
 
@@ -86,7 +86,7 @@ def ask(
 
 def show_answers(answers: Iterable["Answer"], as_json: bool) -> None:
     """Prints answers for people, or each as a line of JSON."""
-    from realm_tf.serving.answer_json import answer_json
+    from realm_tf.client.answer_json import answer_json
 
     for answer in answers:
         if as_json:

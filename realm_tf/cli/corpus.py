@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from realm_tf.cli import options
-from realm_tf.cli.environment import prepare_tensorflow
-from realm_tf.cli.facts import folder_bytes, show_facts
-from realm_tf.cli.progress import progress_bar
+from realm_tf.cli.ui import options
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.progress import progress_bar
+from realm_tf.cli.ui.tables import folder_bytes, show_facts
 
 _FORMATS = ("auto", "jsonl", "tsv", "text", "wikiextractor", "wikipedia")
 
@@ -73,8 +73,8 @@ def build(
     when the same command is given again.
     """
     prepare_tensorflow()
-    from realm_tf.cli.tokenizer import open_tokenizer
-    from realm_tf.data.corpus_builder import build_corpus
+    from realm_tf.cli.ui.tokenizer import open_tokenizer
+    from realm_tf.data.corpus.corpus_builder import build_corpus
 
     start = time.monotonic()
     with progress_bar("Building the corpus", "blocks") as bar:
@@ -96,7 +96,7 @@ def build(
 @options.shared_options
 def info(folder: pathlib.Path, as_json: bool) -> None:
     """Tells what a corpus holds."""
-    from realm_tf.data.corpus import Corpus
+    from realm_tf.data.corpus.corpus import Corpus
 
     show_facts(_facts(Corpus.open(folder, verify=False)), as_json)
 
@@ -107,7 +107,7 @@ def info(folder: pathlib.Path, as_json: bool) -> None:
 @options.shared_options
 def verify(folder: pathlib.Path, as_json: bool) -> None:
     """Compares every file of a corpus with its SHA-256."""
-    from realm_tf.data.corpus import Corpus
+    from realm_tf.data.corpus.corpus import Corpus
 
     opened = Corpus.open(folder, verify=True)
     files = len(opened.manifest.files)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import click
 
 import realm_tf
-from realm_tf.cli import console, options
 from realm_tf.cli.ask import show_answers
-from realm_tf.cli.demo_model import demo_preset
-from realm_tf.cli.environment import prepare_tensorflow
-from realm_tf.cli.model import open_model
+from realm_tf.cli.ui import console, options
+from realm_tf.cli.ui.demo_model import demo_preset
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.model import open_model
 
 if TYPE_CHECKING:
-    from realm_tf.data.questions import Question
+    from realm_tf.data.questions.questions import Question
 
 PASSAGES_NAME = "passages.jsonl.gz"
 QUESTIONS_NAME = "questions.jsonl.gz"
@@ -56,7 +56,7 @@ def demo(
     ~/.cache/realm_tf. Later on it answers at once.
     """
     prepare_tensorflow()
-    from realm_tf.data.questions import read_questions
+    from realm_tf.data.questions.questions import read_questions
 
     folder = data or _bundled_data()
     known = read_questions(folder / QUESTIONS_NAME)

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from realm_tf import _version
-from realm_tf.cli import options
-from realm_tf.cli.environment import prepare_tensorflow
-from realm_tf.cli.facts import show_facts
-from realm_tf.cli.model import open_model
-from realm_tf.cli.progress import progress_bar
+from realm_tf.cli.ui import options
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.model import open_model
+from realm_tf.cli.ui.progress import progress_bar
+from realm_tf.cli.ui.tables import show_facts
 
 if TYPE_CHECKING:
-    from realm_tf.data.evidence import Answer
-    from realm_tf.data.questions import Question
+    from realm_tf.data.corpus.answer import Answer
+    from realm_tf.data.questions.questions import Question
     from realm_tf.evaluation.report import Report
-    from realm_tf.models.realm_qa import RealmQA
+    from realm_tf.realm_qa import RealmQA
 
 _CUT_OFFS = (1, 5, 20)
 _BATCH_SIZE = 16  # questions between two steps of the progress bar
@@ -81,7 +81,7 @@ def evaluate(
     questions with an answer (or their own passage) in the best k blocks.
     """
     prepare_tensorflow()
-    from realm_tf.data.questions import read_questions
+    from realm_tf.data.questions.questions import read_questions
 
     if report_file is not None:
         report_file.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def score_questions(
     qa: "RealmQA", questions: list["Question"], num_read: int
 ) -> "Report":
     """Answers all questions with a progress bar, and scores the answers."""
-    from realm_tf.evaluation.open_qa import evaluate as score
+    from realm_tf.evaluation.evaluator import evaluate as score
 
     with progress_bar("Answering", "questions") as bar:
 

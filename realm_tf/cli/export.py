@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from realm_tf.cli import console, options
-from realm_tf.cli.environment import prepare_tensorflow
-from realm_tf.cli.facts import folder_bytes, show_facts
-from realm_tf.cli.model import open_model
-from realm_tf.cli.progress import progress_bar
+from realm_tf.cli.ui import console, options
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.model import open_model
+from realm_tf.cli.ui.progress import progress_bar
+from realm_tf.cli.ui.tables import folder_bytes, show_facts
 
 
 @click.command(
@@ -100,9 +100,12 @@ def _export(
     **export_options: Any,
 ) -> dict[str, Any]:
     from realm_tf.serving import bundle as bundles
-    from realm_tf.serving.exporter import ExportOptions
-    from realm_tf.serving.exporter import export as write_export
-    from realm_tf.serving.server_configs import SCANN_MODELS_CONFIG, XLA_FLAG
+    from realm_tf.serving.export.exporter import ExportOptions
+    from realm_tf.serving.export.exporter import export as write_export
+    from realm_tf.serving.export.server_configs import (
+        SCANN_MODELS_CONFIG,
+        XLA_FLAG,
+    )
 
     start = time.monotonic()
     chosen = ExportOptions(
@@ -135,8 +138,8 @@ def _export(
 
 def _check(folder: pathlib.Path) -> dict[str, Any]:
     """Operations of all models of a bundle, or of one SavedModel."""
-    from realm_tf.serving import op_check
     from realm_tf.serving.bundle import SCANN_QA, read_bundle
+    from realm_tf.serving.export import op_check
 
     if (folder / op_check.SAVED_MODEL_NAME).is_file():
         paths = [folder]

@@ -4,9 +4,9 @@ import pathlib
 
 import click
 
-from realm_tf.cli import options
-from realm_tf.cli.environment import prepare_tensorflow
-from realm_tf.cli.facts import folder_bytes, show_facts
+from realm_tf.cli.ui import options
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.tables import folder_bytes, show_facts
 
 _LAYOUTS = (
     "RealmForOpenQA",

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from realm_tf.cli import options
-from realm_tf.cli.environment import prepare_tensorflow
 from realm_tf.cli.evaluate import score_questions
-from realm_tf.cli.facts import folder_bytes, show_facts
-from realm_tf.cli.model import kept_index
-from realm_tf.cli.output import check_output
-from realm_tf.cli.precision import choose_dtype
-from realm_tf.cli.progress import progress_bar
+from realm_tf.cli.ui import options
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.model import kept_index
+from realm_tf.cli.ui.output import check_output
+from realm_tf.cli.ui.precision import choose_dtype
+from realm_tf.cli.ui.progress import progress_bar
+from realm_tf.cli.ui.tables import folder_bytes, show_facts
 
 if TYPE_CHECKING:
-    from realm_tf.models.realm_qa import RealmQA
+    from realm_tf.realm_qa import RealmQA
     from realm_tf.training.finetuning import FinetuneReport
 
 _SMALL_BYTES = 256 * 2**20  # corpora below are copied into the preset
@@ -110,8 +110,8 @@ def finetune(
     prepare_tensorflow()
     import keras
 
-    from realm_tf.data.corpus import Corpus
-    from realm_tf.data.questions import read_questions
+    from realm_tf.data.corpus.corpus import Corpus
+    from realm_tf.data.questions.questions import read_questions
     from realm_tf.training.finetune_options import FinetuneOptions
     from realm_tf.training.finetuning import finetune as train_model
 
@@ -150,7 +150,7 @@ def _untrained(
     dtype: str,
 ) -> "RealmQA":
     from realm_tf.checkpoints.bert import BertFolder
-    from realm_tf.models.realm_qa import RealmQA
+    from realm_tf.realm_qa import RealmQA
 
     policy = choose_dtype(dtype)
     if start == "preset":

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from realm_tf.cli import options
-from realm_tf.cli.environment import prepare_tensorflow
-from realm_tf.cli.facts import folder_bytes, show_facts
-from realm_tf.cli.model import kept_index
-from realm_tf.cli.progress import progress_bar
+from realm_tf.cli.ui import options
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.model import kept_index
+from realm_tf.cli.ui.progress import progress_bar
+from realm_tf.cli.ui.tables import folder_bytes, show_facts
 
 if TYPE_CHECKING:
     from realm_tf.checkpoints.checkpoint import Checkpoint, Embeddings
-    from realm_tf.data.corpus import Corpus
+    from realm_tf.data.corpus.corpus import Corpus
 
 _COPIES = 3  # of the text, while a corpus is built
 
@@ -144,9 +144,9 @@ def _build_corpus(
     output: pathlib.Path,
     matrix: "Embeddings | None",
 ) -> "Corpus":
-    from realm_tf.checkpoints.tensor_file import check_disk_space
-    from realm_tf.data.block_corpus import build_block_corpus
-    from realm_tf.data.block_records import open_block_records
+    from realm_tf.checkpoints.files.tensor_file import check_disk_space
+    from realm_tf.data.published.published_blocks import open_block_records
+    from realm_tf.data.published.published_corpus import build_block_corpus
 
     if path is None:
         raise click.UsageError(
@@ -173,9 +173,9 @@ def _build_index(
     path: pathlib.Path,
     searcher: str,
 ) -> None:
-    from realm_tf.checkpoints.tensor_file import check_disk_space
-    from realm_tf.models.embedding import embedder_fingerprint
-    from realm_tf.retrieval.block_index import BlockIndex
+    from realm_tf.checkpoints.files.tensor_file import check_disk_space
+    from realm_tf.engine.text_embedder import embedder_fingerprint
+    from realm_tf.retrieval.index.block_index import BlockIndex
 
     parts = checkpoint.parts
     if parts.block_embedder is None:

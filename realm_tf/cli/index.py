@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from realm_tf.cli import options
-from realm_tf.cli.environment import prepare_tensorflow
-from realm_tf.cli.facts import folder_bytes, show_facts
-from realm_tf.cli.precision import choose_dtype
-from realm_tf.cli.progress import progress_bar
+from realm_tf.cli.ui import options
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.precision import choose_dtype
+from realm_tf.cli.ui.progress import progress_bar
+from realm_tf.cli.ui.tables import folder_bytes, show_facts
 
 if TYPE_CHECKING:
-    from realm_tf.retrieval.block_index import BlockIndex
+    from realm_tf.retrieval.index.block_index import BlockIndex
 
 
 @click.group()
@@ -70,7 +70,7 @@ def build(
 ) -> None:
     """Embeds all blocks of a corpus with a model."""
     prepare_tensorflow()
-    from realm_tf.models.realm_qa import RealmQA
+    from realm_tf.realm_qa import RealmQA
 
     start = time.monotonic()
     qa = RealmQA.from_preset(preset, dtype=choose_dtype(dtype))
@@ -88,7 +88,7 @@ def build(
 @options.shared_options
 def info(folder: pathlib.Path, as_json: bool) -> None:
     """Tells what an index holds."""
-    from realm_tf.retrieval import index_versions
+    from realm_tf.retrieval.index import index_versions
 
     version = index_versions.find_version(folder, None)
     newest = index_versions.version_folder(folder, version)
@@ -114,8 +114,8 @@ def verify(
 
     With a corpus, also whether the newest version belongs to it.
     """
-    from realm_tf.retrieval import index_loader, index_versions
-    from realm_tf.retrieval.journal import Journal
+    from realm_tf.retrieval.index import index_loader, index_versions
+    from realm_tf.retrieval.index.journal import Journal
 
     index_versions.find_version(folder, None)  # there must be one
     versions = index_versions.list_versions(folder)
@@ -155,9 +155,9 @@ def add(
 ) -> None:
     """Adds documents to an index, or replaces those that exist."""
     prepare_tensorflow()
-    from realm_tf.data.articles import read_articles
-    from realm_tf.data.corpus import Corpus
-    from realm_tf.models.realm_qa import RealmQA
+    from realm_tf.data.corpus.articles import read_articles
+    from realm_tf.data.corpus.corpus import Corpus
+    from realm_tf.realm_qa import RealmQA
 
     articles = list(read_articles(sources, format, skip_bad=skip_bad))
     qa = RealmQA.from_preset(preset, dtype=choose_dtype(dtype))
@@ -220,7 +220,7 @@ def compact(
 ) -> None:
     """Folds added and deleted documents into a new corpus and version."""
     prepare_tensorflow()
-    from realm_tf.cli.tokenizer import open_tokenizer
+    from realm_tf.cli.ui.tokenizer import open_tokenizer
 
     featurizer = open_tokenizer(tokenizer, cased=cased)
     compacted = _open(folder, corpus).compact(output, featurizer)
@@ -234,7 +234,7 @@ def compact(
 @options.shared_options
 def rollback(folder: pathlib.Path, version: int, as_json: bool) -> None:
     """Makes an older version the newest, under a new number."""
-    from realm_tf.retrieval.block_index import BlockIndex
+    from realm_tf.retrieval.index.block_index import BlockIndex
 
     newest = BlockIndex.roll_back(folder, version)
     facts = {"path": str(folder), "version": newest, "same_as": version}
@@ -242,8 +242,8 @@ def rollback(folder: pathlib.Path, version: int, as_json: bool) -> None:
 
 
 def _open(folder: pathlib.Path, corpus: pathlib.Path) -> "BlockIndex":
-    from realm_tf.data.corpus import Corpus
-    from realm_tf.retrieval.block_index import BlockIndex
+    from realm_tf.data.corpus.corpus import Corpus
+    from realm_tf.retrieval.index.block_index import BlockIndex
 
     opened = Corpus.open(corpus, verify=False)
     return BlockIndex.open(folder, opened, verify=False)
@@ -251,8 +251,8 @@ def _open(folder: pathlib.Path, corpus: pathlib.Path) -> "BlockIndex":
 
 def _facts(version: pathlib.Path) -> dict[str, Any]:
     """What one version says of itself."""
-    from realm_tf.retrieval import index_loader
-    from realm_tf.retrieval.journal import Journal
+    from realm_tf.retrieval.index import index_loader
+    from realm_tf.retrieval.index.journal import Journal
 
     manifest = index_loader.read_description(version, verify=False)
     updates = Journal(version.with_suffix(".updates")).read()

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from realm_tf.cli import options, pretrain_options
-from realm_tf.cli.environment import prepare_tensorflow
-from realm_tf.cli.facts import show_facts
-from realm_tf.cli.output import check_output
-from realm_tf.cli.precision import choose_dtype
-from realm_tf.cli.progress import progress_bar
+from realm_tf.cli.ui import options, pretrain_options
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.output import check_output
+from realm_tf.cli.ui.precision import choose_dtype
+from realm_tf.cli.ui.progress import progress_bar
+from realm_tf.cli.ui.tables import show_facts
 
 if TYPE_CHECKING:
     import keras
 
-    from realm_tf.models.realm_qa import RealmQA
+    from realm_tf.realm_qa import RealmQA
 
 _FIGURES = ("loss", "retrieval_utility", "accuracy", "index_age", "recall_at_5")
 
@@ -48,7 +48,9 @@ def ict(
 ) -> None:
     """Inverse Cloze Task: find the block that a sentence was taken from."""
     run = _Run(shared)
-    from realm_tf.training.inverse_cloze_dataset import InverseClozeOptions
+    from realm_tf.training.datasets.inverse_cloze_dataset import (
+        InverseClozeOptions,
+    )
     from realm_tf.training.pretraining_stages import pretrain_inverse_cloze
 
     data = InverseClozeOptions(
@@ -104,10 +106,12 @@ def mlm(
 ) -> None:
     """Masked words: retrieve what helps to predict them (REALM)."""
     run = _Run(shared)
-    from realm_tf.data.corpus import Corpus
-    from realm_tf.data.sentence_masks import make_masks
-    from realm_tf.data.span_store import default_path
-    from realm_tf.training.masked_sentence_options import MaskedSentenceOptions
+    from realm_tf.data.corpus.corpus import Corpus
+    from realm_tf.data.spans.salient_spans import default_path
+    from realm_tf.data.spans.sentence_masks import make_masks
+    from realm_tf.training.datasets.masked_sentence_options import (
+        MaskedSentenceOptions,
+    )
     from realm_tf.training.pretraining_stages import pretrain_masked_words
 
     if shared["candidates"] == "mentions" and (text or masks != "recurring"):
@@ -195,8 +199,8 @@ class _Run:
         import keras
         import tensorflow as tf
 
-        from realm_tf.data.corpus import Corpus
-        from realm_tf.data.questions import read_questions
+        from realm_tf.data.corpus.corpus import Corpus
+        from realm_tf.data.questions.questions import read_questions
         from realm_tf.training.pretraining import TrainingOptions
 
         if shared["deterministic"]:
@@ -247,7 +251,7 @@ class _Run:
 
 
 def _untrained(shared: dict[str, Any]) -> "RealmQA":
-    from realm_tf.models.realm_qa import RealmQA
+    from realm_tf.realm_qa import RealmQA
 
     options = {
         "dropout": shared["dropout"],

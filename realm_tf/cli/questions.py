@@ -6,9 +6,9 @@ import pathlib
 
 import click
 
-from realm_tf.cli import options
-from realm_tf.cli.environment import prepare_tensorflow
-from realm_tf.cli.facts import show_facts
+from realm_tf.cli.ui import options
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.tables import show_facts
 
 
 @click.command(
@@ -44,7 +44,7 @@ def questions(
     `realm-tf corpus`.
     """
     prepare_tensorflow()
-    from realm_tf.data import question_sets
+    from realm_tf.data.questions import question_sets
 
     if resplit and split:
         raise click.UsageError("--resplit and --split exclude each other.")

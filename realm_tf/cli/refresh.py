@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from realm_tf.cli import console, options
-from realm_tf.cli.environment import prepare_tensorflow
-from realm_tf.cli.facts import show_facts
-from realm_tf.cli.precision import choose_dtype
+from realm_tf.cli.ui import console, options
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.precision import choose_dtype
+from realm_tf.cli.ui.tables import show_facts
 
 if TYPE_CHECKING:
-    from realm_tf.training.exchange import Exchange
+    from realm_tf.training.refresh.exchange import Exchange
 
 
 @click.command(
@@ -90,8 +90,8 @@ def refresh(
     followed by the same process.
     """
     prepare_tensorflow()
-    from realm_tf.models.realm_qa import RealmQA
-    from realm_tf.training.refresher import Refresher, Waiting
+    from realm_tf.realm_qa import RealmQA
+    from realm_tf.training.refresh.refresher import Refresher, Waiting
 
     if child:
         threading.Thread(target=_exit_with_trainer, daemon=True).start()
@@ -122,8 +122,8 @@ def refresh(
 def _exchange(
     watch: str, work: pathlib.Path | None, num_workers: int
 ) -> "Exchange":
-    from realm_tf.training.bucket_exchange import BucketExchange
-    from realm_tf.training.exchange import Exchange
+    from realm_tf.training.refresh.bucket_exchange import BucketExchange
+    from realm_tf.training.refresh.exchange import Exchange
 
     if "://" not in watch:
         return Exchange(watch)

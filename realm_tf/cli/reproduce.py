@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from realm_tf.cli import console, options
-from realm_tf.cli.environment import prepare_tensorflow
-from realm_tf.cli.facts import show_facts
-from realm_tf.cli.model import kept_index
-from realm_tf.cli.progress import progress_bar
+from realm_tf.cli.ui import console, options
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.model import kept_index
+from realm_tf.cli.ui.progress import progress_bar
+from realm_tf.cli.ui.tables import show_facts
 
 if TYPE_CHECKING:
-    from realm_tf.data.questions import Question
-    from realm_tf.models.realm_qa import RealmQA
+    from realm_tf.data.questions.questions import Question
+    from realm_tf.realm_qa import RealmQA
 
 # Exact match in percent: of the paper, and of the released weights run again
 # with exact search and with ScaNN, over as many test questions.
@@ -98,9 +98,9 @@ def reproduce(
     weights when others ran them again.
     """
     prepare_tensorflow()
-    from realm_tf.data.corpus import Corpus
-    from realm_tf.data.question_sets import read_question_set
-    from realm_tf.models.realm_qa import RealmQA
+    from realm_tf.data.corpus.corpus import Corpus
+    from realm_tf.data.questions.question_sets import read_question_set
+    from realm_tf.realm_qa import RealmQA
 
     start = time.monotonic()
     opened = Corpus.open(corpus, verify=False)
@@ -134,7 +134,7 @@ def reproduce(
 
 def _fingerprints(qa: "RealmQA", asked: list["Question"]) -> dict[str, str]:
     """What else a run must share with one that it goes on from."""
-    from realm_tf.models.embedding import (
+    from realm_tf.engine.text_embedder import (
         embedder_fingerprint,
         reader_fingerprint,
     )
@@ -171,7 +171,7 @@ def _answer_all(
     settings: dict[str, Any],
 ) -> int:
     """Answers what is not answered yet; returns how many are right."""
-    from realm_tf.evaluation.answers import exact_match
+    from realm_tf.evaluation.exact_match import exact_match
 
     done = _read_done(output, settings)
     with (

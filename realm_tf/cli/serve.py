@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from realm_tf.cli import console, options
-from realm_tf.cli.environment import prepare_tensorflow
+from realm_tf.cli.ui import console, options
+from realm_tf.cli.ui.environment import prepare_tensorflow
 
 if TYPE_CHECKING:
-    from realm_tf.serving.backend import Backend
+    from realm_tf.serving.backends.backend import Backend
 
 _IN_PROCESS = "inprocess"
 _TOKEN_VARIABLE = "REALM_TF_TOKEN"
@@ -82,8 +82,8 @@ def serve(
     """
     prepare_tensorflow()
     try:
-        from realm_tf.serving import http_server, service_options
-        from realm_tf.serving.query_service import QueryService
+        from realm_tf.serving.service import http_server, service_options
+        from realm_tf.serving.service.query_service import QueryService
     except ImportError as error:
         raise click.ClickException(
             f"Serving needs more packages. Received: {error}. Install them "
@@ -127,14 +127,16 @@ def backend_opener(
 
     def open_backend() -> "Backend":
         if backend == _IN_PROCESS:
-            from realm_tf.serving.inprocess_backend import InProcessBackend
+            from realm_tf.serving.backends.in_process_backend import (
+                InProcessBackend,
+            )
 
             return InProcessBackend(bundle)
         if url.scheme == "grpc":
-            from realm_tf.serving.grpc_backend import GrpcBackend
+            from realm_tf.serving.backends.grpc_backend import GrpcBackend
 
             return GrpcBackend(url.netloc, timeout=timeout)
-        from realm_tf.serving.rest_backend import RestBackend
+        from realm_tf.serving.backends.rest_backend import RestBackend
 
         return RestBackend(backend, timeout=timeout)
 

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from realm_tf.cli import options
-from realm_tf.cli.environment import prepare_tensorflow
-from realm_tf.cli.facts import show_facts
-from realm_tf.cli.precision import choose_dtype
-from realm_tf.cli.progress import progress_bar
+from realm_tf.cli.ui import options
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.precision import choose_dtype
+from realm_tf.cli.ui.progress import progress_bar
+from realm_tf.cli.ui.tables import show_facts
 
 if TYPE_CHECKING:
-    from realm_tf.data.salient_spans import SpanTagger
+    from realm_tf.data.spans.span_taggers import SpanTagger
 
 
 @click.command(
@@ -75,15 +75,17 @@ def spans(
     if records and (tagger or spacy):
         raise click.UsageError("Give either --records or a tagger.")
     prepare_tensorflow()
-    from realm_tf.data.corpus import Corpus
-    from realm_tf.data.span_store import default_path, tag_corpus
+    from realm_tf.data.corpus.corpus import Corpus
+    from realm_tf.data.spans.salient_spans import default_path, tag_corpus
 
     opened = Corpus.open(corpus)
     path = output or default_path(corpus)
     if path.exists() and not overwrite:
         raise click.UsageError(f"{path} exists. Add --overwrite to replace it.")
     if records:
-        from realm_tf.data.salient_span_records import import_annotated_spans
+        from realm_tf.data.published.published_spans import (
+            import_annotated_spans,
+        )
 
         written = import_annotated_spans(
             records, opened, path, overwrite=overwrite, skip_bad=skip_bad
@@ -107,7 +109,7 @@ def spans(
 def _tagger(
     folder: pathlib.Path | None, spacy: str | None, rules: bool, dtype: str
 ) -> "SpanTagger":
-    from realm_tf.data.salient_spans import (
+    from realm_tf.data.spans.span_taggers import (
         CombinedTagger,
         DateNumberTagger,
         SpacyTagger,

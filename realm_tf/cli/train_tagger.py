@@ -4,11 +4,11 @@ import pathlib
 
 import click
 
-from realm_tf.cli import options
-from realm_tf.cli.environment import prepare_tensorflow
-from realm_tf.cli.facts import show_facts
-from realm_tf.cli.precision import choose_dtype
-from realm_tf.cli.progress import progress_bar
+from realm_tf.cli.ui import options
+from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.cli.ui.precision import choose_dtype
+from realm_tf.cli.ui.progress import progress_bar
+from realm_tf.cli.ui.tables import show_facts
 
 
 @click.command(
@@ -77,11 +77,11 @@ def train_tagger(
     import keras
 
     from realm_tf.checkpoints.bert import BertFolder
-    from realm_tf.data.entities import read_entities
-    from realm_tf.training.entity_tagging import (
+    from realm_tf.data.spans.entities import read_entities
+    from realm_tf.training.tagger_training import (
         evaluate_tagger,
     )
-    from realm_tf.training.entity_tagging import train_tagger as train
+    from realm_tf.training.tagger_training import train_tagger as train
 
     keras.utils.set_random_seed(seed)
     folder = BertFolder.open(bert)

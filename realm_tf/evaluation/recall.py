@@ -5,7 +5,7 @@ Ranks count from 1; None means that nothing was found.
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from realm_tf.data.answers import normalize_answer
+from realm_tf.data.text.answer_normalization import normalize_answer
 
 Rank = int | None
 

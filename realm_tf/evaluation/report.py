@@ -5,7 +5,7 @@ import json
 import os
 from typing import Any
 
-from realm_tf.data.questions import Question
+from realm_tf.data.questions.questions import Question
 from realm_tf.evaluation.recall import Rank
 
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from realm_tf.losses.open_qa import masked_marginal_loss
+from realm_tf.losses.orqa_losses import masked_marginal_loss
 
 
 @keras.saving.register_keras_serializable(package="realm_tf")

@@ -20,7 +20,7 @@ import tensorflow as tf
 from realm_tf.layers.backbone_layer import FEATURES
 
 if TYPE_CHECKING:
-    from realm_tf.models.inverse_cloze import InverseClozePretrainer
+    from realm_tf.models.inverse_cloze_pretrainer import InverseClozePretrainer
 
 
 def cached_train_step(

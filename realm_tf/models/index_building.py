@@ -9,11 +9,11 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from realm_tf.data.article_like import ArticleLike, as_corpus
-from realm_tf.data.corpus import Corpus
-from realm_tf.data.featurizers import Featurizer
-from realm_tf.retrieval.block_index import BlockIndex
-from realm_tf.retrieval.index_builder import EmbeddingChunks
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.corpus.documents import ArticleLike, as_corpus
+from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.retrieval.index.block_index import BlockIndex
+from realm_tf.retrieval.index.index_builder import EmbeddingChunks
 
 
 def build_block_index(

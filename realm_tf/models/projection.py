@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from realm_tf.data.corpus import Corpus
-from realm_tf.data.featurizers import Featurizer
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.engine.text_embedder import TextEmbedder
 from realm_tf.layers.embedder import Embedder
-from realm_tf.models.embedding import TextEmbedder
 
 LOGIT_SCALE = 20.0
 """Inverse temperature of sentence-transformers' cosine loss."""

@@ -6,6 +6,11 @@ import keras
 from keras import ops
 
 from realm_tf._constants import NULL_BLOCK_POSITION
+from realm_tf._replicas import (
+    check_fit,
+    sum_over_replicas,
+    weighted_mean,
+)
 from realm_tf.layers.backbone_layer import tower_features
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.knowledge_augmented_encoder import (
@@ -17,11 +22,6 @@ from realm_tf.losses.marginal_likelihood import (
     marginal_mlm_loss,
     retrieval_utility,
     token_log_probs,
-)
-from realm_tf.models.replicas import (
-    check_fit,
-    sum_over_replicas,
-    weighted_mean,
 )
 
 _METRICS = (

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from realm_tf.models.realm_qa import RealmQA
+    from realm_tf.realm_qa import RealmQA
 
 
 def describe(qa: "RealmQA") -> str:

@@ -10,24 +10,27 @@ from typing import Any
 import keras
 import numpy as np
 
-from realm_tf.data.corpus import Corpus
-from realm_tf.data.questions import Question
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.questions.questions import Question
 from realm_tf.losses.marginal_loss import MarginalLoss
-from realm_tf.models.dual_encoder import DualEncoder, InBatchLoss
-from realm_tf.models.open_qa import READING, RETRIEVAL, OpenQA
-from realm_tf.models.realm_qa import RealmQA
-from realm_tf.training.finetune_options import FinetuneOptions
-from realm_tf.training.labels import AnswerLabels
-from realm_tf.training.memory import explain_out_of_memory
-from realm_tf.training.metrics import (
+from realm_tf.metrics.open_qa_metrics import (
     AnswerRecallAtK,
     exact_match,
     reader_oracle,
 )
+from realm_tf.models.dual_encoder import DualEncoder, InBatchLoss
+from realm_tf.models.open_qa import READING, RETRIEVAL, OpenQA
+from realm_tf.optimizers.bert_adamw import BertAdamW, WarmupLinearDecay
+from realm_tf.realm_qa import RealmQA
+from realm_tf.training.datasets.answer_labels import AnswerLabels
+from realm_tf.training.datasets.reading_dataset import (
+    ReadingDataset,
+    ReadingOptions,
+)
+from realm_tf.training.datasets.retriever_dataset import RetrieverDataset
+from realm_tf.training.finetune_options import FinetuneOptions
 from realm_tf.training.multi_worker import check_parts, is_multi_worker
-from realm_tf.training.optimizers import BertAdamW, WarmupLinearDecay
-from realm_tf.training.reading_dataset import ReadingDataset, ReadingOptions
-from realm_tf.training.retriever_dataset import RetrieverDataset
+from realm_tf.training.out_of_memory import explain_out_of_memory
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
 """Called with stage, steps done, steps in all, and the latest figures."""

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from realm_tf.models.replicas import check_replicas, sum_over_replicas
-from realm_tf.training.steps import StepDataset
+from realm_tf._replicas import check_replicas, sum_over_replicas
+from realm_tf.training.callbacks import StepDataset
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:

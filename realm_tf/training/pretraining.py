@@ -14,20 +14,20 @@ import numpy as np
 import tensorflow as tf
 
 from realm_tf._manifest import replace_file
-from realm_tf.training.index_refresh import IndexRefresh
-from realm_tf.training.memory import explain_out_of_memory
+from realm_tf.optimizers.bert_adamw import (
+    BertAdamW,
+    SyncedLossScaleOptimizer,
+    WarmupLinearDecay,
+)
+from realm_tf.training.callbacks import StepCallback, StepDataset
 from realm_tf.training.multi_worker import (
     check_parts,
     fit_steps,
     is_chief,
     num_rows,
 )
-from realm_tf.training.optimizers import (
-    BertAdamW,
-    SyncedLossScaleOptimizer,
-    WarmupLinearDecay,
-)
-from realm_tf.training.steps import StepCallback, StepDataset
+from realm_tf.training.out_of_memory import explain_out_of_memory
+from realm_tf.training.refresh.index_refresh import IndexRefresh
 from realm_tf.training.train_state import TrainState
 
 logger = logging.getLogger(__name__)

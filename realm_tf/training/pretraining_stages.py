@@ -12,29 +12,33 @@ import numpy as np
 import tensorflow as tf
 
 from realm_tf.checkpoints.presets import build, copy_layer
-from realm_tf.data.corpus import Corpus
-from realm_tf.data.questions import Question
-from realm_tf.data.sentence_masks import SentenceMasks
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.questions.questions import Question
+from realm_tf.data.spans.sentence_masks import SentenceMasks
 from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,
 )
-from realm_tf.models.inverse_cloze import InverseClozePretrainer
+from realm_tf.models.inverse_cloze_pretrainer import InverseClozePretrainer
 from realm_tf.models.realm_pretrainer import RealmPretrainer
-from realm_tf.models.realm_qa import RealmQA
-from realm_tf.training.bucket_exchange import BucketExchange
-from realm_tf.training.exchange import Exchange
-from realm_tf.training.index_follower import IndexFollower
-from realm_tf.training.index_refresh import IndexRefresh
-from realm_tf.training.inverse_cloze_dataset import (
+from realm_tf.realm_qa import RealmQA
+from realm_tf.training.datasets.inverse_cloze_dataset import (
     InverseClozeDataset,
     InverseClozeOptions,
 )
-from realm_tf.training.masked_sentence_options import MaskedSentenceOptions
-from realm_tf.training.masked_sentences import MaskedSentenceDataset
+from realm_tf.training.datasets.masked_sentence_dataset import (
+    MaskedSentenceDataset,
+)
+from realm_tf.training.datasets.masked_sentence_options import (
+    MaskedSentenceOptions,
+)
 from realm_tf.training.multi_worker import is_chief
 from realm_tf.training.pretraining import Progress, TrainingOptions, pretrain
 from realm_tf.training.probes import ExampleProbe, FreshIndex, RecallProbe
-from realm_tf.training.refresher import Refresher
+from realm_tf.training.refresh.bucket_exchange import BucketExchange
+from realm_tf.training.refresh.exchange import Exchange
+from realm_tf.training.refresh.index_follower import IndexFollower
+from realm_tf.training.refresh.index_refresh import IndexRefresh
+from realm_tf.training.refresh.refresher import Refresher
 
 _MOST_COUNTED = 20_000  # blocks, for the frequencies of wordpieces
 

@@ -13,15 +13,17 @@ import numpy as np
 import tensorflow as tf
 
 from realm_tf._manifest import replace_file
-from realm_tf.data.answers import normalize_answer
-from realm_tf.data.blocks import Block
-from realm_tf.data.corpus import Corpus
-from realm_tf.data.questions import Question
-from realm_tf.models.realm_qa import RealmQA
-from realm_tf.retrieval.block_index import BlockIndex
-from realm_tf.training.index_follower import IndexFollower, Retrieval
-from realm_tf.training.masked_sentences import MaskedSentenceDataset
-from realm_tf.training.steps import StepCallback
+from realm_tf.data.corpus.blocks import Block
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.questions.questions import Question
+from realm_tf.data.text.answer_normalization import normalize_answer
+from realm_tf.realm_qa import RealmQA
+from realm_tf.retrieval.index.block_index import BlockIndex
+from realm_tf.training.callbacks import StepCallback
+from realm_tf.training.datasets.masked_sentence_dataset import (
+    MaskedSentenceDataset,
+)
+from realm_tf.training.refresh.index_follower import IndexFollower, Retrieval
 
 _KS = (1, 5, 20)
 _HEADING = re.compile(r"^## Step (\d+)$", re.MULTILINE)

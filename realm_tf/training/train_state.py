@@ -19,7 +19,7 @@ from realm_tf._manifest import (
     read_manifest,
     write_folder,
 )
-from realm_tf.checkpoints.npz_file import read_npz
+from realm_tf.checkpoints.files.npz_file import read_npz
 
 logger = logging.getLogger(__name__)
 

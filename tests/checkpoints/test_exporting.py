@@ -11,7 +11,7 @@ from realm_tf.checkpoints.exporting import (
     export_hugging_face,
     export_tf1,
 )
-from realm_tf.checkpoints.tf_checkpoint import TFCheckpoint
+from realm_tf.checkpoints.files.tf_checkpoint import TFCheckpoint
 
 SOURCES = {
     "RealmForOpenQA": "openqa",

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from realm_tf.checkpoints.files.tensor_file import CheckpointError, TensorFile
 from realm_tf.checkpoints.part_loader import PartLoader
-from realm_tf.checkpoints.tensor_file import CheckpointError, TensorFile
 from realm_tf.checkpoints.variable_names import ENCODER, READER, TF1, PartNames
 
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from realm_tf.checkpoints import load
-from realm_tf.checkpoints.tensor_file import CheckpointError
+from realm_tf.checkpoints.files.tensor_file import CheckpointError
 from realm_tf.checkpoints.tf1 import find_prefix, open_embeddings
 
 

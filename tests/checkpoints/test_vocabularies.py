@@ -2,7 +2,7 @@ import types
 
 import pytest
 
-from realm_tf.checkpoints.tensor_file import CheckpointError
+from realm_tf.checkpoints.files.tensor_file import CheckpointError
 from realm_tf.checkpoints.vocabularies import open_featurizer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "emma"]

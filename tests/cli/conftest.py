@@ -8,8 +8,8 @@ import click.testing
 import pytest
 
 from realm_tf.cli import main
-from realm_tf.data.corpus import Corpus
-from realm_tf.models.realm_qa import RealmQA
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.realm_qa import RealmQA
 
 ARTICLES = [
     ("emma", "Emma", "Emma is a novel by Jane Austen. It came out in 1815."),

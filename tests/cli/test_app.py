@@ -14,7 +14,7 @@ def raising(monkeypatch):
             raise error
 
         monkeypatch.setattr(
-            "realm_tf.retrieval.index_versions.find_version", find_version
+            "realm_tf.retrieval.index.index_versions.find_version", find_version
         )
         return ("index", "info", ".")
 

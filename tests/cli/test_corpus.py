@@ -4,9 +4,9 @@ import json
 import pytest
 
 from realm_tf.cli.corpus import _FORMATS
-from realm_tf.data import corpus_builder, corpus_workers
-from realm_tf.data.article_formats import FORMATS
-from realm_tf.data.corpus import Corpus
+from realm_tf.data.corpus import corpus_builder, corpus_workers
+from realm_tf.data.corpus.article_formats import FORMATS
+from realm_tf.data.corpus.corpus import Corpus
 
 
 def test_every_format_can_be_named():

@@ -4,8 +4,8 @@ import json
 import pytest
 
 import realm_tf
-from realm_tf.cli import demo_model
-from realm_tf.models.realm_qa import RealmQA
+from realm_tf.cli.ui import demo_model
+from realm_tf.realm_qa import RealmQA
 
 
 @pytest.fixture

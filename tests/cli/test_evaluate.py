@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from realm_tf.data.corpus import Corpus
+from realm_tf.data.corpus.corpus import Corpus
 
 
 @pytest.fixture

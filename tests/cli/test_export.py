@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from realm_tf.serving.bundle import read_bundle
-from realm_tf.serving.server_configs import XLA_FLAG
+from realm_tf.serving.export.server_configs import XLA_FLAG
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from realm_tf.models.realm_qa import RealmQA
+from realm_tf.realm_qa import RealmQA
 
 # Batches as small as the data.
 QUICK = ("--retriever-batch-size", 2, "--batch-size", 2, "--num-retrieved", 4)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from realm_tf.cli.import_checkpoint import import_checkpoint
-from realm_tf.data.corpus import Corpus
-from realm_tf.models.realm_qa import RealmQA
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.realm_qa import RealmQA
 
 _PATH = pathlib.Path(__file__).parents[1] / "fixtures/miniature_release.py"
 

@@ -3,8 +3,8 @@ import shutil
 
 import pytest
 
-from realm_tf.data.corpus import Corpus
-from realm_tf.retrieval.block_index import BlockIndex
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.retrieval.index.block_index import BlockIndex
 
 
 @pytest.fixture(scope="session")

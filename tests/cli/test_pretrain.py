@@ -4,7 +4,7 @@ import click
 import numpy as np
 import pytest
 
-from realm_tf.models.realm_qa import RealmQA
+from realm_tf.realm_qa import RealmQA
 from realm_tf.training import pretraining_stages
 from realm_tf.training.pretraining import read_log
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from realm_tf.models.realm_qa import RealmQA
+from realm_tf.realm_qa import RealmQA
 from realm_tf.training.pretraining import read_log
 
 NUM_STEPS = 40

@@ -1,9 +1,9 @@
 import pytest
 
-from realm_tf.data.corpus import Corpus
-from realm_tf.models.realm_qa import RealmQA
-from realm_tf.training.bucket_exchange import BucketExchange
-from realm_tf.training.exchange import Exchange
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.realm_qa import RealmQA
+from realm_tf.training.refresh.bucket_exchange import BucketExchange
+from realm_tf.training.refresh.exchange import Exchange
 
 
 @pytest.fixture

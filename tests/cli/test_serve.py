@@ -9,8 +9,8 @@ import click
 import pytest
 
 from realm_tf.cli.serve import backend_opener
-from realm_tf.models.realm_qa import RealmQA
-from realm_tf.serving.client import RealmClient
+from realm_tf.client.realm_client import RealmClient
+from realm_tf.realm_qa import RealmQA
 
 RUN = "from realm_tf.cli import main; main()"
 

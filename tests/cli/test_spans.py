@@ -1,7 +1,7 @@
 import pytest
 
-from realm_tf.data.corpus import Corpus
-from realm_tf.data.span_store import SalientSpans
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.spans.salient_spans import SalientSpans
 
 
 def test_dates_and_numbers_are_stored(corpus, run, tmp_path):

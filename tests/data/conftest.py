@@ -4,9 +4,9 @@ import pathlib
 
 import pytest
 
-from realm_tf.data.blocks import Article
-from realm_tf.data.corpus import Corpus
-from realm_tf.data.corpus_builder import build_corpus
+from realm_tf.data.corpus.blocks import Article
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.corpus.corpus_builder import build_corpus
 
 TEXT = (
     "Emma is a novel by Jane Austen. It is about a young woman of 21 years. "

@@ -1,6 +1,6 @@
 import json
 
-from realm_tf.data.questions import Question
+from realm_tf.data.questions.questions import Question
 from realm_tf.evaluation.report import QuestionScore, Report
 
 SCORE = QuestionScore(

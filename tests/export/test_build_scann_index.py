@@ -1,7 +1,7 @@
 import pytest
 
-from realm_tf.data.corpus import Corpus
-from realm_tf.retrieval.block_index import BlockIndex
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.retrieval.index.block_index import BlockIndex
 
 
 def test_script_builds_an_index(full_preset, script, tmp_path):

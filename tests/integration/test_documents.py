@@ -8,7 +8,7 @@ import click
 import pytest
 
 from realm_tf.cli import main
-from realm_tf.models.realm_qa import RealmQA
+from realm_tf.realm_qa import RealmQA
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = [

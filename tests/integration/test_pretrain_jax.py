@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from realm_tf.models.realm_pretrainer import RealmPretrainer
-from realm_tf.models.realm_qa import RealmQA
+from realm_tf.realm_qa import RealmQA
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "pretrain_jax.py"
 

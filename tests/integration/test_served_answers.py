@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from realm_tf.data.corpus_builder import build_corpus
+from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.serving.bundle import QA
 
 DEMO = pathlib.Path(__file__).parents[2] / "demo" / "data"

@@ -25,7 +25,7 @@ from realm_tf.losses.marginal_likelihood import (
     marginal_mlm_loss,
     token_log_probs,
 )
-from realm_tf.losses.open_qa import reader_loss, retrieval_loss
+from realm_tf.losses.orqa_losses import reader_loss, retrieval_loss
 
 QUERY_SHAPE = (2, 8)
 BLOCK_SHAPE = (2, 3, 8)

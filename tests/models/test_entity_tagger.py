@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from realm_tf._manifest import FolderError
-from realm_tf.data.entities import label_names
+from realm_tf.data.spans.entities import label_names
 from realm_tf.layers.token_classifier import TokenClassifier
 from realm_tf.models.entity_tagger import EntityTagger
 

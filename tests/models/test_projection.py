@@ -4,8 +4,8 @@ import keras_hub
 import numpy as np
 import pytest
 
-from realm_tf.data.blocks import Block
-from realm_tf.data.featurizers import Featurizer
+from realm_tf.data.corpus.blocks import Block
+from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.models import projection
 from realm_tf.models.projection import fit_projection, principal_components

@@ -11,7 +11,7 @@ from realm_tf.layers.knowledge_augmented_encoder import (
 )
 from realm_tf.losses.marginal_likelihood import token_log_probs
 from realm_tf.models.realm_pretrainer import RealmPretrainer
-from realm_tf.training.optimizers import BertAdamW
+from realm_tf.optimizers.bert_adamw import BertAdamW
 
 ROWS, CANDIDATES, TARGETS = 4, 3, 2
 WEIGHTS = [[1, 1], [1, 0], [0, 0], [1, 1]]

@@ -3,11 +3,11 @@ import types
 import keras_hub
 import pytest
 
-from realm_tf.data.featurizers import Featurizer
+from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
-from realm_tf.models.realm_qa import RealmQA
 from realm_tf.models.summary import describe
+from realm_tf.realm_qa import RealmQA
 
 # Vocabulary 1,895 x 4, positions 48 x 4, segments 2 x 4, layer norm 8; two
 # layers of attention 4 x 20, feed-forward 76 and norms 16; pooler 20.

@@ -20,7 +20,7 @@ PROBE = """
 import dataclasses
 import html
 import json
-from realm_tf.data.blocks import Block
+from realm_tf.data.corpus.blocks import Block
 print(json.dumps(losses))
 text = "<script>Tom & Ann</script>"
 block = Block("by " + text, title=text)

@@ -25,8 +25,8 @@ from realm_tf.losses.marginal_likelihood import (
     marginal_mlm_loss,
     token_log_probs,
 )
-from realm_tf.losses.open_qa import reader_loss, retrieval_loss
-from realm_tf.training.optimizers import BertAdamW, WarmupLinearDecay
+from realm_tf.losses.orqa_losses import reader_loss, retrieval_loss
+from realm_tf.optimizers.bert_adamw import BertAdamW, WarmupLinearDecay
 
 pytestmark = [
     pytest.mark.parity,

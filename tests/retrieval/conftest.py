@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from realm_tf.data.blocks import Block
-from realm_tf.retrieval.block_index import BlockIndex
+from realm_tf.data.corpus.blocks import Block
+from realm_tf.retrieval.index.block_index import BlockIndex
 
 DIM = 8
 

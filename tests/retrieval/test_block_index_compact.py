@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from realm_tf._manifest import FolderError, MismatchError
-from realm_tf.data.blocks import Article, split_into_blocks
-from realm_tf.data.corpus_builder import build_corpus
-from realm_tf.data.featurizers import Featurizer
-from realm_tf.retrieval.block_index import BlockIndex
-from realm_tf.retrieval.writer_lock import LockedError
+from realm_tf.data.corpus.blocks import Article, split_into_blocks
+from realm_tf.data.corpus.corpus_builder import build_corpus
+from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.retrieval.index.block_index import BlockIndex
+from realm_tf.retrieval.index.writer_lock import LockedError
 
 DIM = 16
 MAX_WORDPIECES = 16

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from realm_tf.checkpoints.presets import copy_layer
-from realm_tf.data.blocks import Article
-from realm_tf.data.corpus_builder import build_corpus
-from realm_tf.data.questions import Question
-from realm_tf.training.exchange import Exchange
-from realm_tf.training.refresher import Refresher
+from realm_tf.data.corpus.blocks import Article
+from realm_tf.data.corpus.corpus_builder import build_corpus
+from realm_tf.data.questions.questions import Question
+from realm_tf.training.refresh.exchange import Exchange
+from realm_tf.training.refresh.refresher import Refresher
 
 NAMES = (
     "paris london rome berlin madrid oslo vienna prague dublin athens".split()

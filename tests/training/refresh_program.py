@@ -5,9 +5,9 @@ refresh_program.py EXCHANGE
 
 import sys
 
-from realm_tf.models.realm_qa import RealmQA
-from realm_tf.training.exchange import Exchange
-from realm_tf.training.refresher import Refresher
+from realm_tf.realm_qa import RealmQA
+from realm_tf.training.refresh.exchange import Exchange
+from realm_tf.training.refresh.refresher import Refresher
 
 exchange = Exchange(sys.argv[1])
 qa = RealmQA.from_preset(exchange.model)

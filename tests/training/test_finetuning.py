@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from realm_tf.data.blocks import Article
-from realm_tf.data.corpus_builder import build_corpus
-from realm_tf.data.questions import Question
-from realm_tf.models.realm_qa import RealmQA
+from realm_tf.data.corpus.blocks import Article
+from realm_tf.data.corpus.corpus_builder import build_corpus
+from realm_tf.data.questions.questions import Question
+from realm_tf.realm_qa import RealmQA
+from realm_tf.training.datasets.answer_labels import AnswerLabels
+from realm_tf.training.datasets.reading_dataset import (
+    ReadingDataset,
+    ReadingOptions,
+)
 from realm_tf.training.finetune_options import FinetuneOptions
 from realm_tf.training.finetuning import compile_open_qa, finetune
-from realm_tf.training.labels import AnswerLabels
-from realm_tf.training.reading_dataset import ReadingDataset, ReadingOptions
 
 NOWHERE = Question("nowhere", "when was it not founded?", ("England",))
 

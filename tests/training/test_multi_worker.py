@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from realm_tf.training.callbacks import StepDataset
 from realm_tf.training.multi_worker import (
     fit_steps,
     is_chief,
     is_multi_worker,
 )
 from realm_tf.training.pretraining import read_log
-from realm_tf.training.steps import StepDataset
 
 PROGRAM = pathlib.Path(__file__).with_name("two_hosts.py")
 VOCABULARY = PROGRAM.parents[1] / "fixtures" / "vocab_small.txt"

@@ -2,16 +2,20 @@ import keras
 import numpy as np
 import pytest
 
-from realm_tf.data.questions import Question
-from realm_tf.data.sentence_masks import RandomTokenMasks
+from realm_tf.data.questions.questions import Question
+from realm_tf.data.spans.sentence_masks import RandomTokenMasks
 from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,
 )
 from realm_tf.models.realm_pretrainer import RealmPretrainer
-from realm_tf.training.index_follower import IndexFollower
-from realm_tf.training.masked_sentence_options import MaskedSentenceOptions
-from realm_tf.training.masked_sentences import MaskedSentenceDataset
+from realm_tf.training.datasets.masked_sentence_dataset import (
+    MaskedSentenceDataset,
+)
+from realm_tf.training.datasets.masked_sentence_options import (
+    MaskedSentenceOptions,
+)
 from realm_tf.training.probes import ExampleProbe, FreshIndex, RecallProbe
+from realm_tf.training.refresh.index_follower import IndexFollower
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from realm_tf.retrieval.block_index import BlockIndex
+from realm_tf.retrieval.index.block_index import BlockIndex
 
 PROGRAM = pathlib.Path(__file__).with_name("refresh_program.py")
 

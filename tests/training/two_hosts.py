@@ -14,18 +14,20 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from realm_tf.data.corpus import Corpus
-from realm_tf.data.featurizers import Featurizer
-from realm_tf.data.sentence_masks import RandomTokenMasks
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.spans.sentence_masks import RandomTokenMasks
+from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
-from realm_tf.models.inverse_cloze import InverseClozePretrainer
-from realm_tf.models.realm_qa import RealmQA
-from realm_tf.training.inverse_cloze_dataset import (
+from realm_tf.models.inverse_cloze_pretrainer import InverseClozePretrainer
+from realm_tf.realm_qa import RealmQA
+from realm_tf.training.datasets.inverse_cloze_dataset import (
     InverseClozeDataset,
     InverseClozeOptions,
 )
-from realm_tf.training.masked_sentence_options import MaskedSentenceOptions
+from realm_tf.training.datasets.masked_sentence_options import (
+    MaskedSentenceOptions,
+)
 from realm_tf.training.multi_worker import fit_steps
 from realm_tf.training.pretraining import TrainingOptions
 from realm_tf.training.pretraining_stages import (

@@ -1,0 +1,205 @@
+"""Reading a corpus folder."""
+
+import os
+import pathlib
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from array_record.python import array_record_module
+
+from realm_tf._manifest import (
+    MANIFEST_NAME,
+    FolderError,
+    Manifest,
+    read_manifest,
+)
+from realm_tf.data.corpus.blocks import Block
+from realm_tf.data.corpus.corpus_parts import decode_block
+from realm_tf.data.corpus.corpus_writer import BLOCKS_PER_SHARD, shard_name
+from realm_tf.data.corpus.document_table import candidate_blocks
+
+_READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
+_BLOCKS_AT_ONCE = 1_024
+
+
+class Corpus:
+    """Blocks of text on the disk, with their wordpieces.
+
+    Opening reads the manifest only: blocks are read when they are asked for,
+    and arrays stay on the disk. All methods can be called from several threads.
+    Written by `build_corpus`, opened by `Corpus.open`.
+
+    Attributes:
+        path: the folder.
+        manifest: `Manifest`.
+        fingerprint: SHA-256 of the content.
+        tokenizer_fingerprint: of the `Featurizer` that made the wordpieces.
+        num_blocks: number of blocks; their ids count from 0.
+
+    Example:
+    >>> import tempfile
+    >>> from realm_tf.data.corpus.blocks import Article
+    >>> from realm_tf.data.corpus.corpus_builder import build_corpus
+    >>> from realm_tf.data.text.featurizer import Featurizer
+    >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "emma"]
+    >>> folder = tempfile.mkdtemp() + "/corpus"
+    >>> article = Article("12", "Emma", "Emma is a novel.")
+    >>> _ = build_corpus([article], folder, Featurizer(words))
+    >>> corpus = Corpus.open(folder)
+    >>> corpus.find_document("12").tolist(), corpus.token_ids(0).tolist()
+    ([0], [5, 1, 1, 1, 1])
+    """
+
+    def __init__(self, path: pathlib.Path, manifest: Manifest):
+        self.path = path
+        self.manifest = manifest
+        self.fingerprint = manifest.fingerprint
+        self.tokenizer_fingerprint = manifest.fingerprints.get("tokenizer", "")
+        self.num_blocks = manifest.counts.get("num_blocks", 0)
+        rows = self.num_blocks + 1
+        self._row_splits = self._load("row_splits", "<i8", rows)
+        self._title_row_splits = self._load("title_row_splits", "<i8", rows)
+        self._token_ids = self._load(
+            "token_ids", "<u2 <u4", int(self._row_splits[-1])
+        )
+        self._title_ids = self._load(
+            "title_ids", "<u2 <u4", int(self._title_row_splits[-1])
+        )
+        self._documents = self._load(
+            "documents", "<u8", 3, manifest.counts.get("num_documents", 0)
+        )
+        for shard in range(-(-self.num_blocks // BLOCKS_PER_SHARD)):
+            self._listed(shard_name(shard, self.num_blocks))
+        self._readers: dict[int, array_record_module.ArrayRecordReader] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], *, verify: bool = True
+    ) -> "Corpus":
+        """Opens a corpus folder.
+
+        Args:
+            path: the folder.
+            verify: read every file once and compare its SHA-256 with the
+                manifest, not its size only.
+
+        Returns:
+            `Corpus`.
+
+        Raises:
+            FolderError: naming the file that is missing or damaged.
+        """
+        path = pathlib.Path(path)
+        return cls(path, read_manifest(path, "corpus", verify=verify))
+
+    def __len__(self) -> int:
+        return self.num_blocks
+
+    def __iter__(self) -> Iterator[Block]:
+        for start in range(0, self.num_blocks, _BLOCKS_AT_ONCE):
+            stop = min(start + _BLOCKS_AT_ONCE, self.num_blocks)
+            yield from self.blocks(range(start, stop))
+
+    def __getitem__(self, block_id: int) -> Block:
+        return self.blocks([block_id])[0]
+
+    def blocks(self, block_ids: Sequence[int] | np.ndarray) -> list[Block]:
+        """Reads blocks.
+
+        Args:
+            block_ids: integers `(n,)`, in any order; may repeat.
+
+        Returns:
+            list of n `Block`, in the order of `block_ids`.
+
+        Raises:
+            IndexError: if there is no such block.
+        """
+        ids = np.asarray(block_ids, np.int64)
+        self._check_ids(ids)
+        shards = ids // BLOCKS_PER_SHARD
+        blocks: list[Any] = [None] * len(ids)
+        for shard in np.unique(shards).tolist():
+            places = np.flatnonzero(shards == shard).tolist()
+            own = ids[places].tolist()
+            records = self._read(shard, own)
+            for place, block_id, record in zip(
+                places, own, records, strict=True
+            ):
+                blocks[place] = decode_block(record, block_id)
+        return blocks
+
+    def token_ids(self, block_id: int) -> np.ndarray:
+        """Wordpieces of a block's text, without special tokens."""
+        return self._row(self._token_ids, self._row_splits, block_id)
+
+    def title_ids(self, block_id: int) -> np.ndarray:
+        """Wordpieces of a block's title, without special tokens."""
+        return self._row(self._title_ids, self._title_row_splits, block_id)
+
+    def find_document(self, document_id: str) -> np.ndarray:
+        """Block ids of a document, ascending, int64; none if it is unknown."""
+        for block_ids in candidate_blocks(self._documents, document_id):
+            if self[block_ids[0]].document_id == document_id:
+                return np.array(block_ids, np.int64)
+        return np.zeros(0, np.int64)
+
+    def _row(
+        self, values: np.ndarray, splits: np.ndarray, block_id: int
+    ) -> np.ndarray:
+        self._check_ids(np.asarray([block_id]))
+        return values[splits[block_id] : splits[block_id + 1]]
+
+    def _check_ids(self, ids: np.ndarray) -> None:
+        bad = ids[(ids < 0) | (ids >= self.num_blocks)]
+        if len(bad):
+            raise IndexError(
+                f"Block ids must be from 0 to {self.num_blocks - 1}. Received: "
+                f"block_id={bad[0]}. Leave missing results (-1) out."
+            )
+
+    def _read(self, shard: int, block_ids: list[int]) -> list[bytes]:
+        path = self.path / shard_name(shard, self.num_blocks)
+        first = shard * BLOCKS_PER_SHARD
+        try:
+            with self._lock:
+                if shard not in self._readers:
+                    self._readers[shard] = (
+                        array_record_module.ArrayRecordReader(
+                            str(path), _READER_OPTIONS
+                        )
+                    )
+                reader = self._readers[shard]
+            return reader.read([block_id - first for block_id in block_ids])
+        except (RuntimeError, ValueError) as error:
+            raise self._damaged(path, "blocks", str(error)) from error
+
+    def _load(self, name: str, dtypes: str, *shape: int) -> np.ndarray:
+        path = self._listed(f"{name}.npy")
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise self._damaged(path, "an array", str(error)) from error
+        if array.dtype.str not in dtypes.split() or array.shape != shape:
+            raise self._damaged(
+                path,
+                f"an array of shape {shape} and type {dtypes}",
+                f"shape {array.shape} and type {array.dtype.str}",
+            )
+        return np.asarray(array)
+
+    def _listed(self, name: str) -> pathlib.Path:
+        if name not in self.manifest.files:
+            raise self._damaged(self.path / MANIFEST_NAME, name, "no such file")
+        return self.path / name
+
+    def _damaged(
+        self, path: pathlib.Path, expected: str, found: str
+    ) -> FolderError:
+        return FolderError(
+            f"{path} must hold what a corpus needs. Expected: {expected}. "
+            f"Received: {found}. Copy the folder again, or build it again."
+        )

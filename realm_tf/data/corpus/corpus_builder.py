@@ -1,0 +1,247 @@
+"""Articles to a corpus folder, with several processes if need be."""
+
+import contextlib
+import errno
+import itertools
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any
+
+import numpy as np
+
+from realm_tf import _constants, _version
+from realm_tf.data.corpus import corpus_parts
+from realm_tf.data.corpus.articles import (
+    ArticleFiles,
+    ArticleSource,
+    GivenArticles,
+    Paths,
+)
+from realm_tf.data.corpus.blocks import Article
+from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.corpus.corpus_parts import PartCounts, PartTask
+from realm_tf.data.corpus.corpus_workers import write_parts
+from realm_tf.data.corpus.corpus_writer import write_corpus
+from realm_tf.data.corpus.work_folder import open_work_folder
+from realm_tf.data.text.featurizer import Featurizer
+
+# Below this the import of TensorFlow in every process, 5 s, is not worth it.
+_SMALL_BYTES = 32 * 2**20
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+Progress = Callable[[int, int, float], None]
+
+
+def build_corpus(
+    sources: Paths | Iterable[Article],
+    path: str | os.PathLike[str],
+    featurizer: Featurizer,
+    *,
+    format: str = "auto",
+    max_wordpieces: int = _constants.BLOCK_LENGTH,
+    num_processes: int | None = None,
+    skip_bad: bool = False,
+    skip_navigation: bool | None = None,
+    progress: Progress | None = None,
+) -> Corpus:
+    """Builds the corpus folder of articles.
+
+    Articles are read one at a time and never all held. A killed build leaves
+    no corpus, but the finished parts in a hidden folder beside `path`; the
+    same call with the same files goes on from there. Until the end it takes
+    about three times the space of the text. The folder is the same, byte for
+    byte, whatever the number of processes.
+
+    Args:
+        sources: files and folders, see `ArticleFiles`; or `Article`s.
+        path: the folder to write; must not exist.
+        featurizer: its tokenizer makes the wordpieces.
+        format: see `ArticleFiles`.
+        max_wordpieces: see `split_into_blocks`.
+        num_processes: processes that tokenize. By default 1 for up to 32 MiB
+            of files, and one a core for more. With several, a script must
+            call this under `if __name__ == "__main__":`.
+        skip_bad: leave bad records out and count them in the manifest, in
+            place of stopping at the first.
+        skip_navigation: see `ArticleFiles`.
+        progress: called now and then with the number of articles and of
+            blocks that are done, and the fraction of the sources that was
+            read.
+
+    Returns:
+        `Corpus`.
+
+    Raises:
+        FolderError: if `path` exists, or another process is building it.
+        BadRecordError: at a bad record, unless `skip_bad`.
+        ValueError: if two articles have the same id, or there is no text.
+        OSError: if the disk is full.
+
+    Example:
+    >>> import tempfile
+    >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "emma"]
+    >>> article = Article("12", "Emma", "Emma is a novel.")
+    >>> folder = tempfile.mkdtemp() + "/corpus"
+    >>> corpus = build_corpus([article], folder, Featurizer(words))
+    >>> corpus[0].text
+    'Emma is a novel.'
+    """
+    path = pathlib.Path(os.path.realpath(path))
+    source = _open_source(sources, format, skip_bad, skip_navigation)
+    num_processes = _checked_processes(num_processes, source)
+    if max_wordpieces < 4:
+        raise ValueError(
+            "`max_wordpieces` must leave room for a wordpiece beside [CLS] and "
+            f"two [SEP]. Received: max_wordpieces={max_wordpieces}. Pass 4 or "
+            "more."
+        )
+    tally = _Tally(source, progress)
+    plan = _plan(source, featurizer, max_wordpieces)
+    with open_work_folder(path, plan) as work:
+        tasks = tally.unfinished(corpus_parts.cut_into_parts(source, work))
+        with _no_space_explained(work):
+            for counts in write_parts(
+                tasks, featurizer, max_wordpieces, num_processes
+            ):
+                tally.add(counts)
+        write_corpus(
+            path,
+            tally.parts,
+            token_dtype=token_dtype(featurizer.vocabulary_size),
+            counts=tally.counts(),
+            fingerprints={"tokenizer": featurizer.fingerprint},
+            options={"max_wordpieces": max_wordpieces},
+        )
+    return Corpus.open(path, verify=False)
+
+
+class _Tally:
+    """Adds up what is done and tells `progress`."""
+
+    def __init__(self, source: ArticleSource, progress: Progress | None):
+        self.parts: list[pathlib.Path] = []
+        self.totals = PartCounts(0, 0, 0, 0)
+        self._source = source
+        self._progress = progress
+
+    def add(self, counts: PartCounts) -> None:
+        sums = zip(self.totals, counts, strict=True)
+        self.totals = PartCounts(*map(sum, sums))
+        if self._progress:
+            self._progress(
+                self.totals.num_articles,
+                self.totals.num_blocks,
+                self._source.fraction_read,
+            )
+
+    def unfinished(self, tasks: Iterable[PartTask]) -> Iterator[PartTask]:
+        """The tasks without those an earlier run has done."""
+        for task in tasks:
+            self.parts.append(task.path)
+            if task.path.exists():
+                self.add(corpus_parts.read_counts(task.path))
+            else:
+                yield task
+
+    def counts(self) -> dict[str, int]:
+        """Counts of the manifest.
+
+        Raises:
+            ValueError: if there is no block.
+        """
+        totals = self.totals
+        if not totals.num_blocks:
+            raise ValueError(
+                "`sources` must hold text. Received: "
+                f"{totals.num_articles} articles without a wordpiece, "
+                f"{self._source.num_bad} bad records. Check the sources and "
+                "their format."
+            )
+        return {
+            "num_blocks": totals.num_blocks,
+            "num_documents": totals.num_documents,
+            "num_articles": totals.num_articles,
+            "num_bad_records": self._source.num_bad,
+            "num_left_out": self._source.num_left_out + totals.num_left_out,
+        }
+
+
+def _open_source(
+    sources: Paths | Iterable[Article],
+    format: str,
+    skip_bad: bool,
+    skip_navigation: bool | None,
+) -> ArticleSource:
+    def files(paths: Paths) -> ArticleFiles:
+        return ArticleFiles(
+            paths, format, skip_bad=skip_bad, skip_navigation=skip_navigation
+        )
+
+    if isinstance(sources, str | os.PathLike):
+        return files(sources)
+    items: Iterator[Any] = iter(sources)
+    first = next(items, None)
+    if first is None or isinstance(first, str | os.PathLike):
+        return files([first, *items] if first else [])
+    if not isinstance(first, Article):
+        raise TypeError(
+            "`sources` must be paths or articles. Received: "
+            f"{type(first).__name__}. Make an `Article` of each."
+        )
+    whole: Any = sources if isinstance(sources, Sized) else None
+    return GivenArticles(
+        whole or itertools.chain([first], items),
+        skip_bad=skip_bad,
+        skip_navigation=skip_navigation,
+    )
+
+
+def _plan(
+    source: ArticleSource, featurizer: Featurizer, max_wordpieces: int
+) -> dict[str, Any] | None:
+    """What decides the parts. Bad records do not: they are in none."""
+    if source.identity is None:
+        return None
+    return {
+        "sources": source.identity,
+        "skip_navigation": source.skip_navigation,
+        "tokenizer": featurizer.fingerprint,
+        "max_wordpieces": max_wordpieces,
+        "part_characters": corpus_parts.PART_CHARACTERS,
+        "library_version": _version.__version__,
+    }
+
+
+def _checked_processes(num_processes: int | None, source: ArticleSource) -> int:
+    if num_processes is None:
+        is_small = source.num_bytes <= _SMALL_BYTES
+        return 1 if is_small else os.cpu_count() or 1
+    if num_processes < 1:
+        raise ValueError(
+            "`num_processes` must be positive. Received: num_processes="
+            f"{num_processes}. Leave it out for a number that fits."
+        )
+    return num_processes
+
+
+def token_dtype(vocabulary_size: int) -> type[np.unsignedinteger]:
+    """Type of wordpieces on the disk."""
+    return np.uint16 if vocabulary_size <= 65_535 else np.uint32
+
+
+@contextlib.contextmanager
+def _no_space_explained(work: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise OSError(
+            error.errno,
+            f"{work} must fit on the disk. Received: "
+            f"{shutil.disk_usage(work).free} bytes free "
+            f"({os.strerror(error.errno)}). Free some space and run the same "
+            "command again; it goes on from here, or remove that folder",
+        ) from error

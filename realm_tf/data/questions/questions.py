@@ -1,0 +1,210 @@
+"""Questions with their answers, read from JSON lines."""
+
+import dataclasses
+import logging
+import os
+import reprlib
+from collections.abc import Iterable
+from typing import Any
+
+from realm_tf.data.corpus import jsonl
+
+logger = logging.getLogger(__name__)
+
+Path = str | os.PathLike[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """One question, and what is known of its answer.
+
+    Args:
+        question_id: str. Name of the question in reports.
+        question: str. The text that is asked.
+        answers: tuple of str. Spellings of the answer, any of which is right.
+            Empty where only relevant passages are known (BEIR).
+        passage_id: str or None. Document that holds the answer.
+        answer_starts: tuple of int. Where each answer starts in that document,
+            in characters; empty if not known.
+        split: str or None. "train", "dev" or "test".
+        regex: bool. The answers are regular expressions.
+        passage_ids: tuple of str. Documents that are relevant, where there
+            may be several.
+    """
+
+    question_id: str
+    question: str
+    answers: tuple[str, ...]
+    passage_id: str | None = None
+    answer_starts: tuple[int, ...] = ()
+    split: str | None = None
+    regex: bool = False
+    passage_ids: tuple[str, ...] = ()
+
+    @property
+    def own_passages(self) -> tuple[str, ...]:
+        """All documents that are known to be right."""
+        first = () if self.passage_id is None else (self.passage_id,)
+        return tuple(dict.fromkeys((*first, *self.passage_ids)))
+
+
+def read_questions(
+    paths: Path | Iterable[Path],
+    *,
+    split: str | None = None,
+    regex: bool | None = None,
+    skip_bad: bool = False,
+) -> list[Question]:
+    """Reads questions from JSON-lines files, plain or gzip-compressed.
+
+    A record is `{"id", "question", "answers"}` with the optional fields
+    `passage_id`, `passage_ids`, `answer_start` (characters: one number, or a
+    list with one for each answer), `split` and `regex`; other fields are passed
+    over. Answers may be left out where `passage_ids` are given. The official
+    form of ORQA, `{"question", "answer"}`, is read too. A record
+    without an id is named after its file and line. Questions that occur twice
+    are kept twice.
+
+    Args:
+        paths: one file or several.
+        split: str. Keep the questions of this split only.
+        regex: bool. Whether answers are regular expressions, where the
+            records do not say so, as in the official CuratedTrec files. None
+            leaves it to the records. A warning tells if it does not go with
+            the name of the file, as in the official evaluation.
+        skip_bad: bool. Leave bad records out and log how many there were, in
+            place of stopping at the first.
+
+    Returns:
+        list of `Question`, in the order of the files.
+
+    Raises:
+        BadRecordError: at the first bad record, unless `skip_bad`.
+        ValueError: if there are questions, but none of `split`.
+    """
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    questions = []
+    for path in paths:
+        records = jsonl.read_jsonl(path, parse=_question, skip_bad=skip_bad)
+        named = [
+            _complete(question, f"{os.path.basename(path)}:{line}", regex)
+            for line, question in records
+        ]
+        _check_rule(os.fspath(path), named, regex)
+        questions += named
+    if split is None:
+        return questions
+    kept = [question for question in questions if question.split == split]
+    if questions and not kept:
+        found = sorted({str(question.split) for question in questions})
+        raise ValueError(
+            "`split` must be one of the files' splits. Received: "
+            f"split={split!r}, the files have {found}."
+        )
+    return kept
+
+
+def _complete(question: Question, name: str, regex: bool | None) -> Question:
+    return dataclasses.replace(
+        question,
+        question_id=question.question_id or name,
+        regex=question.regex if regex is None else regex,
+    )
+
+
+def _check_rule(
+    path: str, questions: list[Question], regex: bool | None
+) -> None:
+    is_curatedtrec = "curatedtrec" in path.lower()
+    if regex is None and not is_curatedtrec:
+        return
+    if any(question.regex != is_curatedtrec for question in questions):
+        logger.warning(
+            "The answers of CuratedTrec, and of no other set, are regular "
+            "expressions. Received: path=%s, regex=%s. Pass `regex=%s`, or "
+            "rename the file.",
+            path,
+            not is_curatedtrec,
+            is_curatedtrec,
+        )
+
+
+def _question(record: dict[str, Any]) -> Question:
+    passage_ids = _texts(record, "passage_ids")
+    answers = () if passage_ids and _has_none(record) else _answers(record)
+    return Question(
+        question_id=jsonl.text_field(record, "id", default=""),
+        question=jsonl.text_field(record, "question"),
+        answers=answers,
+        passage_id=_optional_text(record, "passage_id"),
+        answer_starts=_answer_starts(record, len(answers)),
+        split=_optional_text(record, "split"),
+        regex=_flag(record, "regex"),
+        passage_ids=passage_ids,
+    )
+
+
+def _has_none(record: dict[str, Any]) -> bool:
+    return not (record.get("answers") or record.get("answer"))
+
+
+def _texts(record: dict[str, Any], name: str) -> tuple[str, ...]:
+    texts = record.get(name, [])
+    if not isinstance(texts, list) or not all(
+        isinstance(text, str) for text in texts
+    ):
+        raise ValueError(
+            f"`{name}` must be a list of texts. Received: "
+            f"{name}={reprlib.repr(texts)}."
+        )
+    return tuple(texts)
+
+
+def _answers(record: dict[str, Any]) -> tuple[str, ...]:
+    name = "answers" if "answers" in record else "answer"
+    answers = record.get(name)
+    if answers is None:
+        fields = reprlib.repr(sorted(record))
+        raise ValueError(f"`answers` must be given. Received: fields {fields}.")
+    if (
+        not isinstance(answers, list)
+        or not answers
+        or not all(isinstance(answer, str) for answer in answers)
+    ):
+        raise ValueError(
+            f"`{name}` must be a list of texts with at least one. Received: "
+            f"{name}={reprlib.repr(answers)}."
+        )
+    return tuple(answers)
+
+
+def _answer_starts(record: dict[str, Any], num_answers: int) -> tuple[int, ...]:
+    starts = record.get("answer_start", [])
+    if not isinstance(starts, list):
+        starts = [starts]
+    # A bool is an int to Python, but not an offset.
+    if not all(type(start) is int and start >= 0 for start in starts):
+        raise ValueError(
+            "`answer_start` must hold offsets in characters. Received: "
+            f"answer_start={reprlib.repr(starts)}."
+        )
+    if starts and len(starts) != num_answers:
+        raise ValueError(
+            "`answer_start` must hold one offset for each answer. Received: "
+            f"{len(starts)} offsets, {num_answers} answers."
+        )
+    return tuple(starts)
+
+
+def _optional_text(record: dict[str, Any], name: str) -> str | None:
+    return jsonl.text_field(record, name) if name in record else None
+
+
+def _flag(record: dict[str, Any], name: str) -> bool:
+    value = record.get(name, False)
+    if isinstance(value, bool):
+        return value
+    raise ValueError(
+        f"`{name}` must be true or false. Received: {name}={value!r}."
+    )

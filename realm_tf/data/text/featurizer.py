@@ -1,0 +1,389 @@
+"""Text to wordpieces with byte offsets, and to the inputs of the models."""
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from realm_tf import _constants
+from realm_tf.data.text.tensorflow_text import tf_text
+from realm_tf.data.text.wordpiece_layout import WordpieceLayout
+
+_ALGORITHM = "FastBertTokenizer/1"
+_MAX_TITLE_IN_JOINT = 32  # wordpieces; keeps room for the block
+
+
+class Tokens(NamedTuple):
+    """Wordpieces of many texts, one text after the other.
+
+    Args:
+        ids: int32 `(num_tokens,)`, places in the vocabulary.
+        starts: int32 `(num_tokens,)`, first byte in the UTF-8 text.
+        ends: int32 `(num_tokens,)`, byte after the last.
+        row_splits: int64 `(num_texts + 1,)`, where each text begins.
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    row_splits: np.ndarray
+
+    def row(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`ids`, `starts` and `ends` of text `i`."""
+        part = slice(self.row_splits[i], self.row_splits[i + 1])
+        return self.ids[part], self.starts[part], self.ends[part]
+
+
+class Featurizer:
+    """Text to `token_ids`, `segment_ids` and `padding_mask`, with offsets.
+
+    One tokenizer, `tensorflow_text.FastBertTokenizer` in its two halves,
+    serves questions, blocks and joint inputs, eagerly and inside a
+    `tf.function` that is exported. Offsets are bytes of the raw UTF-8 text,
+    so an answer is a slice of its block. The words "[CLS]", "[SEP]", "[MASK]"
+    and the like in a text are plain text.
+
+    Args:
+        vocabulary: the wordpieces, in order of their ids. Must hold `[PAD]`,
+            `[UNK]`, `[CLS]`, `[SEP]` and `[MASK]`.
+        lowercase: lower the case and strip accents before the lookup.
+        query_length: wordpieces of a question, special tokens counted.
+            Longer questions are cut at the end.
+        block_length: wordpieces of a title and block, special tokens counted.
+        joint_length: wordpieces of a question and block, special tokens
+            counted. Only the block is cut.
+        joint_title: put the block's title between question and block in
+            joint inputs. The original does not.
+
+    Raises:
+        ValueError: if a special token is missing from `vocabulary`, a word
+            is there twice, or a length leaves no room for text.
+
+    Example:
+    >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "who", "?"]
+    >>> featurizer = Featurizer(words, query_length=5)
+    >>> featurizer.questions(["Who?"])["token_ids"].numpy().tolist()
+    [[2, 5, 6, 3, 0]]
+
+    Source: Lee et al., 2019, section 3; google-research/language,
+    orqa/ops/orqa_ops.cc (`ReaderInputs`) and realm/featurization.py.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        *,
+        lowercase: bool = True,
+        query_length: int = _constants.QUERY_LENGTH,
+        block_length: int = _constants.BLOCK_LENGTH,
+        joint_length: int = _constants.JOINT_LENGTH,
+        joint_title: bool = True,
+    ):
+        self.vocabulary = tuple(vocabulary)
+        self.lowercase = lowercase
+        self.query_length = query_length
+        self.block_length = block_length
+        self.joint_length = joint_length
+        self.joint_title = joint_title
+        place = {word: i for i, word in enumerate(self.vocabulary)}
+        special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+        missing = [word for word in special if word not in place]
+        if missing:
+            raise ValueError(
+                "`vocabulary` must be a BERT vocabulary. Received: "
+                f"{len(self.vocabulary)} words without {', '.join(missing)}. "
+                "Use the vocab.txt that came with the checkpoint."
+            )
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
+            place[word] for word in special
+        )
+        if len(place) < len(self.vocabulary):
+            raise ValueError(
+                "`vocabulary` must hold every word once. Received: "
+                f"{len(self.vocabulary)} words, {len(place)} of them distinct. "
+                "Use the vocab.txt that came with the checkpoint."
+            )
+        self._check_lengths()
+        # The two halves of `tensorflow_text.FastBertTokenizer`. They are
+        # constants, so the vocabulary travels inside exported graphs.
+        self._normalizer = tf_text.FastBertNormalizer(lowercase)
+        self._wordpieces = tf_text.FastWordpieceTokenizer(
+            list(self.vocabulary), token_out_type=tf.int32
+        )
+        # Dozens of small operations: a call is faster compiled than eager.
+        self._compiled_tokenize = _compiled(self._tokenize, 1)
+        self._compiled_questions = _compiled(self._questions, 1)
+        self._compiled_blocks = _compiled(self._blocks, 2)
+        self._compiled_joint = _compiled(self._joint, 3)
+
+    @classmethod
+    def from_file(
+        cls, path: str | os.PathLike[str], **options: Any
+    ) -> "Featurizer":
+        """Reads `vocab.txt`: one wordpiece a line, UTF-8."""
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+        return cls(text.rstrip("\n").split("\n"), **options)
+
+    @property
+    def vocabulary_size(self) -> int:
+        return len(self.vocabulary)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides the ids of a text."""
+        content = json.dumps([_ALGORITHM, self.lowercase, self.vocabulary])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything but the vocabulary."""
+        return {
+            "lowercase": self.lowercase,
+            "query_length": self.query_length,
+            "block_length": self.block_length,
+            "joint_length": self.joint_length,
+            "joint_title": self.joint_title,
+        }
+
+    def with_lengths(
+        self,
+        *,
+        query_length: int | None = None,
+        block_length: int | None = None,
+    ) -> "Featurizer":
+        """The same tokenizer with other lengths.
+
+        Args:
+            query_length: see `Featurizer`; None for the same.
+            block_length: see `Featurizer`; None for the same.
+        """
+        config = self.get_config()
+        config["query_length"] = query_length or self.query_length
+        config["block_length"] = block_length or self.block_length
+        if config == self.get_config():
+            return self
+        return Featurizer(self.vocabulary, **config)
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """Wordpieces of each text, without special tokens, uncut."""
+        (texts,) = _as_strings(texts=texts)
+        ids, starts, ends = self._compiled_tokenize(texts)
+        return Tokens(
+            ids.values.numpy(),
+            starts.values.numpy(),
+            ends.values.numpy(),
+            ids.row_splits.numpy(),
+        )
+
+    def questions(self, texts: Any) -> dict[str, tf.Tensor]:
+        """Inputs of the query embedder.
+
+        Args:
+            texts: strings, `(batch,)`.
+
+        Returns:
+            dict of int32 `(batch, query_length)` tensors: `[CLS] question
+            [SEP]`, all segments 0.
+        """
+        return self._compiled_questions(*_as_strings(texts=texts))
+
+    def is_truncated(self, texts: Any) -> tf.Tensor:
+        """Whether `questions` cuts a question; bool `(batch,)`."""
+        ids, _, _ = self._compiled_tokenize(*_as_strings(texts=texts))
+        return ids.row_lengths() > self.query_length - 2
+
+    def blocks(self, titles: Any, texts: Any) -> dict[str, tf.Tensor]:
+        """Inputs of the block embedder.
+
+        Args:
+            titles: strings, `(batch,)`; "" for none.
+            texts: strings, `(batch,)`.
+
+        Returns:
+            dict of int32 `(batch, block_length)` tensors: `[CLS] title [SEP]
+            block [SEP]`, segments 0 up to the first `[SEP]`, then 1.
+        """
+        return self._compiled_blocks(*_as_strings(titles=titles, texts=texts))
+
+    def block_features(
+        self, title_ids: tf.RaggedTensor, block_ids: tf.RaggedTensor
+    ) -> dict[str, tf.Tensor]:
+        """`blocks` from wordpieces that are known already."""
+        title_ids = title_ids[:, : self.block_length - 3]
+        return self._pack([title_ids, block_ids], [0, 1], self.block_length)
+
+    def joint(
+        self, questions: Any, titles: Any, texts: Any
+    ) -> dict[str, tf.Tensor]:
+        """Inputs of the reader: each question together with one block.
+
+        Args:
+            questions: strings, `(batch,)`.
+            titles: strings, `(batch,)`.
+            texts: strings, `(batch,)`.
+
+        Returns:
+            dict of int32 `(batch, joint_length)` tensors: `token_ids`,
+            `segment_ids`, `padding_mask`, `block_mask` (1 = wordpiece of the
+            block's text) and `starts`, `ends` (bytes in the block's text).
+            Layout: `[CLS] question [SEP] title [SEP] block [SEP]`, or
+            `[CLS] question [SEP] block [SEP]` with `joint_title=False`.
+        """
+        return self._compiled_joint(
+            *_as_strings(questions=questions, titles=titles, texts=texts)
+        )
+
+    def _questions(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        ids, _, _ = self._tokenize(texts)
+        return self._pack([ids], [0], self.query_length)
+
+    def _blocks(
+        self, titles: tf.Tensor, texts: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        title_ids, _, _ = self._tokenize(titles)
+        block_ids, _, _ = self._tokenize(texts)
+        return self.block_features(title_ids, block_ids)
+
+    def _joint(
+        self, questions: tf.Tensor, titles: tf.Tensor, texts: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        question_ids, _, _ = self._tokenize(questions)
+        title_ids, _, _ = self._tokenize(titles)
+        block_ids, starts, ends = self._tokenize(texts)
+        parts = [question_ids[:, : self.query_length - 2], block_ids]
+        segments = [0, 1]
+        if self.joint_title:
+            parts.insert(1, title_ids[:, :_MAX_TITLE_IN_JOINT])
+            segments.insert(1, 1)
+        layout = WordpieceLayout(parts, self.joint_length)
+        outside = [0] * (len(parts) - 1)
+        nothing = [0] * len(parts)
+        return self._features(layout, parts, segments) | {
+            "block_mask": layout.fill(0, [*outside, 1], nothing),
+            "starts": layout.fill(0, [*outside, starts.values], nothing),
+            "ends": layout.fill(0, [*outside, ends.values], nothing),
+        }
+
+    def _tokenize(
+        self, texts: tf.Tensor
+    ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        # A scalar would end the process inside the normalizer.
+        texts = tf.ensure_shape(texts, [None])
+        normalized, sources = self._normalizer.normalize_with_offsets(texts)
+        ids, starts, ends = self._wordpieces.tokenize_with_offsets(normalized)
+        # `FastBertTokenizer` does the same with a ragged gather, which makes
+        # a graph four times as large.
+        first = tf.gather(sources.row_starts(), ids.value_rowids())
+        starts, ends = (
+            ids.with_values(
+                tf.cast(
+                    tf.gather(
+                        sources.values, first + tf.cast(x.values, tf.int64)
+                    ),
+                    tf.int32,
+                )
+            )
+            for x in (starts, ends)
+        )
+        return ids, starts, _whole(texts, starts, ends)
+
+    def _pack(
+        self, parts: list[tf.RaggedTensor], segments: list[int], length: int
+    ) -> dict[str, tf.Tensor]:
+        return self._features(WordpieceLayout(parts, length), parts, segments)
+
+    def _features(
+        self,
+        layout: WordpieceLayout,
+        parts: list[tf.RaggedTensor],
+        segments: list[int],
+    ) -> dict[str, tf.Tensor]:
+        ids = [part.values for part in parts]
+        ones = [1] * len(parts)
+        return {
+            "token_ids": layout.fill(
+                self.cls_id, ids, [self.sep_id] * len(parts)
+            ),
+            "segment_ids": layout.fill(segments[0], segments, segments),
+            "padding_mask": layout.fill(1, ones, ones),
+        }
+
+    def _check_lengths(self) -> None:
+        title = _MAX_TITLE_IN_JOINT + 1 if self.joint_title else 0
+        least = self.query_length + title + 2
+        if (
+            self.query_length < 3
+            or self.block_length < 4
+            or self.joint_length < least
+        ):
+            raise ValueError(
+                "`query_length` must be at least 3, `block_length` at least 4 "
+                f"and `joint_length` at least {least}. Received: query_length="
+                f"{self.query_length}, block_length={self.block_length}, "
+                f"joint_length={self.joint_length}. Raise the one that is "
+                "too small."
+            )
+
+
+def _compiled(function: Any, num_arguments: int) -> Any:
+    strings = [tf.TensorSpec([None], tf.string)] * num_arguments
+    return tf.function(function, strings, autograph=False)
+
+
+def _as_strings(**batches: Any) -> list[tf.Tensor]:
+    """One string tensor `(batch,)` of each argument, all of one length."""
+    tensors = [_as_tensor(name, texts) for name, texts in batches.items()]
+    sizes = [tensor.shape[0] for tensor in tensors]
+    if len({*sizes} - {None}) > 1:
+        names = ", ".join(f"`{name}`" for name in batches)
+        raise ValueError(
+            f"{names} must have the same length. Received: "
+            f"{', '.join(map(str, sizes))}. Give one of each per row."
+        )
+    return tensors
+
+
+def _as_tensor(name: str, texts: Any) -> tf.Tensor:
+    if tf.is_tensor(texts):
+        if texts.dtype == tf.string and texts.shape.rank in (1, None):
+            return tf.ensure_shape(texts, [None])
+    elif not isinstance(texts, str | bytes):
+        texts = list(texts)
+        if all(isinstance(text, str) for text in texts):
+            # Lone surrogates have no UTF-8; they count as one "?".
+            encoded = [text.encode("utf-8", "replace") for text in texts]
+            return tf.constant(encoded, tf.string, shape=(len(encoded),))
+    raise TypeError(
+        f"`{name}` must be a batch of strings. Received: {texts!r:.200}. Put a "
+        "single text in a list."
+    )
+
+
+def _whole(
+    texts: tf.Tensor, starts: tf.RaggedTensor, ends: tf.RaggedTensor
+) -> tf.RaggedTensor:
+    """Ends, where no wordpiece is empty.
+
+    A character that the tokenizer spells with several wordpieces ("½" is
+    "1", "⁄", "2") gives empty slices to all but the last of them; each gets
+    the whole character.
+    """
+    empty = tf.where(ends.values <= starts.values)[:, 0]
+    places = tf.gather(starts.values, empty)
+    rows = tf.gather(texts, tf.gather(starts.value_rowids(), empty))
+    # The first byte of a character in UTF-8 tells how many it has.
+    first = tf.strings.substr(rows, places, tf.ones_like(places))
+    byte = tf.cast(
+        tf.reshape(tf.io.decode_raw(first, tf.uint8), [-1]), tf.int32
+    )
+    size = 1 + sum(
+        tf.cast(byte >= least, tf.int32) for least in (192, 224, 240)
+    )
+    values = tf.tensor_scatter_nd_update(
+        ends.values, empty[:, None], places + size
+    )
+    return ends.with_values(values)

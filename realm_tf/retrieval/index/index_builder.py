@@ -1,0 +1,171 @@
+"""Writes the folder of one index version."""
+
+import dataclasses
+import pathlib
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realm_tf._manifest import FolderWriter
+from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
+from realm_tf.retrieval.searchers.embedding_matrix import (
+    CHUNK_ROWS,
+    EmbeddingMatrix,
+)
+from realm_tf.retrieval.searchers.embedding_writer import EmbeddingWriter
+from realm_tf.retrieval.searchers.scann_options import (
+    MIN_BLOCKS_FOR_SCANN,
+    ScannOptions,
+)
+from realm_tf.retrieval.searchers.scann_searcher import (
+    ScannSearcher,
+    import_scann,
+)
+from realm_tf.retrieval.searchers.searcher_recall import (
+    sample_queries,
+    searcher_recall_at_k,
+)
+
+if TYPE_CHECKING:
+    from realm_tf.data.corpus.corpus import Corpus
+
+TRAINING_STEP = "training_step"
+EXCLUDED_NAME = "excluded_block_ids.npy"
+SCANN_NAME = "scann"
+SEARCHERS = ("auto", "brute_force", "scann")
+EmbeddingChunks = Iterable[npt.ArrayLike] | npt.NDArray[Any]
+
+# The reader sees 5 blocks, a pre-training step 8, an ORQA label up to 5000.
+_RECALL_KS = (5, 20, 100)
+_FLOOR_K = 20
+_NUM_SAMPLED_QUERIES = 256
+
+
+class RecallError(RuntimeError):
+    """An approximate index finds too little of the exact result."""
+
+
+def write_version(
+    writer: FolderWriter,
+    corpus: "Corpus",
+    embeddings: EmbeddingChunks,
+    *,
+    embedder_fingerprint: str,
+    searcher: str,
+    dtype: str,
+    scann: ScannOptions | None,
+    recall_floor: float,
+    skip_bad: bool,
+    probe_queries: npt.ArrayLike | None = None,
+    training_step: int | None = None,
+    attachments: Mapping[str, bytes] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Fills the folder of `writer`; see `BlockIndex.build`."""
+    kind = _choose_searcher(searcher, corpus.num_blocks)
+    with EmbeddingWriter(
+        writer.path, corpus.num_blocks, dtype=dtype, skip_bad=skip_bad
+    ) as rows:
+        for chunk in _chunks(embeddings):
+            rows.write(chunk)
+            if progress is not None:
+                progress(rows.rows_written, corpus.num_blocks)
+        matrix = rows.finish()
+    excluded = np.array(rows.bad_rows, np.int64)
+    np.save(writer.path / EXCLUDED_NAME, excluded, allow_pickle=False)
+    options: dict[str, Any] = {
+        "searcher": kind,
+        "dtype": dtype,
+        "max_norm": matrix.max_norm,
+    }
+    if kind == "scann":
+        options["scann"], options["searcher_recall"] = _build_scann(
+            writer.path / SCANN_NAME,
+            matrix,
+            excluded,
+            scann or ScannOptions(),
+            recall_floor,
+            probe_queries,
+        )
+    if training_step is not None:
+        options[TRAINING_STEP] = training_step
+    for name, content in (attachments or {}).items():
+        (writer.path / name).write_bytes(content)
+    writer.describe(
+        counts={
+            "num_blocks": matrix.num_rows,
+            "embedding_dim": matrix.dim,
+            "num_excluded": len(excluded),
+        },
+        fingerprints={
+            "corpus": corpus.fingerprint,
+            "tokenizer": corpus.tokenizer_fingerprint,
+            "embedder": embedder_fingerprint,
+        },
+        options=options,
+    )
+
+
+def _choose_searcher(searcher: str, num_blocks: int) -> str:
+    if searcher not in SEARCHERS:
+        raise ValueError(
+            f"`searcher` must be one of {SEARCHERS}. Received: "
+            f"searcher={searcher!r}."
+        )
+    if searcher == "scann":
+        import_scann()  # fail now rather than when everything is embedded
+    if searcher != "auto":
+        return searcher
+    if num_blocks < MIN_BLOCKS_FOR_SCANN:
+        return "brute_force"
+    try:
+        import_scann()
+    except ImportError as error:
+        warnings.warn(
+            f"Every one of {num_blocks} blocks will be scored in each search. "
+            f"{error}",
+            stacklevel=2,
+        )
+        return "brute_force"
+    return "scann"
+
+
+def _chunks(embeddings: EmbeddingChunks) -> Iterable[npt.ArrayLike]:
+    if not isinstance(embeddings, np.ndarray):
+        return embeddings
+    starts = range(0, max(len(embeddings), 1), CHUNK_ROWS)
+    return (embeddings[start : start + CHUNK_ROWS] for start in starts)
+
+
+def _build_scann(
+    folder: pathlib.Path,
+    matrix: EmbeddingMatrix,
+    excluded: npt.NDArray[np.int64],
+    options: ScannOptions,
+    recall_floor: float,
+    probe_queries: npt.ArrayLike | None,
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Builds the ScaNN files; returns its options and measured recall."""
+    searcher = ScannSearcher.build(matrix, folder, options)
+    if probe_queries is None:
+        probe_queries = sample_queries(matrix, _NUM_SAMPLED_QUERIES)
+    widest = max(_RECALL_KS)
+    found = searcher.search(probe_queries, widest, excluded=excluded)
+    exact = BruteForceSearcher(matrix).search(
+        probe_queries, widest, excluded=excluded
+    )
+    recall = {
+        f"at_{k}": round(searcher_recall_at_k(found, exact, k), 4)
+        for k in _RECALL_KS
+    }
+    if recall[f"at_{_FLOOR_K}"] < recall_floor:
+        raise RecallError(
+            f"`searcher_recall_at_k` for k={_FLOOR_K} must reach "
+            f"recall_floor={recall_floor}. Received: {recall} with "
+            f"{searcher.options}. Raise `leaves_to_search` or "
+            "`candidates_per_result` of `ScannOptions`, or lower the floor."
+        )
+    return dataclasses.asdict(searcher.options), recall

@@ -1,0 +1,4 @@
+"""What runs exported models: this process, or TensorFlow Serving.
+
+No search here. Start with `backend.py`.
+"""

@@ -1,0 +1,88 @@
+"""InProcessBackend: the exported models, run by this process."""
+
+import dataclasses
+import os
+import pathlib
+import threading
+from typing import Any
+
+import tensorflow as tf
+
+from realm_tf._manifest import read_manifest
+from realm_tf.data.text import tensorflow_text as text_ops  # noqa: F401  registers operations
+from realm_tf.serving.backends.backend import (
+    MODELS,
+    Backend,
+    BackendError,
+    Outputs,
+)
+from realm_tf.serving.bundle import read_bundle
+from realm_tf.serving.export.saved_model import KIND
+
+
+@dataclasses.dataclass(frozen=True)
+class _Model:
+    version: int
+    loaded: Any
+    signatures: dict[str, Any]
+
+
+class InProcessBackend(Backend):
+    """Loads the SavedModels of a bundle; needs no server.
+
+    Args:
+        folder: the bundle.
+
+    Raises:
+        FolderError: if it is no bundle, or a model in it is damaged.
+        OSError: if a model cannot be loaded.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        self.folder = pathlib.Path(folder)
+        self._models: dict[str, _Model] = {}
+        self._lock = threading.Lock()
+        self.refresh()
+
+    @property
+    def num_parallel(self) -> int:
+        return 1  # TensorFlow spreads one call over all processors
+
+    def refresh(self) -> None:
+        """Loads the versions that `bundle.json` names, if they are others."""
+        with self._lock:
+            models = dict(self._models)
+            bundle = read_bundle(self.folder)
+            for name, version in bundle.models.items():
+                known = models.get(name)
+                if name in MODELS and (
+                    known is None or known.version != version
+                ):
+                    models[name] = _load(bundle.model_path(name), version)
+            self._models = models  # all of one bundle, at once
+
+    def predict(
+        self, model: str, signature: str, inputs: dict[str, Any]
+    ) -> tuple[Outputs, int]:
+        chosen = self._models.get(model)
+        if chosen is None or signature not in chosen.signatures:
+            raise BackendError(
+                f"The bundle must hold `{model}` with the signature "
+                f"`{signature}`. Received: {sorted(self._models)}. Export it "
+                "again with all models."
+            )
+        tensors = {name: tf.constant(value) for name, value in inputs.items()}
+        try:
+            outputs = chosen.signatures[signature](**tensors)
+        except tf.errors.OpError as error:
+            raise BackendError(
+                f"`{model}` must answer. Received: {error.message:.300}."
+            ) from error
+        return {k: v.numpy() for k, v in outputs.items()}, chosen.version
+
+
+def _load(path: pathlib.Path, version: int) -> _Model:
+    # TensorFlow reads weights with a flipped bit without a word.
+    read_manifest(path, KIND)
+    loaded = tf.saved_model.load(str(path))
+    return _Model(version, loaded, dict(loaded.signatures))

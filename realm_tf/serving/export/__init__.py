@@ -1,0 +1,4 @@
+"""From a trained model to SavedModels and the files beside them.
+
+Nothing answers here. Start with `exporter.py`.
+"""

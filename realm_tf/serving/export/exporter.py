@@ -1,0 +1,257 @@
+"""A model, its corpus and its index, to a folder that servers answer from."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from realm_tf._manifest import FolderError, MismatchError
+from realm_tf.retrieval.index.writer_lock import writer_lock
+from realm_tf.serving import bundle as bundles
+from realm_tf.serving.bundle import Bundle
+from realm_tf.serving.export import bundle_parts as side_index
+from realm_tf.serving.export import saved_model
+from realm_tf.serving.export.module_builder import ModuleBuilder
+from realm_tf.serving.export.server_configs import write_server_configs
+
+if TYPE_CHECKING:
+    from realm_tf.realm_qa import RealmQA
+
+DEFAULT_MODELS = (
+    bundles.QUERY_EMBEDDER,
+    bundles.BLOCK_EMBEDDER,
+    bundles.READER,
+)
+STORAGES = ("float32", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """How a model is exported.
+
+    Args:
+        models: names, with or without "realm_"; default: those that the query
+            service needs. `realm_qa` answers from the corpus by itself;
+            `realm_scann_qa` does so with ScaNN's operations, which no stock
+            server has.
+        num_answers: answers that come back to a question, the best included.
+        storage: "float32" or "bfloat16": how `realm_qa` keeps embeddings.
+        jit_compile: compile the layers with XLA; servers then need
+            `--xla_cpu_compilation_enabled=true`.
+        server_path: where the server sees the folder; default: where it is on
+            this machine.
+    """
+
+    models: tuple[str, ...] = DEFAULT_MODELS
+    num_answers: int = 5
+    storage: str = "float32"
+    jit_compile: bool = False
+    server_path: str | None = None
+
+    def __post_init__(self) -> None:
+        names = tuple(_full_name(name) for name in self.models)
+        object.__setattr__(self, "models", tuple(dict.fromkeys(names)))
+        unknown = [n for n in self.models if n not in bundles.MODEL_NAMES]
+        if unknown or not self.models:
+            raise ValueError(
+                f"`models` must be among {', '.join(bundles.MODEL_NAMES)}. "
+                f"Received: {', '.join(unknown) or 'none'}."
+            )
+        if type(self.num_answers) is not int or self.num_answers < 1:
+            raise ValueError(
+                "`num_answers` must be an integer of at least 1. Received: "
+                f"num_answers={self.num_answers!r}."
+            )
+        if self.storage not in STORAGES:
+            raise ValueError(
+                f"`storage` must be one of {', '.join(STORAGES)}. Received: "
+                f"storage={self.storage!r}."
+            )
+        if self.server_path is not None and self.server_path[:1] != "/":
+            is_uri = "://" in self.server_path
+            if not is_uri:
+                raise ValueError(
+                    "`server_path` must be absolute, as servers insist. "
+                    f"Received: server_path={self.server_path!r}."
+                )
+
+
+def export(
+    qa: "RealmQA",
+    folder: str | os.PathLike[str],
+    options: ExportOptions | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Bundle:
+    """Exports a model for TensorFlow Serving, with its index at its side.
+
+    A folder that was exported before gets the next version of each model, and
+    of the index if it is another one. A server takes up what it finds, so
+    everything is written under other names first. Then come, one right after
+    the other: the index, the models by a rename each, and bundle.json, which
+    names what belongs together. An export that is killed before changes
+    nothing; one that is killed in between leaves whole versions that
+    bundle.json does not name yet. Export again then.
+
+    Args:
+        qa: `RealmQA`; with an index, its corpus and index are exported too.
+        folder: created if it does not exist.
+        options: `ExportOptions`.
+        progress: called with the numbers of parts written and to write.
+
+    Returns:
+        `Bundle`, as `read_bundle` reads it.
+
+    Raises:
+        ExportError: if a graph holds what a stock server has not.
+        FolderError: if `folder` holds something else.
+        MismatchError: if the index is not that of the model, or models that
+            stay in the folder are not.
+        ValueError: if an option is wrong, or a model needs an index.
+    """
+    options = options or ExportOptions()
+    folder = pathlib.Path(folder)
+    _check_index(qa, options)
+    _previous(folder)  # before anything is written
+    fingerprints = _fingerprints(qa)
+    progress = progress or (lambda done, total: None)
+    num_parts = 1 + len(options.models)
+    with writer_lock(folder):
+        previous = _previous(folder)
+        models = _kept_models(previous, options, fingerprints)
+        saved_model.remove_leftovers(folder)
+        builder = ModuleBuilder(qa, options, fingerprints)
+        with contextlib.ExitStack() as publishing:
+            for done, name in enumerate(options.models, 1):
+                progress(done, num_parts)
+                with builder.module(name) as module:
+                    version = saved_model.write_version(
+                        folder,
+                        name,
+                        module,
+                        builder.requests(name),
+                        fingerprints,
+                    )
+                    models[name] = publishing.enter_context(version)
+            # Before the models: what they embed must be found.
+            parts = _write_side(qa, folder, previous)
+        write_server_configs(folder, models, options.server_path)
+        bundle = Bundle(
+            path=folder,
+            featurizer=qa.featurizer.get_config(),
+            num_read=qa.num_read,
+            num_answers=_num_answers(options, previous),
+            max_span_width=qa.reader.max_span_width,
+            embedding_dim=qa.block_embedder.embedding_dim,
+            models=models,
+            **{f"{part}_fingerprint": f for part, f in fingerprints.items()},
+            **parts,
+        )
+        bundles.write_bundle(bundle)
+        progress(num_parts, num_parts)
+    return bundle
+
+
+def _fingerprints(qa: "RealmQA") -> dict[str, str]:
+    return {
+        "embedder": qa.embedder_fingerprint,
+        "reader": qa.reader_fingerprint,
+        "tokenizer": qa.featurizer.fingerprint,
+    }
+
+
+def _full_name(name: str) -> str:
+    return name if name.startswith("realm_") else f"realm_{name}"
+
+
+def _check_index(qa: "RealmQA", options: ExportOptions) -> None:
+    alone = {bundles.QA, bundles.SCANN_QA} & set(options.models)
+    if alone and qa.index is None:
+        raise ValueError(
+            f"{', '.join(sorted(alone))} must have an index to answer from. "
+            "Received: none. Call `build_index` or `open_index` first, or "
+            "name a corpus."
+        )
+    if not qa.projection_fitted:
+        raise ValueError(
+            "The projection must be fitted before the export. Received: a "
+            "sentence encoder that has seen no corpus. Call `build_index` or "
+            "fine-tune it first."
+        )
+    if qa.index is None:
+        return
+    of_index = qa.index.embedder_fingerprint
+    if qa.index.is_mismatched or of_index != qa.embedder_fingerprint:
+        raise MismatchError(
+            "The index must be the model's own. Received:\n"
+            f"  index={of_index[:16]}\n"
+            f"  model={qa.embedder_fingerprint[:16]}\n"
+            "Build it again with `build_index`, or `realm-tf index build`."
+        )
+
+
+def _previous(folder: pathlib.Path) -> Bundle | None:
+    if (folder / bundles.BUNDLE_NAME).exists():
+        return bundles.read_bundle(folder)
+    # A killed first export leaves models and a lock, which go on being used.
+    if folder.is_dir() and any(folder.iterdir()):
+        known = {*bundles.MODEL_NAMES, "index", "corpus", "vocabulary.txt"}
+        others = {p.name for p in folder.iterdir() if p.name[:1] != "."} - known
+        if others:
+            raise FolderError(
+                "An export must go to a new folder or to an earlier export. "
+                f"Received: {folder}, which holds {', '.join(sorted(others))}. "
+                "Choose another folder."
+            )
+    return None
+
+
+def _kept_models(
+    previous: Bundle | None,
+    options: ExportOptions,
+    fingerprints: dict[str, str],
+) -> dict[str, int]:
+    """Models of an earlier export that this one does not replace."""
+    if previous is None:
+        return {}
+    kept = {
+        name: version
+        for name, version in previous.models.items()
+        if name not in options.models
+    }
+    same = all(
+        getattr(previous, f"{part}_fingerprint") == fingerprint
+        for part, fingerprint in fingerprints.items()
+    )
+    if kept and not same:
+        raise MismatchError(
+            "All models of a folder must be exported from one model. Received: "
+            f"other weights or another tokenizer, without {', '.join(kept)}. "
+            "Name these in `models` too, or choose another folder."
+        )
+    return kept
+
+
+def _num_answers(options: ExportOptions, previous: Bundle | None) -> int:
+    if previous is None or bundles.READER in options.models:
+        return options.num_answers
+    return previous.num_answers
+
+
+def _write_side(
+    qa: "RealmQA",
+    folder: pathlib.Path,
+    previous: Bundle | None,
+) -> dict[str, Any]:
+    """Writes vocabulary, corpus and index; returns their names."""
+    parts: dict[str, Any] = {
+        "vocabulary": side_index.write_vocabulary(folder, qa.featurizer)
+    }
+    if qa.index is not None:
+        parts["corpus"] = side_index.copy_corpus(folder, qa.index.corpus)
+        parts["index"] = side_index.copy_index(folder, qa.index)
+    elif previous and previous.embedder_fingerprint == qa.embedder_fingerprint:
+        parts |= {"corpus": previous.corpus, "index": previous.index}
+    return parts

@@ -1,0 +1,274 @@
+"""AnswerPipeline: embed, search, read; each stage batches what waits."""
+
+import asyncio
+import collections
+import concurrent.futures
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realm_tf._manifest import MismatchError
+from realm_tf.data.corpus.answer import Answer, Evidence, Span
+from realm_tf.data.corpus.blocks import Block
+from realm_tf.retrieval.index.block_index import BlockIndex
+from realm_tf.retrieval.searchers.searcher_recall import searcher_recall_at_k
+from realm_tf.serving.backends.backend import (
+    MISSING_SCORE,
+    Backend,
+    Embedded,
+    ReadSpan,
+)
+from realm_tf.serving.bundle import QUERY_EMBEDDER, READER
+from realm_tf.serving.service.bundle_watch import BundleWatch
+from realm_tf.serving.service.circuit_breaker import CircuitBreaker
+from realm_tf.serving.service.micro_batcher import MicroBatcher
+from realm_tf.serving.service.served_index import ServedIndex
+from realm_tf.serving.service.service_metrics import ServiceMetrics
+
+_PARALLEL_SEARCHES = 2
+_RECALL_QUERIES = 16  # the last ones that were asked
+_RECALL_K = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What was retrieved for a question, and by which versions.
+
+    Args:
+        evidence: `Evidence`.
+        models: name of a model -> version.
+        embedder_fingerprint: of the embedder that was used.
+    """
+
+    evidence: Evidence
+    models: dict[str, int]
+    embedder_fingerprint: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Answered:
+    """An answer, and which versions gave it.
+
+    Args:
+        answer: `Answer`.
+        models: name of a model -> version.
+    """
+
+    answer: Answer
+    models: dict[str, int]
+
+
+class AnswerPipeline:
+    """Answers questions of many tasks of one event loop.
+
+    A question is searched and read in the index version that it was embedded
+    for, whatever is swapped meanwhile, and by the reader that was exported with
+    that embedder.
+
+    Args:
+        backend: `Backend`.
+        index: `ServedIndex`.
+        executor: threads for the stages.
+        exports: `BundleWatch`, which knows what was exported together.
+        breakers: name of a model -> `CircuitBreaker` around it.
+        metrics: `ServiceMetrics`.
+        num_read: blocks read for a question.
+        max_batch_size: questions in one call of a model.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        index: ServedIndex,
+        executor: concurrent.futures.Executor,
+        *,
+        exports: BundleWatch,
+        breakers: Mapping[str, CircuitBreaker],
+        metrics: ServiceMetrics,
+        num_read: int,
+        max_batch_size: int,
+    ):
+        self._backend = backend
+        self._index = index
+        self._executor = executor
+        self._exports = exports
+        self._breakers = breakers
+        self._metrics = metrics
+        self._num_read = num_read
+        self._last: collections.deque[npt.NDArray[np.float32]] = (
+            collections.deque(maxlen=_RECALL_QUERIES)
+        )
+        self._batchers = {
+            stage: MicroBatcher(
+                function,
+                executor,
+                max_size=max_batch_size,
+                num_parallel=num_parallel,
+            )
+            for stage, function, num_parallel in (
+                ("embed", self._embed_batch, backend.num_parallel),
+                ("search", _search_batch, _PARALLEL_SEARCHES),
+                ("read", self._read_batch, backend.num_parallel),
+            )
+        }
+
+    @property
+    def queues(self) -> dict[str, int]:
+        """Stage -> questions that wait for it."""
+        return {name: b.num_waiting for name, b in self._batchers.items()}
+
+    async def answer(
+        self,
+        question: str,
+        *,
+        top_k: int | None,
+        num_alternatives: int,
+        threshold: float,
+    ) -> Answered:
+        """See `QueryService.ask`."""
+        for is_last_try in (False, True):
+            found = await self.retrieve(question, top_k or self._num_read)
+            evidence = found.evidence
+            if not evidence.blocks:
+                return Answered(Answer.none(evidence, threshold), found.models)
+            with self._metrics.timed("read"):
+                spans, reader, version = await self._batchers["read"].submit(
+                    evidence
+                )
+            if await self._is_pair(found.embedder_fingerprint, reader):
+                break
+            if is_last_try:
+                raise _other_export(found.embedder_fingerprint, reader)
+        answer = Answer.of(evidence, spans[: 1 + num_alternatives], threshold)
+        return Answered(answer, found.models | {READER: version})
+
+    async def retrieve(self, question: str, top_k: int) -> Found:
+        """See `QueryService.search`."""
+        with self._metrics.timed("embed"):
+            embedded = await self._batchers["embed"].submit(question)
+        index = self._index.in_use
+        if index is None or index.embedder_fingerprint != embedded.fingerprint:
+            index = await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._index.acquire, embedded.fingerprint
+            )
+        self._last.append(embedded.embeddings)
+        with self._metrics.timed("search"):
+            blocks, scores = await self._batchers["search"].submit(
+                embedded.embeddings, _SearchKey(index, top_k)
+            )
+        evidence = Evidence(
+            question=question,
+            blocks=blocks,
+            retrieval_logits=scores,
+            truncated=bool(embedded.truncated[0]),
+            index_version=index.version,
+        )
+        return Found(
+            evidence, {QUERY_EMBEDDER: embedded.version}, embedded.fingerprint
+        )
+
+    def measure_recall(self) -> float:
+        """Share of the exact best blocks found for the last questions."""
+        index, queries = self._index.in_use, list(self._last)
+        if index is None or not queries or index.is_exact:
+            return 1.0
+        batch = np.concatenate(queries)
+        found = index.search(batch, _RECALL_K)
+        exact = index.search(batch, _RECALL_K, exact=True)
+        return searcher_recall_at_k(found, exact, _RECALL_K)
+
+    async def _is_pair(self, embedder: str, reader: str) -> bool:
+        if not self._exports.is_pair(embedder, reader):  # or newer ones
+            await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._exports.look
+            )
+        return self._exports.is_pair(embedder, reader)
+
+    def _embed_batch(self, _: None, questions: list[str]) -> list[Embedded]:
+        breaker = self._breakers[QUERY_EMBEDDER]
+        batch = breaker.call(self._backend.embed_questions, questions)
+        return [
+            dataclasses.replace(
+                batch,
+                embeddings=batch.embeddings[row : row + 1],
+                truncated=batch.truncated[row : row + 1],
+            )
+            for row in range(len(questions))
+        ]
+
+    def _read_batch(
+        self, _: None, batch: list[Evidence]
+    ) -> list[tuple[list[Span], str, int]]:
+        # A model server joins only requests that hold as many blocks.
+        width = self._num_read
+        read = [_padded(e.blocks, Block(""), width) for e in batch]
+        scores = [
+            _padded(e.retrieval_logits, MISSING_SCORE, width) for e in batch
+        ]
+        readings = self._breakers[READER].call(
+            self._backend.read,
+            [evidence.question for evidence in batch],
+            [[block.title for block in blocks] for blocks in read],
+            [[block.text for block in blocks] for blocks in read],
+            np.array(scores, np.float32),
+        )
+        return [
+            (
+                _cut_spans(evidence, spans),
+                readings.fingerprint,
+                readings.version,
+            )
+            for evidence, spans in zip(batch, readings.spans, strict=True)
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class _SearchKey:
+    """Searches that share a batch: of one index, for as many blocks."""
+
+    index: BlockIndex
+    top_k: int
+
+
+def _search_batch(key: _SearchKey, embeddings: list[Any]) -> list[Any]:
+    found = key.index.search(np.concatenate(embeddings), key.top_k)
+    results = []
+    for scores, block_ids in zip(found.scores, found.block_ids, strict=True):
+        known = block_ids >= 0
+        blocks = tuple(key.index.blocks(block_ids[known]))
+        results.append((blocks, scores[known]))
+    return results
+
+
+def _other_export(embedder: str, reader: str) -> MismatchError:
+    return MismatchError(
+        "Embedder and reader must be of one export. Received:\n"
+        f"  embedder={embedder[:16]}\n"
+        f"  reader={reader[:16]}\n"
+        "Wait until the model server has loaded both, or export again."
+    )
+
+
+def _padded(values: Iterable[Any], padding: Any, width: int) -> list[Any]:
+    """The first `width` values, or all of them and padding."""
+    first = list(values)[:width]
+    return first + [padding] * (width - len(first))
+
+
+def _cut_spans(evidence: Evidence, spans: Iterable[ReadSpan]) -> list[Span]:
+    # p(z | x) is over all that was retrieved, of which the reader saw a part.
+    retrieval = evidence.probabilities
+    return [
+        Span.cut(
+            evidence.blocks[span.block_position],
+            span.byte_start,
+            span.byte_end,
+            retrieval_probability=float(retrieval[span.block_position]),
+            reading_probability=span.reading_probability,
+            probability=span.probability,
+        )
+        for span in spans
+    ]

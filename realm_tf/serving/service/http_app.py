@@ -1,0 +1,337 @@
+"""The query service over HTTP: paths, replies and errors."""
+
+import contextlib
+import hmac
+import importlib.resources
+import json
+import math
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import fastapi
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from realm_tf import _version
+from realm_tf._manifest import FolderError, MismatchError
+from realm_tf.client.answer_json import answer_json, block_json
+from realm_tf.retrieval.index.block_index import BlockIndex
+from realm_tf.retrieval.index.block_updates import UnknownDocumentError
+from realm_tf.retrieval.index.writer_lock import LockedError
+from realm_tf.serving.service import http_models as models
+from realm_tf.serving.service.answer_pipeline import Found
+from realm_tf.serving.service.circuit_breaker import ServiceUnavailableError
+from realm_tf.serving.service.query_service import QueryService
+from realm_tf.serving.service.request_guard import RequestGuard
+from realm_tf.serving.service.served_index import UnknownVersionError
+from realm_tf.serving.service.service_options import (
+    BadRequestError,
+    ServiceOptions,
+)
+
+_PAGE = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": models.ErrorReply, "description": text}
+    for status, text in (
+        (400, "The request is not as described."),
+        (413, "The request is larger than is taken."),
+        (503, "Not now; `Retry-After` says when."),
+    )
+}
+_WRITE_ERRORS = _ERRORS | {
+    status: {"model": models.ErrorReply, "description": text}
+    for status, text in (
+        (401, "The bearer token is missing or wrong."),
+        (403, "Writes are off."),
+        (404, "There is no such document or version."),
+        (409, "The index is being written, damaged or of other models."),
+        (507, "It cannot be written: the disk is full or read-only."),
+    )
+}
+# Of a class and its parents, the class counts.
+_STATUS_OF_ERROR: tuple[tuple[type[Exception], int], ...] = (
+    (BadRequestError, 400),
+    (UnicodeEncodeError, 400),
+    (models.TooLargeError, 413),
+    (UnknownDocumentError, 404),
+    (UnknownVersionError, 404),
+    (LockedError, 409),
+    (MismatchError, 409),
+    (FolderError, 409),
+    (OSError, 507),
+)
+_PROXY_HEADERS = frozenset(
+    ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+)
+
+
+class _Json(fastapi.Response):
+    """JSON in ASCII: a lone surrogate has no UTF-8, and is escaped."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False).encode()
+
+
+def build_app(service: QueryService) -> RequestGuard:
+    """The ASGI application of a `QueryService`, guarded."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: fastapi.FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+
+    app = fastapi.FastAPI(
+        title="realm_tf query service",
+        version=_version.__version__,
+        description="Answers with their evidence, from an index of documents.",
+        docs_url=None,  # its page would load files of other hosts
+        redoc_url=None,
+        lifespan=lifespan,
+        default_response_class=_Json,
+    )
+    _add_questions(app, service)
+    _add_writes(app, service)
+    _add_status(app, service)
+    _add_page(app)
+    _add_errors(app, service.options)
+    _describe(app)
+    paths = frozenset(
+        route.path for route in app.routes if hasattr(route, "path")
+    )
+    return RequestGuard(app, service.options, service.metrics, paths)
+
+
+def _add_questions(app: fastapi.FastAPI, service: QueryService) -> None:
+    @app.post("/v1/ask", responses={200: {"model": models.AskReply}, **_ERRORS})
+    async def ask(request: models.AskRequest) -> _Json:
+        """Answers one or many questions, each with its evidence."""
+        answered = await service.ask(
+            request.texts(service.options),
+            top_k=_checked_top_k(request.top_k, service.options),
+            num_alternatives=request.alternatives,
+            threshold=request.threshold,
+        )
+        answers = [
+            answer_json(a.answer) | {"models": a.models} for a in answered
+        ]
+        return _Json({"answers": answers})
+
+    @app.post(
+        "/v1/search", responses={200: {"model": models.SearchReply}, **_ERRORS}
+    )
+    async def search(request: models.SearchRequest) -> _Json:
+        """Retrieves blocks for one or many questions, without reading."""
+        found = await service.search(
+            request.texts(service.options),
+            top_k=_checked_top_k(request.top_k, service.options) or 1,
+        )
+        return _Json({"results": [_found_json(each) for each in found]})
+
+
+def _add_writes(app: fastapi.FastAPI, service: QueryService) -> None:
+    def check_writer(request: fastapi.Request) -> None:
+        _check_writer(request, service.options)
+
+    writer = [fastapi.Depends(check_writer)]
+    documents = {200: {"model": models.DocumentsReply}, **_WRITE_ERRORS}
+
+    @app.post("/v1/documents", dependencies=writer, responses=documents)
+    async def add_documents(request: models.DocumentsRequest) -> _Json:
+        """Adds documents, or replaces those of the same id."""
+        most = service.options.max_documents
+        if len(request.documents) > most:
+            raise models.TooLargeError(
+                f"`documents` must hold at most {most}. Received: "
+                f"{len(request.documents)}. Send several requests."
+            )
+        index, _ = await service.add_documents(
+            [document.model_dump() for document in request.documents]
+        )
+        return _changed(index, added=len(request.documents))
+
+    @app.delete("/v1/documents", dependencies=writer, responses=documents)
+    async def delete_documents(
+        id: Annotated[list[str], fastapi.Query(min_length=1)],
+    ) -> _Json:
+        """Deletes documents; all of them or, if one is unknown, none."""
+        index = await service.delete_documents(id)
+        return _changed(index, deleted=len(set(id)))
+
+    index = {200: {"model": models.IndexReply}, **_WRITE_ERRORS}
+
+    @app.post("/v1/index", dependencies=writer, responses=index)
+    async def switch_index(request: models.IndexRequest) -> _Json:
+        """Switches to the newest index version, or rolls back."""
+        await service.switch_index(request.roll_back_to)
+        return _Json(await service.index_status())
+
+
+def _add_status(app: fastapi.FastAPI, service: QueryService) -> None:
+    @app.get("/v1/index", responses={200: {"model": models.IndexReply}})
+    async def index() -> _Json:
+        """Version, age and counts of the index in use."""
+        return _Json(await service.index_status())
+
+    @app.get("/healthz", responses={200: {"model": models.HealthReply}})
+    async def healthz() -> _Json:
+        """Whether the process is alive."""
+        return _Json({"status": "alive", "problem": service.problem})
+
+    ready: dict[int | str, dict[str, Any]] = {
+        status: {"model": models.HealthReply, "description": text}
+        for status, text in ((200, "Ready."), (503, "Not ready, and why."))
+    }
+
+    @app.get("/readyz", responses=ready)
+    async def readyz() -> _Json:
+        """Whether a real question was answered, and more can be."""
+        if service.is_ready:
+            return _Json({"status": "ready", "problem": service.problem})
+        reply = {"status": "not ready", "problem": service.problem}
+        return _Json(reply, 503, {"retry-after": "1"})
+
+    @app.get("/metrics")
+    async def metrics() -> fastapi.Response:
+        """Metrics for Prometheus."""
+        kind = "text/plain; version=0.0.4; charset=utf-8"
+        return fastapi.Response(service.exposition(), media_type=kind)
+
+
+def _add_page(app: fastapi.FastAPI) -> None:
+    folder = importlib.resources.files("realm_tf.serving.service") / "page"
+    for path, (name, kind) in _PAGE.items():
+        route = _page_route((folder / name).read_bytes(), kind)
+        app.get(path, include_in_schema=False)(route)
+
+
+def _page_route(content: bytes, kind: str) -> Any:
+    async def page() -> fastapi.Response:
+        return fastapi.Response(content, media_type=kind)
+
+    return page
+
+
+def _add_errors(app: fastapi.FastAPI, options: ServiceOptions) -> None:
+    for kind, status in _STATUS_OF_ERROR:
+        app.add_exception_handler(kind, _error_handler(status))
+
+    async def invalid(_: fastapi.Request, error: Any) -> _Json:
+        return _error(400, _explain(error, options))
+
+    async def of_http(_: fastapi.Request, error: Any) -> _Json:
+        return _error(error.status_code, str(error.detail), error.headers)
+
+    async def unavailable(_: fastapi.Request, error: Any) -> _Json:
+        seconds = str(max(1, math.ceil(error.retry_after)))
+        return _error(503, str(error), {"retry-after": seconds})
+
+    async def failed(_: fastapi.Request, error: Any) -> _Json:
+        return _error(500, "The service failed. See its log.")
+
+    app.add_exception_handler(Exception, failed)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, of_http)
+    app.add_exception_handler(ServiceUnavailableError, unavailable)
+
+
+def _describe(app: fastapi.FastAPI) -> None:
+    """Takes FastAPI's 422 out of the interface: ours is 400."""
+    schema = app.openapi()
+    for path in schema["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        schema["components"]["schemas"].pop(name, None)
+
+
+def _error_handler(status: int) -> Any:
+    async def handle(_: fastapi.Request, error: Exception) -> _Json:
+        return _error(status, str(error))
+
+    return handle
+
+
+def _error(status: int, message: str, headers: Any = None) -> _Json:
+    return _Json({"error": message}, status, headers)
+
+
+def _explain(error: Any, options: ServiceOptions) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+    if place == "top_k":
+        return f"{_top_k_rule(options)} Received: {first['input']!r:.40}."
+    return f"`{place}`: {first['msg']}. See /openapi.json."
+
+
+def _top_k_rule(options: ServiceOptions) -> str:
+    return f"`top_k` must be an integer from 1 to {options.max_top_k}."
+
+
+def _checked_top_k(top_k: int | None, options: ServiceOptions) -> int | None:
+    if top_k is not None and top_k > options.max_top_k:
+        raise BadRequestError(
+            f"{_top_k_rule(options)} Received: top_k={top_k}."
+        )
+    return top_k
+
+
+def _check_writer(request: fastapi.Request, options: ServiceOptions) -> None:
+    if options.token is None:
+        if not options.is_local:
+            raise HTTPException(
+                403, "Writes are off: the service was started without a token."
+            )
+        # Through a proxy, everybody seems to come from this machine.
+        if not _PROXY_HEADERS.isdisjoint(request.headers.keys()):
+            raise HTTPException(
+                403,
+                "Writes through a proxy are off: the service was started "
+                "without a token.",
+            )
+        return
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    given, wanted = token.strip().encode(), options.token.encode()
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given, wanted):
+        raise HTTPException(
+            401,
+            "Writes need the bearer token of the service.",
+            {"www-authenticate": "Bearer"},
+        )
+
+
+def _changed(index: BlockIndex, added: int = 0, deleted: int = 0) -> _Json:
+    return _Json(
+        {
+            "added": added,
+            "deleted": deleted,
+            "num_blocks": index.num_blocks,
+            "index_version": index.version,
+        }
+    )
+
+
+def _found_json(found: Found) -> dict[str, Any]:
+    evidence = found.evidence
+    columns = zip(
+        evidence.blocks,
+        evidence.retrieval_logits.tolist(),
+        evidence.probabilities.tolist(),
+        strict=True,
+    )
+    return {
+        "question": evidence.question,
+        "truncated": evidence.truncated,
+        "blocks": [
+            block_json(block) | {"score": score, "probability": probability}
+            for block, score, probability in columns
+        ],
+        "index_version": evidence.index_version,
+        "models": found.models,
+    }

@@ -1,0 +1,333 @@
+"""tf.data for `OpenQA`: retrieval happens here, in the input stage."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from realm_tf import _constants
+from realm_tf._manifest import MismatchError
+from realm_tf.data.corpus.blocks import Block
+from realm_tf.data.questions.questions import Question
+from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.engine.text_embedder import (
+    TextEmbedder,
+    embedder_fingerprint,
+    trim,
+    trim_joint,
+)
+from realm_tf.layers.backbone_layer import FEATURES
+from realm_tf.layers.spans import gold_span_mask, span_positions
+from realm_tf.models.open_qa import READING, RETRIEVAL
+from realm_tf.retrieval.index.block_index import BlockIndex
+from realm_tf.training.datasets.answer_labels import (
+    AnswerLabels,
+    QuestionLabels,
+)
+from realm_tf.training.datasets.batching import length_batches
+from realm_tf.training.datasets.retriever_dataset import (
+    as_dataset,
+    numpy_features,
+)
+
+_SEARCH_BATCH = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadingOptions:
+    """How the batches of `ReadingDataset` are made.
+
+    Args:
+        batch_size: questions.
+        num_retrieved: blocks in the retrieval loss of a question. The paper
+            has 5000; what the index holds is the limit.
+        num_read: blocks that are read for a question. The paper has 5.
+        max_span_width: of the reader, in wordpieces.
+        require_answer: put the best-ranked right block among those read where
+            the search did not, and leave out questions without any. The
+            original does neither, and learns nothing from such questions.
+        trim: pad to the longest row of a batch in place of `joint_length`.
+            Static shapes (TPU, XLA) need `False`.
+        seed: of the order.
+    """
+
+    batch_size: int = 16
+    num_retrieved: int = 5000
+    num_read: int = 5
+    max_span_width: int = 10
+    require_answer: bool = True
+    trim: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "num_retrieved", "num_read"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"`{name}` must be 1 or more. Received: "
+                    f"{name}={getattr(self, name)!r}."
+                )
+
+
+class _Row(NamedTuple):
+    """A question that is trained on, and its number among all."""
+
+    number: int
+    question: str
+    labels: QuestionLabels
+
+
+class ReadingDataset:
+    """Batches for `OpenQA`, with retrieval by the current question embedder.
+
+    An epoch that finds the question embedder changed embeds all questions anew
+    and searches the index, so candidates follow the training.
+
+    Args:
+        questions: sequence of `Question`.
+        labels: `AnswerLabels` of the same questions.
+        index: `BlockIndex`.
+        query_embedder: `TextEmbedder` of the questions.
+        options: `ReadingOptions`.
+
+    Raises:
+        MismatchError: if `labels` and `index` are of different corpora.
+        ValueError: if no question has an answer in the corpus.
+    """
+
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        labels: AnswerLabels,
+        index: BlockIndex,
+        query_embedder: TextEmbedder,
+        options: ReadingOptions,
+    ):
+        if labels.corpus.fingerprint != index.corpus.fingerprint:
+            raise MismatchError(
+                "`labels` and `index` must be of the same corpus. Received: "
+                f"labels of {labels.corpus.path}, index of "
+                f"{index.corpus.path}. Build one of them again."
+            )
+        self.index = index
+        self.query_embedder = query_embedder
+        self.featurizer: Featurizer = query_embedder.featurizer
+        self.options = options
+        self._labels = labels
+        rows = [
+            _Row(i, question.question, labels.question(i))
+            for i, question in enumerate(questions)
+        ]
+        self._rows = [
+            row
+            for row in rows
+            if len(row.labels.gold) or not options.require_answer
+        ]
+        self.num_left_out = len(questions) - len(self._rows)
+        if not self._rows:
+            raise ValueError(
+                "At least one question must have an answer in the corpus. "
+                f"Received: {len(questions)} questions, none of whose answers "
+                "is in a block. Check that questions and corpus match."
+            )
+        self.batch_size = min(options.batch_size, len(self._rows))
+        self.num_retrieved = min(options.num_retrieved, index.num_blocks)
+        self._num_epochs = 0
+        self._retrieved_by = ""  # fingerprint of the question embedder
+        self._retrieved = np.zeros((0, 0), np.int64)
+
+    @property
+    def num_batches(self) -> int:
+        """Batches in an epoch."""
+        return len(self._rows) // self.batch_size
+
+    def as_dataset(self) -> tf.data.Dataset:
+        """One epoch; each iteration has another order.
+
+        Returns:
+            `tf.data.Dataset` of (features of `OpenQA`, labels), where labels
+            are int8 for `MarginalLoss`: `retrieval` `(batch, num_retrieved)`
+            and `reading` `(batch, num_read, num_spans)`.
+        """
+        batch, read = self.batch_size, self.options.num_read
+        dim = self.index.embedding_dim
+        query_length = joint_length = num_spans = None
+        if not self.options.trim:
+            query_length = self.featurizer.query_length
+            joint_length = self.featurizer.joint_length
+            first, _ = span_positions(joint_length, self.options.max_span_width)
+            num_spans = len(first)
+
+        def ints(*shape: int | None) -> tf.TensorSpec:
+            return tf.TensorSpec([batch, *shape], tf.int32)
+
+        def floats(*shape: int) -> tf.TensorSpec:
+            return tf.TensorSpec([batch, *shape, dim], tf.float32)
+
+        features = {
+            **{f"query_{name}": ints(query_length) for name in FEATURES},
+            **{f"joint_{name}": ints(read, joint_length) for name in FEATURES},
+            "block_mask": ints(read, joint_length),
+            "read_mask": ints(read),
+            "read_embeddings": floats(read),
+            "retrieved_embeddings": floats(self.num_retrieved),
+        }
+        labels = {
+            RETRIEVAL: tf.TensorSpec([batch, self.num_retrieved], tf.int8),
+            READING: tf.TensorSpec([batch, read, num_spans], tf.int8),
+        }
+        return as_dataset(self._batches, (features, labels), self.num_batches)
+
+    def _batches(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        retrieved = self._retrieve()
+        read = np.stack(
+            [
+                self._choose(ids, row.labels)
+                for ids, row in zip(retrieved, self._rows, strict=True)
+            ]
+        )
+        lengths = np.array([self._length(ids[ids >= 0]) for ids in read])
+        rng = np.random.default_rng((self.options.seed, self._num_epochs))
+        self._num_epochs += 1
+        for rows in length_batches(lengths, self.batch_size, rng):
+            yield self._batch(rows, retrieved[rows], read[rows])
+
+    def _retrieve(self) -> np.ndarray:
+        """Block ids `(num_rows, num_retrieved)`.
+
+        Keras begins an epoch twice when it first fits a model, which must not
+        cost another search.
+        """
+        fingerprint = embedder_fingerprint(
+            self.query_embedder.embedder, self.featurizer
+        )
+        if fingerprint != self._retrieved_by:
+            self._retrieved = self._search()
+            self._retrieved_by = fingerprint
+        return self._retrieved
+
+    def _search(self) -> np.ndarray:
+        embeddings = self.query_embedder.questions(
+            [row.question for row in self._rows]
+        )
+        found = np.concatenate(
+            [
+                self.index.search(
+                    embeddings[start : start + _SEARCH_BATCH],
+                    self.num_retrieved,
+                ).block_ids
+                for start in range(0, len(embeddings), _SEARCH_BATCH)
+            ]
+        )
+        # Documents that were added to the index have no labels.
+        known = found < self.index.corpus.num_blocks
+        return np.where(known, found, _constants.MISSING_BLOCK_ID)
+
+    def _choose(
+        self, retrieved: np.ndarray, labels: QuestionLabels
+    ) -> np.ndarray:
+        """The blocks to read: the best, a right one among them if need be."""
+        usable = retrieved[retrieved >= 0]
+        usable = usable[~np.isin(usable, labels.ambiguous)]
+        chosen = usable[: self.options.num_read]
+        right = np.isin(chosen, labels.gold)
+        if self.options.require_answer and not right.any():
+            ranked = usable[np.isin(usable, labels.gold)]
+            best = ranked[0] if len(ranked) else labels.gold[0]
+            chosen = np.append(chosen[: self.options.num_read - 1], best)
+        missing = self.options.num_read - len(chosen)
+        return np.pad(
+            chosen, (0, missing), constant_values=_constants.MISSING_BLOCK_ID
+        )
+
+    def _length(self, block_ids: np.ndarray) -> int:
+        corpus = self.index.corpus
+        lengths = [
+            len(corpus.token_ids(i)) + len(corpus.title_ids(i))
+            for i in block_ids.tolist()
+        ]
+        return max(lengths, default=0)
+
+    def _batch(
+        self, rows: np.ndarray, retrieved: np.ndarray, read: np.ndarray
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        chosen = [self._rows[row] for row in rows]
+        questions = [row.question for row in chosen]
+        queries = numpy_features(self.featurizer.questions(questions))
+        joint = self._joint(questions, read)
+        if self.options.trim:
+            queries = trim(queries)
+            joint = trim_joint(joint, self.options.max_span_width)
+        features = {
+            **{f"query_{name}": queries[name] for name in FEATURES},
+            **{f"joint_{name}": joint[name] for name in FEATURES},
+            "block_mask": joint["block_mask"],
+            "read_mask": (read >= 0).astype(np.int32),
+            "read_embeddings": self.index.embeddings(read),
+            "retrieved_embeddings": self.index.embeddings(retrieved),
+        }
+        return features, {
+            RETRIEVAL: _retrieval_labels(retrieved, chosen),
+            READING: self._reading_labels(chosen, read, joint),
+        }
+
+    def _joint(
+        self, questions: list[str], read: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        known = read.ravel() >= 0
+        found = iter(self.index.corpus.blocks(read.ravel()[known]))
+        blocks = [next(found) if here else Block("") for here in known]
+        joint = numpy_features(
+            self.featurizer.joint(
+                np.repeat(questions, read.shape[1]).tolist(),
+                [block.title for block in blocks],
+                [block.text for block in blocks],
+            )
+        )
+        return {
+            name: value.reshape((*read.shape, -1))
+            for name, value in joint.items()
+        }
+
+    def _reading_labels(
+        self,
+        chosen: list[_Row],
+        read: np.ndarray,
+        joint: dict[str, np.ndarray],
+    ) -> np.ndarray:
+        spans = [
+            [
+                self._labels.spans(
+                    row.number,
+                    row.labels,
+                    block_id,
+                    {name: value[b, z] for name, value in joint.items()},
+                )
+                if block_id in row.labels.gold
+                or not (row.labels.has_passage or block_id < 0)
+                else []
+                for z, block_id in enumerate(read[b].tolist())
+            ]
+            for b, row in enumerate(chosen)
+        ]
+        most = max(len(found) for blocks in spans for found in blocks)
+        gold = np.full((*read.shape, max(most, 1), 2), -1, np.int32)
+        for b, blocks in enumerate(spans):
+            for z, found in enumerate(blocks):
+                gold[b, z, : len(found)] = np.array(found).reshape(-1, 2)
+        length = joint["token_ids"].shape[-1]
+        return np.asarray(
+            gold_span_mask(
+                gold[..., 0], gold[..., 1], length, self.options.max_span_width
+            )
+        ).astype(np.int8)
+
+
+def _retrieval_labels(retrieved: np.ndarray, chosen: list[_Row]) -> np.ndarray:
+    labels = np.zeros(retrieved.shape, np.int8)
+    for b, row in enumerate(chosen):
+        labels[b][np.isin(retrieved[b], row.labels.gold)] = 1
+        labels[b][np.isin(retrieved[b], row.labels.ambiguous)] = -1
+    labels[retrieved < 0] = -1
+    return labels

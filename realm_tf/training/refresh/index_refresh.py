@@ -1,0 +1,253 @@
+"""IndexRefresh: the index follows the weights while a model trains."""
+
+import logging
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from realm_tf.retrieval.index.block_index import BlockIndex
+from realm_tf.training.callbacks import StepCallback
+from realm_tf.training.refresh.exchange import Exchange
+from realm_tf.training.refresh.index_follower import IndexFollower
+from realm_tf.training.refresh.refresher import Refresher, Waiting
+
+logger = logging.getLogger(__name__)
+
+MODES = ("sync", "background", "external")
+ON_STALE = ("wait", "warn", "stop")
+_CHILD = "import sys; from realm_tf.cli import main; main()"
+
+
+class IndexRefresh(StepCallback):
+    """Writes a snapshot every few steps, and sees that an index comes of it.
+
+    Every mode does the same in another place: the snapshot is read, all blocks
+    are embedded, and a new index version appears, whole. The input stage
+    (`IndexFollower`) picks it up between batches.
+
+    Args:
+        exchange: `Exchange`.
+        query_embedder: `Embedder` that trains.
+        block_embedder: the same; the same object if the two are shared.
+        follower: `IndexFollower` of the input stage.
+        refresher: `Refresher` for `mode="sync"`.
+        every_n_steps: steps between snapshots. Defaults to what the paper
+            reports (section 4.5).
+        mode: `"sync"`: training stands still for it, and is the same in every
+            run. `"background"`: a child process embeds beside the training.
+            `"external"`: somebody else runs `realm-tf refresh --watch`.
+        max_staleness_steps: oldest index, in steps; None for any. To wait
+            for, at least `every_n_steps`: there is no newer snapshot before.
+            A follower that was given it, too, keeps to it; otherwise the few
+            batches that were made ahead may be older.
+        on_stale: what to do with an older one: `"wait"` for the next,
+            `"warn"`, or `"stop"` training.
+        timeout: seconds to wait for an index before an error; None for ever.
+        child_options: of `realm-tf refresh`, for the child process.
+
+    Raises:
+        ValueError: if an argument is not one of these.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        query_embedder: Any,
+        block_embedder: Any,
+        follower: IndexFollower,
+        refresher: Refresher | None = None,
+        *,
+        every_n_steps: int = 500,
+        mode: str = "sync",
+        max_staleness_steps: int | None = None,
+        on_stale: str = "wait",
+        timeout: float | None = None,
+        child_options: Sequence[str] = (),
+    ):
+        super().__init__()
+        _check_choice("mode", mode, MODES)
+        _check_choice("on_stale", on_stale, ON_STALE)
+        if every_n_steps < 1:
+            raise ValueError(
+                "`every_n_steps` must be 1 or more. Received: "
+                f"every_n_steps={every_n_steps}. Give a positive number."
+            )
+        most = math.inf if max_staleness_steps is None else max_staleness_steps
+        if on_stale == "wait" and most < every_n_steps:
+            raise ValueError(
+                "`max_staleness_steps` must be `every_n_steps` or more with "
+                'on_stale="wait", or training waits for weights that it has '
+                f"not got to. Received: max_staleness_steps={most}, "
+                f"every_n_steps={every_n_steps}. Refresh more often."
+            )
+        if mode == "sync" and refresher is None:
+            raise ValueError(
+                '`refresher` must be given with mode="sync". Received: None. '
+                "It embeds the blocks in this process."
+            )
+        self.exchange = exchange
+        self.query_embedder = query_embedder
+        self.block_embedder = block_embedder
+        self.follower = follower
+        self.refresher = refresher
+        self.every_n_steps = every_n_steps
+        self.mode = mode
+        self.max_staleness_steps = max_staleness_steps
+        self.on_stale = on_stale
+        self.timeout = timeout
+        self.child_options = list(child_options)
+        self.checkpoint_steps: Callable[[], list[int]] = list  # by `pretrain`
+        self._warned = -1
+        self._child: subprocess.Popen[bytes] | None = None
+        self._child_log: Any = None
+
+    def begin(self, step: int) -> None:
+        """Sees that the index of a step is there, before the first batch.
+
+        It is that of the last multiple of `every_n_steps`, built again from
+        its snapshot if need be. Versions that a killed run published later are
+        left behind.
+        """
+        self.go_on(step, {})
+        self.exchange.forget_after(step)
+        wanted = step // self.every_n_steps * self.every_n_steps
+        if step == wanted:
+            self._write_snapshot()
+        identity = self.exchange.snapshot_identity(wanted)
+        indexed = self.exchange.indexed_snapshots()
+        usable = []
+        for version, (number, found) in indexed.items():
+            if number == wanted:
+                # One of other weights is left from a run before the first
+                # checkpoint.
+                fits = identity in (None, found)
+            else:
+                fits = number < wanted and self.mode != "sync"
+            if fits:
+                usable.append(version)
+        if usable and max(usable) != max(indexed):
+            # A refresher may still be at work for the run before.
+            timeout = math.inf if self.timeout is None else self.timeout
+            BlockIndex.roll_back(
+                self.exchange.index, max(usable), timeout=timeout
+            )
+        if self.mode == "background":
+            self._start_child()
+        is_lost = identity is None and all(
+            indexed[version][0] < wanted for version in usable
+        )
+        if is_lost or not usable:
+            if is_lost:
+                logger.warning(
+                    "The index of step %d and its snapshot are gone, so it is "
+                    "built again with the weights of step %d: training will "
+                    "differ from an unbroken run.",
+                    wanted,
+                    step,
+                )
+                self._write_snapshot()
+            self._refresh()
+            self._wait_for(wanted, step)
+
+    def on_step(self, logs: dict[str, float]) -> None:
+        self._check_child()
+        if self.step % self.every_n_steps == 0:
+            self._write_snapshot()
+            self._refresh()
+        if self.max_staleness_steps is not None:
+            self._check_age(self.max_staleness_steps)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        # A training that stopped early can go on, and needs refreshers then.
+        if not getattr(self.model, "stop_training", False):
+            self.exchange.end()
+
+    def close(self) -> None:
+        """Ends the child and whoever waits; after the training or an error."""
+        self.follower.close()
+        if self._child is not None and self._child.stdin is not None:
+            self._child.stdin.close()  # it notices, and ends
+            try:
+                self._child.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
+            self._child_log.close()
+            self._child = None
+
+    def _write_snapshot(self) -> None:
+        every = self.every_n_steps
+        self.exchange.write_snapshot(
+            self.step,
+            self.query_embedder,
+            self.block_embedder,
+            # A run goes on from a checkpoint with the index of that step.
+            [step // every * every for step in self.checkpoint_steps()],
+        )
+
+    def _refresh(self) -> None:
+        if self.mode == "sync" and self.refresher is not None:
+            self.refresher.refresh()
+
+    def _check_age(self, most: int) -> None:
+        newest = self._newest()
+        age = self.step - newest
+        if age <= most:
+            return
+        if self.on_stale == "wait":
+            self._wait_for(self.step - most)
+        elif self.on_stale == "stop":
+            logger.warning(
+                "Training stops at step %d: the index is %d steps old.",
+                self.step,
+                age,
+            )
+            self.model.stop_training = True
+        elif self._warned != newest:
+            self._warned = newest
+            logger.warning(
+                "The index is %d steps old at step %d.", age, self.step
+            )
+
+    def _wait_for(self, least: int, most: float = math.inf) -> None:
+        waiting = Waiting("a newer index", self.exchange, self.timeout)
+        while not least <= self._newest() <= most:
+            self._check_child()
+            waiting.wait()
+
+    def _newest(self) -> int:
+        steps = self.exchange.index_steps()
+        return steps[max(steps)] if steps else -1
+
+    def _start_child(self) -> None:
+        self._child_log = tempfile.TemporaryFile()
+        arguments = ["refresh", "--watch", str(self.exchange.path), "--child"]
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, *arguments, *self.child_options],
+            stdin=subprocess.PIPE,
+            stdout=self._child_log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def _check_child(self) -> None:
+        if self._child is None or self._child.poll() is None:
+            return
+        self._child_log.seek(0)
+        lines = self._child_log.read().decode(errors="replace").splitlines()
+        raise RuntimeError(
+            "The process that refreshes the index must run as long as the "
+            f"training. Received: it ended with code {self._child.returncode}: "
+            f"{' '.join(lines[-3:])}. Start training again; it goes on from "
+            "the last checkpoint."
+        )
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {choices}. Received: {name}={value!r}. "
+            "Choose one of them."
+        )

@@ -1,0 +1,185 @@
+"""Training of an `EntityTagger` on sentences with known entities."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from realm_tf.data.spans.entities import (
+    ENTITY_TYPES,
+    IGNORED,
+    EntitySentence,
+    entity_f1,
+    label_names,
+    rows,
+    wordpiece_labels,
+)
+from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.data.text.packing import pack_singles
+from realm_tf.engine.text_embedder import trim
+from realm_tf.layers.backbone_layer import FEATURES
+from realm_tf.layers.token_classifier import TokenClassifier
+from realm_tf.models.entity_tagger import EntityTagger
+from realm_tf.optimizers.bert_adamw import BertAdamW, WarmupLinearDecay
+from realm_tf.training.datasets.batching import length_batches
+from realm_tf.training.datasets.retriever_dataset import as_dataset
+
+
+def train_tagger(
+    backbone: keras.Model,
+    featurizer: Featurizer,
+    sentences: Sequence[EntitySentence],
+    *,
+    types: Sequence[str] = ENTITY_TYPES,
+    epochs: int = 3,
+    batch_size: int = 16,
+    learning_rate: float = 5e-5,
+    seed: int = 0,
+    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> EntityTagger:
+    """Trains a tagger, its trunk included.
+
+    Args:
+        backbone: `keras_hub.models.BertBackbone`; trained in place.
+        featurizer: `Featurizer` of its vocabulary.
+        sentences: to learn from.
+        types: of entities.
+        epochs: passes over the sentences. The defaults of this and what
+            follows are those BERT's authors recommend for such tasks.
+        batch_size: sentences.
+        learning_rate: peak.
+        seed: of the order.
+        progress: called with steps done, steps in all and figures.
+
+    Returns:
+        `EntityTagger`.
+
+    Raises:
+        ValueError: if there are no sentences.
+    """
+    if not sentences:
+        raise ValueError(
+            "There must be sentences to learn from. Received: none. Check the "
+            "file and its splits."
+        )
+    labels = label_names(types)
+    tagger = EntityTagger(
+        TokenClassifier(backbone, len(labels)), featurizer, labels
+    )
+    data = _Batches(tagger, sentences, min(batch_size, len(sentences)), seed)
+    steps = max(1, data.num_batches * epochs)
+    model = _Model(tagger.classifier)
+    model.compile(
+        optimizer=BertAdamW(
+            WarmupLinearDecay(learning_rate, steps, steps // 10)
+        ),
+        loss=_loss,
+    )
+    callbacks = []
+    if progress is not None:
+        callbacks = [_Reporter(steps, progress)]
+    model.fit(
+        data.as_dataset(),
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=callbacks,
+    )
+    return tagger
+
+
+def evaluate_tagger(
+    tagger: EntityTagger, sentences: Sequence[EntitySentence]
+) -> dict[str, float]:
+    """Precision, recall and F1 of entities; see `entity_f1`."""
+    return entity_f1(sentences, tagger.tag([s.text for s in sentences]))
+
+
+class _Model(keras.Model):
+    """A layer alone cannot be fitted."""
+
+    def __init__(self, classifier: TokenClassifier):
+        super().__init__(name="tagger")
+        self.classifier = classifier
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return self.classifier(inputs, training=training)
+
+
+class _Batches:
+    def __init__(
+        self,
+        tagger: EntityTagger,
+        sentences: Sequence[EntitySentence],
+        batch_size: int,
+        seed: int,
+    ):
+        featurizer = tagger.featurizer
+        wordpieces = rows(featurizer.tokenize([s.text for s in sentences]))
+        self._ids = [ids for ids, _, _ in wordpieces]
+        self._labels = [
+            wordpiece_labels(sentence, row, featurizer, tagger.labels)
+            for sentence, row in zip(sentences, wordpieces, strict=True)
+        ]
+        self._tagger = tagger
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+        self.num_batches = len(sentences) // batch_size
+
+    def as_dataset(self) -> tf.data.Dataset:
+        spec = tf.TensorSpec([self._batch_size, None], tf.int32)
+        signature = ({name: spec for name in FEATURES}, spec)
+        return as_dataset(self._epoch_batches, signature, self.num_batches)
+
+    def _epoch_batches(self) -> Iterator[Any]:
+        rng = np.random.default_rng((self._seed, self._epoch))
+        self._epoch += 1
+        lengths = np.array([len(ids) for ids in self._ids])
+        for places in length_batches(lengths, self._batch_size, rng):
+            features = trim(
+                pack_singles(
+                    [self._ids[i] for i in places],
+                    self._tagger.max_length,
+                    self._tagger.featurizer,
+                )
+            )
+            length = features["token_ids"].shape[1]
+            targets = np.full((len(places), length), IGNORED, np.int32)
+            for row, i in enumerate(places):
+                labels = self._labels[i][: length - 2]
+                targets[row, 1 : 1 + len(labels)] = labels
+            yield features, targets
+
+
+def _loss(y_true: Any, y_pred: Any) -> Any:
+    """Mean cross-entropy of each sentence, over the words that have a label."""
+    weights = ops.cast(y_true != IGNORED, "float32")
+    labels = ops.maximum(y_true, 0)
+    losses = keras.losses.sparse_categorical_crossentropy(
+        labels, y_pred, from_logits=True
+    )
+    total = ops.maximum(ops.sum(weights, axis=-1), 1.0)
+    return ops.sum(losses * weights, axis=-1) / total
+
+
+class _Reporter(keras.callbacks.Callback):
+    def __init__(
+        self,
+        num_steps: int,
+        progress: Callable[[int, int, dict[str, float]], None],
+    ):
+        super().__init__()
+        self.num_steps = num_steps
+        self.progress = progress
+        self.step = 0
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, float] | None = None
+    ) -> None:
+        self.step += 1
+        self.progress(self.step, self.num_steps, logs or {})

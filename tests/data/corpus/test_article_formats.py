@@ -1,0 +1,168 @@
+import json
+import pathlib
+
+import pytest
+
+from realm_tf.data.corpus.article_formats import (
+    FORMATS,
+    check_article,
+    detect_format,
+    is_navigation,
+)
+from realm_tf.data.corpus.blocks import Article
+from realm_tf.data.corpus.decompressed_file import DecompressedFile
+
+FIXTURES = pathlib.Path(__file__).parents[2] / "fixtures"
+
+
+def parse(tmp_path, format, data):
+    """Articles of a file's content; the text of the error where it is bad."""
+    path = tmp_path / "file"
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    results = []
+    records, parse_record, *_ = FORMATS[format]
+    with DecompressedFile(path) as file:
+        for line, record in records(file):
+            try:
+                article = parse_record(record, f"file.x:{line}")
+                results.append(check_article(article))
+            except ValueError as error:
+                results.append(str(error))
+    return results
+
+
+def test_json_lines_fill_in_what_is_missing(tmp_path):
+    data = (
+        b'\xef\xbb\xbf{"id": "a", "title": "Emma", "text": "One.", "x": 1}\r\n'
+        b'\n{"text": "Two."}\n{"id": 3, "text": ""}'
+    )
+    assert parse(tmp_path, "jsonl", data) == [
+        Article("a", "Emma", "One."),
+        Article("file.x:3", "", "Two."),
+        Article("3", "", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        (b"{", "valid JSON"),
+        (b"[1]", "a JSON object"),
+        (b'{"id": "a"}', "`text` must be given"),
+        (b'{"text": 5}', "`text` must be text"),
+        (b'{"text": "a", "title": null}', "`title` must be text"),
+        (b'{"text": "a", "id": true}', "`id` must be text"),
+        (b'{"text": "a", "id": ""}', "`document_id` must not be empty"),
+        (b'{"text": "a", "text": "b"}', "Keys must not repeat"),
+        (b'{"text": "\xff"}', "must be UTF-8"),
+        (b'{"text": "\\ud800"}', "surrogate"),
+        (b'{"text": "a", "title": "' + b"a" * 1_001 + b'"}', "1000 characters"),
+        (b'{"text": "a", "id": "' + b"a" * 1_001 + b'"}', "1000 characters"),
+    ],
+)
+def test_bad_json_lines_are_refused(tmp_path, line, match):
+    good = b'{"id": "a", "text": "b"}'
+    found = parse(tmp_path, "jsonl", line + b"\n" + good)
+    assert match in found[0]
+    assert found[1:] == [Article("a", "", "b")]
+
+
+def test_tsv_in_the_order_of_dpr(tmp_path):
+    data = 'id\ttext\ttitle\n1\t"She said ""so"".\tOr\nnot."\tEmma\n\n2\tb\tc\n'
+    expected = [
+        Article("1", "Emma", 'She said "so".\tOr\nnot.'),
+        Article("2", "c", "b"),
+    ]
+    assert parse(tmp_path, "tsv", data) == expected
+    assert parse(tmp_path, "tsv", data.partition("\n")[2]) == expected
+
+
+def test_tsv_with_a_header_in_any_order(tmp_path):
+    data = "Title\tText\r\nEmma\tA novel.\r\n"
+    assert parse(tmp_path, "tsv", data) == [
+        Article("file.x:2", "Emma", "A novel.")
+    ]
+
+
+def test_bad_tsv_rows_are_refused(tmp_path):
+    data = b"id\ttext\ttitle\n1\tonly two\n2\t\xff\ttitle\n3\tc\td\n"
+    found = parse(tmp_path, "tsv", data)
+    assert "fields id, text, title. Received: 2 fields" in found[0]
+    assert "`text` must be text in UTF-8" in found[1]
+    assert found[2] == Article("3", "d", "c")
+
+
+def test_tsv_field_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "realm_tf.data.corpus.article_formats.MAX_LINE_BYTES", 1_000
+    )
+    found = parse(tmp_path, "tsv", '1\t"' + "never closed\n" * 200)
+    assert "field larger than field limit" in found[0]
+
+
+def test_text_file_is_one_article(tmp_path):
+    found = parse(tmp_path, "text", b"\xef\xbb\xbf# Emma\n\nA novel.\n")
+    assert found == [Article("file.x", "file", "# Emma\n\nA novel.\n")]
+    assert "must be text in UTF-8" in parse(tmp_path, "text", b"\xff")[0]
+
+
+def test_text_file_that_is_too_long_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "realm_tf.data.corpus.article_formats.MAX_LINE_BYTES", 10
+    )
+    assert "not be longer than 10 bytes" in parse(tmp_path, "text", "a" * 11)[0]
+
+
+def test_wikiextractor_lines_are_unescaped(tmp_path):
+    record = {"id": "12", "url": "u", "title": "R&amp;B", "text": "A &lt; B"}
+    assert parse(tmp_path, "wikiextractor", json.dumps(record)) == [
+        Article("12", "R&B", "A < B")
+    ]
+
+
+def test_page_of_a_dump_is_stripped_when_it_is_finished(tmp_path):
+    data = (
+        "<mediawiki><page><title>Emma</title><id>1</id><revision>"
+        "<text>'''Emma''' is.</text></revision></page></mediawiki>"
+    )
+    [page] = parse(tmp_path, "wikipedia", data)
+    finish = FORMATS["wikipedia"].finish
+    assert finish(page) == Article("1", "Emma", "Emma is.")
+    assert finish(Article("1", "Emma", "{{" * 1_000)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("a.jsonl", b"", "jsonl"),
+        ("a.JSON.gz", b"", "jsonl"),
+        ("a.tsv.bz2", b"", "tsv"),
+        ("a.txt", b"", "text"),
+        ("a.md", b"{", "text"),
+        ("enwiki-pages-articles.xml.bz2", b"", "wikipedia"),
+        ("wiki_00", b"", "wikiextractor"),
+        ("wiki_117.bz2", b"", "wikiextractor"),
+        ("corpus", b'\n {"text": "a"}', "jsonl"),
+        ("corpus", b"\xef\xbb\xbf<mediawiki x>", "wikipedia"),
+        ("corpus", b"anything", None),
+        ("corpus", b"", None),
+        ("a.png", b"{", None),
+    ],
+)
+def test_detect_goes_by_name_then_content(tmp_path, name, data, expected):
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert detect_format(path) == expected
+
+
+def test_navigation_is_what_the_official_code_removes():
+    articles = json.loads((FIXTURES / "wiki_blocks.json").read_text())
+    for article in articles:
+        assert is_navigation(article["title"]) == article["removed"]
+    assert sum(article["removed"] for article in articles) == 4
+
+
+def test_strange_characters_are_kept():
+    text = "a\x00b \u200fc 😀 e\u0301 \u202e"
+    article = Article("1", text, text)
+    assert check_article(article) == article

@@ -1,0 +1,64 @@
+import time
+
+import pytest
+
+from realm_tf.data.corpus.wikitext import MAX_DEPTH, strip_wikitext
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "plain"),
+    [
+        ("", ""),
+        ("'''Emma''' is a ''novel''.", "Emma is a novel."),
+        ("[[novel]], [[Jane Austen|Austen]]", "novel, Austen"),
+        ("[[:Category:Novels]] [[Category:Novels]]", "Category:Novels"),
+        ("A[[File:a.jpg|thumb|An [[x|y]] {{z}}]] B.", "A B."),
+        ("{{Infobox\n| a = {{b|c}}\n|}}Text.", "Text."),
+        ("{|\n! a\n|-\n| b {{c}}\n|}\nText.", "Text."),
+        (
+            'It is.<ref name="a">[[b]] {{c}}</ref> So.<ref name="a"/>',
+            "It is. So.",
+        ),
+        ("1<!-- a --> 2<!-- never closed", "1 2"),
+        ("a<!-- <!-- b --> c", "a c"),
+        ("== Head ==\nText.\n=== Sub ===\nMore.", "Text.\n\nMore."),
+        ("* one\n** two\n# three\n: four", "one\ntwo\nthree\nfour"),
+        ("See [http://a.org the site] or [//b.org].", "See the site or."),
+        ("a<br />b <span style='x'>c</span>", "a b c"),
+        ("Emma ({{IPA|x}}; {{lang|y}}) is.", "Emma is."),
+        ("Emma ({{IPA|x}}, born 1815)", "Emma (born 1815)"),
+        ("R&amp;D &lt;tag&gt; 1&nbsp;km", "R&D <tag> 1 km"),
+        ("__NOTOC__Text\n----\nMore", "Text\n\nMore"),
+        ("<math>a_{{b}</math>x", "x"),
+        ("stray }} and ]] and |}", "stray and and |}"),
+        ("{{open [[a|b]] <ref> text", "open b text"),
+    ],
+)
+def test_strip_keeps_running_text(wikitext, plain):
+    assert strip_wikitext(wikitext) == plain
+
+
+@pytest.mark.parametrize("opener", ["{{", "[[", "{|\n", "<ref>"])
+def test_strip_gives_up_on_deep_nesting(opener):
+    assert strip_wikitext(opener * MAX_DEPTH) is not None
+    assert strip_wikitext(opener * (MAX_DEPTH + 1)) is None
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "{{a|b=[[c|",
+        "[http://a ",
+        "<ref name=",
+        "<!--",
+        "}}",
+        "= ",
+        "(,;",
+        "\n ",
+    ],
+)
+def test_strip_takes_time_in_proportion(unit):
+    start = time.perf_counter()
+    strip_wikitext(unit * (500_000 // len(unit)))
+    # 0.5 s at most here; what is not linear needs minutes.
+    assert time.perf_counter() - start < 20

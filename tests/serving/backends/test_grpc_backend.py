@@ -1,0 +1,61 @@
+import sys
+
+import numpy as np
+import pytest
+
+from realm_tf.serving.backends.backend import BackendError
+from realm_tf.serving.backends.grpc_backend import GrpcBackend
+from realm_tf.serving.bundle import READER
+
+
+@pytest.fixture
+def remote(model_server):
+    remote = GrpcBackend(f"127.0.0.1:{model_server.grpc_port}", timeout=300)
+    yield remote
+    remote.close()
+
+
+def test_answers_are_those_of_the_models(remote, backend):
+    questions = ["who?", "Zoë was in Rome?"]
+    there, here = (b.embed_questions(questions) for b in (remote, backend))
+    np.testing.assert_array_equal(there.embeddings, here.embeddings)
+    assert there.fingerprint == here.fingerprint
+    titles, texts = ["Rome", ""], ["Rome is old.", "Oslo."]
+    there, here = (b.embed_blocks(titles, texts) for b in (remote, backend))
+    np.testing.assert_array_equal(there.embeddings, here.embeddings)
+    scores = np.zeros((2, 2), np.float32)
+    read = (questions, [titles] * 2, [texts] * 2, scores)
+    assert remote.read(*read) == backend.read(*read)
+
+
+def test_version_is_that_of_the_reply(remote, backend):
+    backend.versions[READER] = 12
+    assert remote.read(["a"], [[""]], [["b"]], np.zeros((1, 1))).version == 12
+
+
+def test_model_that_is_not_served_is_an_error(remote, backend):
+    del backend.versions[READER]
+    with pytest.raises(BackendError, match="NOT_FOUND.*realm_reader"):
+        remote.read(["a"], [[""]], [["b"]], np.zeros((1, 1)))
+
+
+def test_slow_server_is_an_error(model_server):
+    remote = GrpcBackend(f"127.0.0.1:{model_server.grpc_port}", timeout=0.1)
+    model_server.delay = 1.0
+    with pytest.raises(BackendError, match="DEADLINE_EXCEEDED"):
+        remote.embed_questions(["who?"])
+    remote.close()
+
+
+def test_server_that_is_not_there_is_an_error():
+    remote = GrpcBackend("127.0.0.1:1", timeout=5)
+    with pytest.raises(BackendError, match="127.0.0.1:1 must answer.*UNAVAIL"):
+        remote.embed_questions(["who?"])
+    remote.close()
+
+
+def test_missing_api_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    with pytest.raises(ImportError, match=r"pip install 'realm-tf\[serve\]'"):
+        GrpcBackend("127.0.0.1:1")

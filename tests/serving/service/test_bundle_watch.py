@@ -1,0 +1,71 @@
+import dataclasses
+
+import pytest
+
+from realm_tf._manifest import FolderError
+from realm_tf.serving.bundle import (
+    BUNDLE_NAME,
+    READER,
+    Bundle,
+    write_bundle,
+)
+from realm_tf.serving.service.bundle_watch import BundleWatch
+
+
+@pytest.fixture
+def first(tmp_path):
+    bundle = Bundle(
+        path=tmp_path,
+        featurizer={"lowercase": True},
+        num_read=5,
+        num_answers=5,
+        max_span_width=10,
+        embedding_dim=4,
+        embedder_fingerprint="e1",
+        reader_fingerprint="r1",
+        tokenizer_fingerprint="t1",
+        models={READER: 1},
+    )
+    write_bundle(bundle)
+    return bundle
+
+
+def export_again(first, watch, **changes):
+    write_bundle(dataclasses.replace(first, **changes))
+    watch.look()
+
+
+def test_the_last_two_exports_are_known(first):
+    watch = BundleWatch(first.path)
+    assert watch.is_pair("e1", "r1") and not watch.is_pair("e1", "r2")
+    export_again(first, watch, reader_fingerprint="r2")
+    watch.look()
+    assert watch.is_pair("e1", "r1") and watch.is_pair("e1", "r2")
+    export_again(
+        first, watch, embedder_fingerprint="e3", reader_fingerprint="r3"
+    )
+    assert watch.is_pair("e1", "r2") and watch.is_pair("e3", "r3")
+    for pair in (("e1", "r1"), ("e1", "r3"), ("e3", "r2")):
+        assert not watch.is_pair(*pair)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"tokenizer_fingerprint": "t2"}, {"featurizer": {"lowercase": False}}],
+)
+def test_another_tokenizer_needs_a_restart(first, changes):
+    watch = BundleWatch(first.path)
+    export_again(first, watch, reader_fingerprint="r2")
+    assert not watch.problem
+    export_again(first, watch, **changes)
+    assert "another tokenizer. Restart" in watch.problem
+    export_again(first, watch)
+    assert not watch.problem
+
+
+def test_damaged_bundle_is_refused(first):
+    watch = BundleWatch(first.path)
+    (first.path / BUNDLE_NAME).write_text("{")
+    with pytest.raises(FolderError, match="must hold what"):
+        watch.look()
+    assert watch.is_pair("e1", "r1")

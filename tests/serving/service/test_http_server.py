@@ -1,0 +1,205 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from realm_tf.serving.service import http_server
+
+ASK = {"question": "who?"}
+SLEEPER = """
+import asyncio, sys, types
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            kind = (await receive())["type"]
+            await send({"type": kind + ".complete"})
+            if kind == "lifespan.shutdown":
+                return
+    print("asked", flush=True)
+    await asyncio.sleep(1.0)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"done"})
+
+# In place of the one that needs TensorFlow, which takes long to import.
+stub = types.ModuleType("realm_tf.serving.service.http_app")
+stub.build_app = lambda service: app
+sys.modules[stub.__name__] = stub
+
+from realm_tf.serving.service import http_server
+from realm_tf.serving.service import service_options
+
+class Service:
+    options = service_options.ServiceOptions(is_local=True)
+
+listening = http_server.open_socket("127.0.0.1", 0)
+print(listening.getsockname()[1], flush=True)
+http_server.serve(Service(), listening)
+print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_requests_in_flight_are_answered_before_the_end(number):
+    """W13."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE, text=True
+    ) as process:
+        port = int(process.stdout.readline())
+        with socket.create_connection(("127.0.0.1", port), 60) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert process.stdout.readline() == "asked\n"
+            os.kill(process.pid, number)
+            reply = b""
+            while part := client.recv(1000):
+                reply += part
+        assert process.stdout.read() == "ended\n"
+    assert reply.startswith(b"HTTP/1.1 200")
+    assert reply.endswith(b"done\r\n0\r\n\r\n")
+    assert process.returncode == 0
+
+
+def test_port_zero_takes_a_free_one_and_ipv6_works():
+    """H11."""
+    with http_server.open_socket("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+        assert http_server.url_of(listening) == f"http://127.0.0.1:{port}"
+    if socket.has_ipv6:
+        with http_server.open_socket("[::1]", 0) as listening:
+            assert http_server.url_of(listening).startswith("http://[::1]:")
+
+
+def test_address_in_use_is_said():
+    """H11."""
+    with http_server.open_socket("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+        with pytest.raises(OSError, match=f"127.0.0.1:{port} must be a free"):
+            http_server.open_socket("127.0.0.1", port)
+
+
+def test_address_of_another_machine_is_refused():
+    with pytest.raises(OSError, match="must be a free address"):
+        http_server.open_socket("192.0.2.1", 0)
+
+
+def test_slow_and_idle_clients_are_dropped(start_server):
+    """H3: a head that never ends, nothing at all, and a kept connection."""
+    server = start_server(header_timeout=0.5)
+    address = ("127.0.0.1", server.port)
+    with (
+        socket.create_connection(address, 30) as slow,
+        socket.create_connection(address, 30) as idle,
+        socket.create_connection(address, 30) as kept,
+    ):
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert kept.recv(1000).startswith(b"HTTP/1.1 200")
+        end = time.monotonic() + 0.8
+        while time.monotonic() < end:
+            try:
+                slow.sendall(b"G")
+            except OSError:
+                break
+            time.sleep(0.05)
+        for client in (slow, idle, kept):
+            assert is_closed(client)
+    assert server.post("/v1/ask", ASK).status == 200
+
+
+def is_closed(client):
+    try:
+        while client.recv(1000):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+def test_client_that_reads_no_reply_is_dropped(start_server, monkeypatch):
+    """H3: what is unsent is not kept for ever."""
+    server = start_server(body_timeout=0.5, header_timeout=0.5)
+    large = b"x" * 2**26  # more than the buffers of the system hold
+    monkeypatch.setattr(server.service, "exposition", lambda: large)
+    connections = server.server.server_state.connections
+    address = ("127.0.0.1", server.port)
+    for connection in (b"keep-alive", b"close"):
+        with socket.create_connection(address, 30) as client:
+            client.sendall(
+                b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n"
+                b"connection: " + connection + b"\r\n\r\n"
+            )
+            server.wait(lambda: connections, 30)
+            server.wait(lambda: not connections, 30)
+    assert len(server.get("/metrics").body) == len(large)
+
+
+def test_idle_connection_makes_room_for_a_new_one(start_server):
+    """H3."""
+    server = start_server(max_connections=3)
+    address = ("127.0.0.1", server.port)
+    connections = server.server.server_state.connections
+    held = []
+    for count in (1, 2, 3):
+        held.append(socket.create_connection(address, 30))
+        server.wait(lambda: len(connections) == count)  # noqa: B023
+    assert server.post("/v1/ask", ASK).status == 200
+    assert is_closed(held[0])
+    held.pop(0).close()
+    for client in held:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        client.close()
+
+
+def test_busy_connections_are_not_closed_for_a_new_one(start_server, backend):
+    """H3."""
+    server = start_server(max_connections=1, watch_interval=60)
+    reached, go = threading.Event(), threading.Event()
+
+    def wait(model):
+        reached.set()
+        go.wait(60)
+
+    backend.fault = wait
+    replies = []
+    asking = threading.Thread(
+        target=lambda: replies.append(server.post("/v1/ask", ASK))
+    )
+    asking.start()
+    assert reached.wait(60)
+    with socket.create_connection(("127.0.0.1", server.port), 30) as second:
+        assert is_closed(second)
+    go.set()
+    asking.join()
+    assert replies[0].status == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /" + b"a" * 17_000,
+        b"GET / HTTP/1.1\r\nx: " + b"a" * 17_000,
+        b"GET / HTTP/1.1\r\nhost: a\x00b\r\n\r\n",
+        b"GET /\r\nx\r\n\r\n",
+    ],
+)
+def test_bad_heads_are_refused(server, head):
+    """H4."""
+    with socket.create_connection(("127.0.0.1", server.port), 30) as client:
+        client.sendall(head)
+        assert client.recv(100).startswith(b"HTTP/1.1 400")
+    assert server.get("/healthz").status == 200
+
+
+def test_a_thread_can_stop_it(start_server):
+    server = start_server()
+    before = signal.getsignal(signal.SIGTERM)
+    assert threading.current_thread() is threading.main_thread()
+    server.server.stop()
+    server.thread.join(30)
+    assert not server.thread.is_alive()
+    assert signal.getsignal(signal.SIGTERM) is before
