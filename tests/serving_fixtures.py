@@ -14,8 +14,8 @@ import pytest
 from http_service import Server
 from local_backend import NUM_ANSWERS, LocalBackend
 
+from realm_tf.errors import BackendError
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.serving.backends.backend import BackendError
 from realm_tf.serving.bundle import (
     BLOCK_EMBEDDER,
     QA,

@@ -13,7 +13,6 @@ from realm_tf.checkpoints.checkpoint import (
 )
 from realm_tf.checkpoints.files.safetensors_file import SafetensorsFile
 from realm_tf.checkpoints.files.tensor_file import (
-    CheckpointError,
     JoinedTensorFile,
     RenamedTensorFile,
     TensorFile,
@@ -29,6 +28,7 @@ from realm_tf.checkpoints.variable_names import (
     PartNames,
 )
 from realm_tf.checkpoints.vocabularies import open_featurizer
+from realm_tf.errors import CheckpointError
 
 CONFIG_NAME = "config.json"
 EMBEDDINGS_NAME = "block_emb"

@@ -9,7 +9,6 @@ from typing import Any
 
 from realm_tf.checkpoints.checkpoint import Checkpoint, LoadOptions
 from realm_tf.checkpoints.fetching import fetched
-from realm_tf.checkpoints.files.tensor_file import CheckpointError
 from realm_tf.checkpoints.hugging_face import (
     is_hugging_face,
     load_hugging_face,
@@ -17,6 +16,7 @@ from realm_tf.checkpoints.hugging_face import (
 from realm_tf.checkpoints.presets import Parts, build, copy_layer
 from realm_tf.checkpoints.tf1 import find_prefix, load_tf1
 from realm_tf.checkpoints.variable_names import READER, head_paths
+from realm_tf.errors import CheckpointError
 from realm_tf.layers.span_reader import SpanReader
 
 Loader = Callable[[pathlib.Path, LoadOptions], Checkpoint]

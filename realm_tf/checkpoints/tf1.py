@@ -16,7 +16,7 @@ from realm_tf.checkpoints.checkpoint import (
     Embeddings,
     LoadOptions,
 )
-from realm_tf.checkpoints.files.tensor_file import CheckpointError, TensorFile
+from realm_tf.checkpoints.files.tensor_file import TensorFile
 from realm_tf.checkpoints.files.tf_checkpoint import (
     TFCheckpoint,
     is_tf_checkpoint,
@@ -35,6 +35,7 @@ from realm_tf.checkpoints.vocabularies import (
     has_vocabulary,
     open_featurizer,
 )
+from realm_tf.errors import CheckpointError
 
 EMBEDDINGS_NAME = "block_emb"
 _ENCODED = "encoded/encoded.ckpt"

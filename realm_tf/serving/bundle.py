@@ -15,7 +15,8 @@ import re
 from typing import Any
 
 from realm_tf import _manifest, _version
-from realm_tf._manifest import MANIFEST_NAME, FolderError
+from realm_tf._manifest import MANIFEST_NAME
+from realm_tf.errors import FolderError
 
 KIND = "bundle"
 FORMAT_VERSION = 1

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from realm_tf._manifest import MismatchError
+from realm_tf.errors import MismatchError
 from realm_tf.optimizers.bert_adamw import BertAdamW
 from realm_tf.training import pretraining
 from realm_tf.training.callbacks import StepDataset

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from realm_tf._manifest import MismatchError
 from realm_tf.data.spans.sentence_masks import RandomSpanMasks, RandomTokenMasks
+from realm_tf.errors import MismatchError
 from realm_tf.realm_qa import RealmQA
 from realm_tf.training import pretraining_stages
 from realm_tf.training.datasets.inverse_cloze_dataset import InverseClozeOptions

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realm_tf._manifest import FolderWriter
+from realm_tf.errors import RecallError
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.searchers.embedding_matrix import (
     CHUNK_ROWS,
@@ -42,10 +43,6 @@ EmbeddingChunks = Iterable[npt.ArrayLike] | npt.NDArray[Any]
 _RECALL_KS = (5, 20, 100)
 _FLOOR_K = 20
 _NUM_SAMPLED_QUERIES = 256
-
-
-class RecallError(RuntimeError):
-    """An approximate index finds too little of the exact result."""
 
 
 def write_version(

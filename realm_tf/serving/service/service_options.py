@@ -75,10 +75,6 @@ class ServiceOptions:
             )
 
 
-class BadRequestError(ValueError):
-    """A request is not of the form that the service takes."""
-
-
 def is_loopback(host: str) -> bool:
     """Whether an address or host name means this machine itself.
 

@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from realm_tf import _constants
-from realm_tf._manifest import MismatchError
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.questions.questions import Question
 from realm_tf.data.text.featurizer import Featurizer
@@ -18,6 +17,7 @@ from realm_tf.engine.text_embedder import (
     trim,
     trim_joint,
 )
+from realm_tf.errors import MismatchError
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.spans import gold_span_mask, span_positions
 from realm_tf.models.open_qa import READING, RETRIEVAL

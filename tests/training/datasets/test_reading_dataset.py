@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from realm_tf._manifest import MismatchError
 from realm_tf.checkpoints import presets
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.data.questions.questions import Question
 from realm_tf.engine.text_embedder import TextEmbedder
+from realm_tf.errors import MismatchError
 from realm_tf.layers.spans import span_positions
 from realm_tf.training.datasets.answer_labels import AnswerLabels
 from realm_tf.training.datasets.reading_dataset import (
