@@ -36,11 +36,12 @@ from realm_tf.models.index_building import build_block_index
 from realm_tf.models.open_qa import OpenQA
 from realm_tf.models.projection import fit_projection
 from realm_tf.models.summary import describe
+from realm_tf.options import ExportOptions
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.index.index_builder import EmbeddingChunks
 from realm_tf.retrieval.searchers.searcher import SearchResult
 from realm_tf.serving.bundle import Bundle
-from realm_tf.serving.export.exporter import ExportOptions, export
+from realm_tf.serving.export.exporter import export
 
 
 class RealmQA:

@@ -10,8 +10,8 @@ from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import FolderError, MismatchError, UnknownDocumentError
 from realm_tf.layers.span_reader import SpanReader
+from realm_tf.options import ExportOptions
 from realm_tf.realm_qa import RealmQA
-from realm_tf.serving.export.exporter import ExportOptions
 
 
 @pytest.fixture(scope="module")

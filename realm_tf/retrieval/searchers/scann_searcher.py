@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from realm_tf.errors import FolderError, ScannBuildError
+from realm_tf.options import ScannOptions
 from realm_tf.retrieval.searchers import scann_builder
 from realm_tf.retrieval.searchers.embedding_matrix import EmbeddingMatrix
 from realm_tf.retrieval.searchers.embedding_writer import EmbeddingWriter
-from realm_tf.retrieval.searchers.scann_options import ScannOptions
 from realm_tf.retrieval.searchers.searcher import (
     Searcher,
     SearchResult,

@@ -24,12 +24,12 @@ from realm_tf.errors import (
     UnknownDocumentError,
     UnknownVersionError,
 )
+from realm_tf.options import ServiceOptions
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.serving.service import http_models as models
 from realm_tf.serving.service.answer_pipeline import Found
 from realm_tf.serving.service.query_service import QueryService
 from realm_tf.serving.service.request_guard import RequestGuard
-from realm_tf.serving.service.service_options import ServiceOptions
 
 _PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),

@@ -6,7 +6,7 @@ import pydantic
 
 from realm_tf.data.questions.question_texts import check_questions
 from realm_tf.errors import BadRequestError, TooLargeError
-from realm_tf.serving.service.service_options import ServiceOptions
+from realm_tf.options import ServiceOptions
 
 MOST_ALTERNATIVES = 20
 

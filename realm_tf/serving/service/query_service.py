@@ -18,6 +18,7 @@ from realm_tf.errors import (
     MismatchError,
     ServiceUnavailableError,
 )
+from realm_tf.options import ServiceOptions
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.serving.backends.backend import MODELS, Backend
 from realm_tf.serving.bundle import BLOCK_EMBEDDER, QUERY_EMBEDDER, READER
@@ -31,7 +32,6 @@ from realm_tf.serving.service.circuit_breaker import CircuitBreaker
 from realm_tf.serving.service.run_to_the_end import run_to_the_end
 from realm_tf.serving.service.served_index import ServedIndex
 from realm_tf.serving.service.service_metrics import ServiceMetrics
-from realm_tf.serving.service.service_options import ServiceOptions
 
 logger = logging.getLogger(__name__)
 

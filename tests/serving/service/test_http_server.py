@@ -35,7 +35,7 @@ from realm_tf.serving.service import http_server
 from realm_tf.serving.service import service_options
 
 class Service:
-    options = service_options.ServiceOptions(is_local=True)
+    options = ServiceOptions(is_local=True)
 
 listening = http_server.open_socket("127.0.0.1", 0)
 print(listening.getsockname()[1], flush=True)
