@@ -32,7 +32,7 @@ stub.build_app = lambda service: app
 sys.modules[stub.__name__] = stub
 
 from realm_tf.serving.service import http_server
-from realm_tf.serving.service import service_options
+from realm_tf.options import ServiceOptions
 
 class Service:
     options = ServiceOptions(is_local=True)
