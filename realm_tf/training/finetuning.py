@@ -20,8 +20,8 @@ from realm_tf.metrics.open_qa_metrics import (
 )
 from realm_tf.models.dual_encoder import DualEncoder, InBatchLoss
 from realm_tf.models.open_qa import READING, RETRIEVAL, OpenQA
+from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.optimizers.bert_adamw import BertAdamW, WarmupLinearDecay
-from realm_tf.realm_qa import RealmQA
 from realm_tf.training.datasets.answer_labels import AnswerLabels
 from realm_tf.training.datasets.reading_dataset import (
     ReadingDataset,
@@ -54,7 +54,7 @@ class FinetuneReport:
 
 
 def finetune(
-    qa: RealmQA,
+    qa: QuestionAnswerer,
     corpus: Corpus,
     questions: Sequence[Question],
     options: FinetuneOptions | None = None,
@@ -109,7 +109,7 @@ class _Run:
 
     def __init__(
         self,
-        qa: RealmQA,
+        qa: QuestionAnswerer,
         corpus: Corpus,
         options: FinetuneOptions,
         callbacks: Sequence[keras.callbacks.Callback],
