@@ -8,7 +8,7 @@ import tensorflow as tf
 from realm_tf._manifest import MismatchError
 from realm_tf.optimizers.bert_adamw import BertAdamW
 from realm_tf.training import pretraining
-from realm_tf.training.callbacks import StepDataset
+from realm_tf.training.datasets.step_dataset import StepDataset
 from realm_tf.training.pretraining import TrainingOptions, pretrain, read_log
 
 
