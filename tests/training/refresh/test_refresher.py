@@ -15,7 +15,7 @@ from realm_tf.training.pretraining_stages import make_refresher
 from realm_tf.training.refresh import refresher as refresher_module
 from realm_tf.training.refresh.exchange import Exchange
 from realm_tf.training.refresh.index_follower import IndexFollower
-from realm_tf.training.refresh.refresher import Refresher, Waiting
+from realm_tf.training.refresh.refresher import Refresher
 
 
 def test_index_of_the_newest_snapshot_is_published(
@@ -227,20 +227,6 @@ def test_w14_a_trainer_that_never_appears(
     assert 1.0 <= time.monotonic() - start < 10
     assert len(looks) < 10  # it waits longer and longer
     assert "Waiting for a snapshot" in caplog.text
-
-
-def test_waiting_doubles(exchange, monkeypatch):
-    slept = []
-
-    class Stop:
-        def wait(self, seconds):
-            slept.append(seconds)
-
-    waiting = Waiting("it", exchange)
-    for _ in range(9):
-        waiting.wait(Stop())
-    assert slept[:3] == [0.1, 0.2, 0.4]
-    assert slept[-2:] == [10.0, 10.0]
 
 
 def test_first_of_several_builds_the_index(
