@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from realm_tf.engine.numpy_answers import select_answers
 
 from realm_tf.data.corpus.answer import Answer, Evidence
 from realm_tf.data.corpus.blocks import Block
-from realm_tf.engine.numpy_answers import select_answers
-from realm_tf.engine.text_embedder import trim_joint
+from realm_tf.data.text.packing import trim_joint
 from realm_tf.layers.spans import span_mask, span_positions
 
 NO_SPAN = -1e9
