@@ -1,6 +1,6 @@
 """Layers composed into what people train and ask.
 
-No layer and no loss is defined here. Start with `realm_qa.py`.
+No layer and no loss is defined here. Start with `question_answerer.py`.
 """
 
 import os
