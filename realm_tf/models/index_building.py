@@ -9,8 +9,9 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from realm_tf.data.corpus.article import ArticleLike
 from realm_tf.data.corpus.corpus import Corpus
-from realm_tf.data.corpus.documents import ArticleLike, as_corpus
+from realm_tf.data.corpus.documents import as_corpus
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.index.index_builder import EmbeddingChunks

@@ -7,8 +7,9 @@ from typing import Any
 
 from realm_tf.checkpoints import presets
 from realm_tf.data.corpus.answer import Answer
+from realm_tf.data.corpus.article import ArticleLike
 from realm_tf.data.corpus.corpus import Corpus
-from realm_tf.data.corpus.documents import ArticleLike, cut_documents
+from realm_tf.data.corpus.documents import cut_documents
 from realm_tf.data.questions.question_texts import (
     check_question,
     check_questions,
