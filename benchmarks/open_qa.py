@@ -27,12 +27,10 @@ import keras
 import machine
 
 from realm_tf import Answer, RealmQA
-from realm_tf.data.corpus.corpus import Corpus
-from realm_tf.data.corpus.corpus_builder import build_corpus
-from realm_tf.data.questions.questions import Question, read_questions
-from realm_tf.evaluation.evaluator import evaluate
+from realm_tf.data import Corpus, Question, build_corpus, read_questions
+from realm_tf.evaluation import evaluate
 from realm_tf.options import FinetuneOptions
-from realm_tf.training.finetuning import finetune
+from realm_tf.training import finetune
 
 KS = (1, 5, 20)
 COLUMNS = {
