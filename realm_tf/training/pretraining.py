@@ -19,7 +19,7 @@ from realm_tf.optimizers.bert_adamw import (
     WarmupLinearDecay,
 )
 from realm_tf.options import TrainingOptions
-from realm_tf.training.callbacks import StepCallback, StepDataset
+from realm_tf.training.datasets.step_dataset import StepDataset
 from realm_tf.training.multi_worker import (
     check_parts,
     fit_steps,
@@ -28,6 +28,7 @@ from realm_tf.training.multi_worker import (
 )
 from realm_tf.training.out_of_memory import explain_out_of_memory
 from realm_tf.training.refresh.index_refresh import IndexRefresh
+from realm_tf.training.step_callback import StepCallback
 from realm_tf.training.train_state import TrainState
 
 logger = logging.getLogger(__name__)

@@ -263,9 +263,9 @@ class _TrainingIndex:
         elsewhere = {} if is_sync else dict(index_options or {})
         # The child must compute as this process does.
         dtype = qa.block_embedder.backbone.dtype_policy.name
-        child_options = ["--dtype", dtype]
+        child_options = {"dtype": dtype}
         if mode == "background" and "searcher" in elsewhere:
-            child_options += ["--searcher", elsewhere.pop("searcher")]
+            child_options["searcher"] = elsewhere.pop("searcher")
         if elsewhere:
             raise ValueError(
                 "`index_options` must be those that the refresher can be "

@@ -9,7 +9,7 @@ from realm_tf.errors import MismatchError
 from realm_tf.optimizers.bert_adamw import BertAdamW
 from realm_tf.options import TrainingOptions
 from realm_tf.training import pretraining
-from realm_tf.training.callbacks import StepDataset
+from realm_tf.training.datasets.step_dataset import StepDataset
 from realm_tf.training.pretraining import pretrain, read_log
 
 

@@ -13,8 +13,8 @@ from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.engine.text_embedder import trim
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.options import InverseClozeOptions
-from realm_tf.training.callbacks import StepDataset
 from realm_tf.training.datasets.retriever_dataset import numpy_features
+from realm_tf.training.datasets.step_dataset import StepDataset
 
 _NUM_READERS = 12  # of the original: as many runs of blocks are in a batch
 

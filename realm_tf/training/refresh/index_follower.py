@@ -17,7 +17,7 @@ from realm_tf.training.refresh.exchange import (
     Exchange,
     load_weights,
 )
-from realm_tf.training.refresh.refresher import Waiting
+from realm_tf.training.refresh.waiting import Waiting
 
 _LONGEST_WAIT = 0.5  # seconds; training stands still meanwhile
 _LOG_EVERY = 600.0  # it waits for every refresh in this process, too

@@ -1,23 +1,26 @@
 """IndexRefresh: the index follows the weights while a model trains."""
 
+import json
 import logging
 import math
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from realm_tf.options import RefreshOptions
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.training.callbacks import StepCallback
 from realm_tf.training.refresh.exchange import Exchange
 from realm_tf.training.refresh.index_follower import IndexFollower
-from realm_tf.training.refresh.refresher import Refresher, Waiting
+from realm_tf.training.refresh.refresher import Refresher
+from realm_tf.training.refresh.waiting import Waiting
+from realm_tf.training.step_callback import StepCallback
 
 logger = logging.getLogger(__name__)
 
-_CHILD = "import sys; from realm_tf.cli import main; main()"
+_CHILD = "realm_tf.training.refresh.follow_training"
 
 
 class IndexRefresh(StepCallback):
@@ -33,7 +36,7 @@ class IndexRefresh(StepCallback):
         block_embedder: the same; the same object if the two are shared.
         follower: `IndexFollower` of the input stage.
         refresher: `Refresher` for `mode="sync"`.
-        child_options: options of `realm-tf refresh`, for the child process.
+        child_options: of `follow_training`, for the child process.
         **options: of `RefreshOptions`. A follower with the same
             `max_staleness_steps` keeps to it; otherwise the few batches that
             were made ahead may be older.
@@ -50,7 +53,7 @@ class IndexRefresh(StepCallback):
         follower: IndexFollower,
         refresher: Refresher | None = None,
         *,
-        child_options: Sequence[str] = (),
+        child_options: Mapping[str, Any] | None = None,
         **options: Any,
     ):
         super().__init__()
@@ -65,7 +68,7 @@ class IndexRefresh(StepCallback):
         self.block_embedder = block_embedder
         self.follower = follower
         self.refresher = refresher
-        self.child_options = list(child_options)
+        self.child_options = dict(child_options or {})
         self.checkpoint_steps: Callable[[], list[int]] = list  # by `pretrain`
         self._warned = -1
         self._child: subprocess.Popen[bytes] | None = None
@@ -195,13 +198,17 @@ class IndexRefresh(StepCallback):
 
     def _start_child(self) -> None:
         self._child_log = tempfile.TemporaryFile()
-        arguments = ["refresh", "--watch", str(self.exchange.path), "--child"]
         self._child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, *arguments, *self.child_options],
+            [sys.executable, "-m", _CHILD],
+            env=os.environ | {"KERAS_BACKEND": "tensorflow"},
             stdin=subprocess.PIPE,
             stdout=self._child_log,
             stderr=subprocess.STDOUT,
         )
+        options = {"watch": str(self.exchange.path), **self.child_options}
+        assert self._child.stdin is not None
+        self._child.stdin.write(json.dumps(options).encode() + b"\n")
+        self._child.stdin.flush()
 
     def _check_child(self) -> None:
         if self._child is None or self._child.poll() is None:
@@ -209,8 +216,7 @@ class IndexRefresh(StepCallback):
         self._child_log.seek(0)
         lines = self._child_log.read().decode(errors="replace").splitlines()
         raise RuntimeError(
-            "The process that refreshes the index must run as long as the "
-            f"training. Received: it ended with code {self._child.returncode}: "
-            f"{' '.join(lines[-3:])}. Start training again; it goes on from "
-            "the last checkpoint."
+            "The process that refreshes the index exited with code "
+            f"{self._child.returncode}: {' '.join(lines[-3:])}. Start the same "
+            "training again to resume from the last checkpoint."
         )
