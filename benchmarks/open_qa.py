@@ -86,7 +86,7 @@ def run(args: argparse.Namespace, folder: pathlib.Path) -> None:
     if args.preset:
         qa = RealmQA.from_preset(args.preset, dtype=args.dtype)
     else:
-        qa = RealmQA.from_bert(
+        qa = RealmQA.from_preset(
             args.bert, dtype=args.dtype, dropout=args.dropout
         )
     if args.corpus:

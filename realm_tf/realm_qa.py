@@ -1,13 +1,12 @@
 """RealmQA: questions in, answers with their evidence out."""
 
 import os
-import pathlib
+from collections.abc import Sequence
 from typing import Any
 
-from realm_tf import _constants
-from realm_tf.checkpoints import load, presets
-from realm_tf.checkpoints.bert import BertFolder
-from realm_tf.checkpoints.checkpoint import Checkpoint
+from realm_tf.checkpoints import named_presets
+from realm_tf.checkpoints.loading import Source, load_parts
+from realm_tf.checkpoints.presets import CORPUS_NAME, INDEX_NAME, has_index
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.models.summary import describe
@@ -18,8 +17,8 @@ from realm_tf.serving.export.exporter import ExportOptions, export
 class RealmQA(QuestionAnswerer):
     """Answers questions from a corpus: retriever, reader and index together.
 
-    Start from a preset (`from_preset`) or from any BERT (`from_bert`), index
-    documents (`build_index`), and ask. Train it with
+    Start from a preset or from any BERT (`from_preset`), index documents
+    (`build_index`), and ask. Train it with
     `realm_tf.training.finetuning.finetune`, or with `fit` of `model`.
 
     Args:
@@ -51,51 +50,54 @@ class RealmQA(QuestionAnswerer):
     (arXiv:1906.00300). HF: RealmForOpenQA and RealmRetriever.
     """
 
-    @classmethod
-    def from_bert(
-        cls,
-        folder: str | os.PathLike[str],
-        *,
-        embedding_dim: int = _constants.EMBEDDING_DIM,
-        pooling: str | None = None,
-        dropout: float = 0.1,
-        dtype: Any = None,
-        logit_scale: float | None = None,
-        **featurizer_options: Any,
-    ) -> "RealmQA":
-        """Starts from a BERT folder in the Hugging Face layout.
+    presets = named_presets.PRESETS
+    """Name -> `NamedPreset` of all presets that `from_preset` takes by name."""
 
-        Retriever and reader start from the same trunk. A sentence-transformers
-        folder becomes a mean-pooled embedder, whose projection is fitted by
-        PCA to the first corpus that is indexed; any other has the published
-        head, which knows nothing before it is trained.
+    @classmethod
+    def from_preset(
+        cls, preset: Source | Sequence[Source], **options: Any
+    ) -> "RealmQA":
+        """Loads a model, of whatever kind; the one way to get one.
 
         Args:
-            folder: with `config.json`, `model.safetensors`, `vocab.txt`.
-            embedding_dim: width of the embeddings.
-            pooling: "cls" or "mean", see `Embedder`; default: as said above.
-            dropout: rate in training: of the trunks and of "cls" embeddings.
-            dtype: dtype policy of the trunks; defaults to Keras' global one.
-            logit_scale: expected inner product of an embedding with itself,
-                see `BertFolder.load_parts`.
-            **featurizer_options: of `Featurizer`, such as `block_length`.
+            preset: one of these, which are told apart by their files:
+
+                - the name of a preset, see `RealmQA.presets`;
+                - a preset that `save_to_preset` or `realm-tf` wrote. It
+                  answers at once if it has a corpus and an index;
+                - a BERT in the Hugging Face layout, from whose trunk embedder
+                  and reader start, to be trained. With sentence-transformers,
+                  embeddings are means whose projection is fitted by PCA to the
+                  first corpus that is indexed, and which retrieve well;
+                - a published checkpoint of REALM, ORQA or BERT, see
+                  `realm_tf.checkpoints.load`, or a list of several with
+                  different parts, such as an embedder and an encoder.
+
+                Where it is: a folder, `hf://owner/name`, or an address that
+                `tf.io.gfile` reads, such as `gs://...`.
+            **options: `dtype`, the dtype policy of the trunks (default: Keras'
+                global one), and `dropout`, the rate in training (default: what
+                was saved, or 0). Others belong to one kind:
+
+                - of a preset: `verify=False` skips the comparison of every
+                  file's SHA-256; `official`, see `RealmQA`;
+                - of a BERT: `embedding_dim`, `pooling` and `logit_scale`, see
+                  `BertFolder.load_parts`; those of `Featurizer`, such as
+                  `block_length`;
+                - of a checkpoint: `block_embedder`, another checkpoint, whose
+                  embedder embeds blocks; those of `LoadOptions`, such as
+                  `partial`; `official`.
 
         Raises:
-            ValueError: if the folder is no BERT, or `logit_scale` is bad.
+            CheckpointError: if `preset` is nothing of the kind, or damaged.
+            FolderError: if a preset is damaged.
+            ImportError: if `hf://` is asked for without huggingface_hub.
+            ValueError: if its kind does not know an option, or if it has no
+                embedder or no reader.
         """
-        parts = BertFolder.open(folder, **featurizer_options).load_parts(
-            embedding_dim=embedding_dim,
-            pooling=pooling,
-            dropout=dropout,
-            dtype=dtype,
-            logit_scale=logit_scale,
-        )
-        return cls._from_parts(parts, folder)
-
-    @classmethod
-    def _from_parts(cls, parts: presets.Parts, source: object) -> "RealmQA":
-        parts.check_answers(source)
-        return cls(
+        parts, folder = load_parts(preset, **options)
+        parts.check_answers(preset)
+        qa = cls(
             parts.featurizer,
             parts.query_embedder,
             parts.block_embedder,
@@ -103,61 +105,10 @@ class RealmQA(QuestionAnswerer):
             encoder=parts.encoder,
             **parts.options,
         )
-
-    @classmethod
-    def from_checkpoint(
-        cls, checkpoint: Checkpoint | str | os.PathLike[str], **options: Any
-    ) -> "RealmQA":
-        """Starts from a published checkpoint of REALM, ORQA or BERT.
-
-        Args:
-            checkpoint: what `realm_tf.checkpoints.load` takes or returned.
-            **options: of `load`.
-
-        Raises:
-            CheckpointError: see `load`.
-            ValueError: if it has no embedder or no reader.
-        """
-        if not isinstance(checkpoint, Checkpoint):
-            checkpoint = load(checkpoint, **options)
-        return cls._from_parts(checkpoint.parts, checkpoint.source)
-
-    @classmethod
-    def from_preset(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        dtype: Any = None,
-        dropout: float | None = None,
-        verify: bool = True,
-        official: bool | None = None,
-    ) -> "RealmQA":
-        """Loads a preset; with its corpus and index, if it has them.
-
-        Args:
-            path: folder that `save_to_preset` wrote.
-            dtype: dtype policy of the trunks; defaults to Keras' global one.
-            dropout: rate in training, as in `from_bert`; defaults to what was
-                saved.
-            verify: compare the SHA-256 of every file.
-            official: see `RealmQA`; defaults to what was saved.
-
-        Raises:
-            FolderError: if the folder is no preset, or damaged.
-            ValueError: if it has no embedder or no reader.
-        """
-        path = pathlib.Path(path)
-        parts = presets.read_preset(
-            path, dtype=dtype, dropout=dropout, verify=verify
-        )
-        if official is not None:
-            parts.options["official"] = official
-        qa = cls._from_parts(parts, path)
-        corpus_path = path / presets.CORPUS_NAME
-        index_path = path / presets.INDEX_NAME
-        if corpus_path.is_dir() and index_path.is_dir():
-            corpus = Corpus.open(corpus_path, verify=verify)
-            qa.open_index(index_path, corpus, verify=verify)
+        if folder is not None and has_index(folder):
+            verify = options.get("verify", True)
+            corpus = Corpus.open(folder / CORPUS_NAME, verify=verify)
+            qa.open_index(folder / INDEX_NAME, corpus, verify=verify)
         return qa
 
     def export(self, folder: str | os.PathLike[str], **options: Any) -> Bundle:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from realm_tf import realm_qa
+from realm_tf.checkpoints.named_presets import register_preset
 from realm_tf.realm_qa import RealmQA
 from realm_tf.serving.export.exporter import ExportOptions
 
@@ -11,7 +12,7 @@ def test_model_starts_from_a_bert_folder(tiny_bert, pooling, tmp_path):
     folder = tiny_bert
     if pooling == "mean":
         folder = sentence_transformer(tiny_bert, tmp_path / "st")
-    qa = RealmQA.from_bert(
+    qa = RealmQA.from_preset(
         folder,
         embedding_dim=3,
         query_length=16,
@@ -47,7 +48,7 @@ def sentence_transformer(bert, folder):
 
 def test_projection_is_fitted_once(tiny_bert, tmp_path):
     folder = sentence_transformer(tiny_bert, tmp_path / "st")
-    qa = RealmQA.from_bert(folder, embedding_dim=3)
+    qa = RealmQA.from_preset(folder, embedding_dim=3)
     qa.build_index(["Lima is a city.", "Nice is a city too."])
     kernel = qa.block_embedder.projection.kernel.numpy()
     qa.build_index(["The sea is blue.", "A river is long and old."])
@@ -56,7 +57,7 @@ def test_projection_is_fitted_once(tiny_bert, tmp_path):
 
 def test_sentence_encoder_can_index_a_single_text(tiny_bert, tmp_path):
     folder = sentence_transformer(tiny_bert, tmp_path / "st")
-    qa = RealmQA.from_bert(folder, embedding_dim=3)
+    qa = RealmQA.from_preset(folder, embedding_dim=3)
     qa.build_index(["Lima is a city."])
     assert qa.ask("what is it?").blocks
 
@@ -71,3 +72,13 @@ def test_export_passes_options_on(qa, monkeypatch, tmp_path):
     qa.export(tmp_path, models=("reader",), num_answers=2)
     options = ExportOptions(models=("realm_reader",), num_answers=2)
     assert calls == [(qa, tmp_path, options)]
+
+
+def test_presets_are_listed_and_loaded_by_name(registry, own_index, tmp_path):
+    own_index.save_to_preset(tmp_path / "preset", include_corpus=True)
+    register_preset("realm_cities", "On cities.", tmp_path / "preset")
+    assert RealmQA.presets["realm_cities"].description == "On cities."
+    qa = RealmQA.from_preset("realm_cities")
+    assert qa.index.num_blocks == own_index.index.num_blocks
+    with pytest.raises(ValueError, match="Names: realm_cities"):
+        RealmQA.from_preset("realm_towns")

@@ -17,7 +17,8 @@ from realm_tf.checkpoints.files.tensor_file import (
 
 _HUB = "hf://"
 # What an importer reads; repositories also hold the same weights for others.
-_PATTERNS = ["*.json", "*.txt", "*.safetensors", "*.bin", "*.npy"]
+_PATTERNS = ["*.json", "*.txt", "*.safetensors", "*.bin", "*.npy", "*.h5"]
+_PATTERNS += ["corpus/*", "index/*"]  # of a preset
 
 
 def fetched(source: str | os.PathLike[str]) -> pathlib.Path:

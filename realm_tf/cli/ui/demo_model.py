@@ -165,7 +165,6 @@ def _train(
 ) -> None:
     import keras
 
-    from realm_tf.checkpoints.bert import BertFolder
     from realm_tf.data.corpus.corpus_builder import build_corpus
     from realm_tf.data.questions.questions import read_questions
     from realm_tf.realm_qa import RealmQA
@@ -174,12 +173,7 @@ def _train(
 
     console.print_note("Training the demo's model, some minutes, once ...")
     keras.utils.set_random_seed(_TRAINING["seed"])
-    qa = RealmQA.from_bert(
-        bert,
-        embedding_dim=BertFolder.open(bert).finetuned_embedding_dim,
-        dropout=0.0,
-        dtype=choose_dtype(dtype),
-    )
+    qa = RealmQA.from_preset(bert, dtype=choose_dtype(dtype))
     known = read_questions(questions, split="train")
     known = random.Random(0).sample(known, min(_NUM_QUESTIONS, len(known)))
     with tempfile.TemporaryDirectory() as work, progress_bar() as bar:
