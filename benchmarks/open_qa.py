@@ -32,7 +32,6 @@ from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.data.questions.questions import Question, read_questions
 from realm_tf.evaluation.evaluator import evaluate
 from realm_tf.training.finetune_options import FinetuneOptions
-from realm_tf.training.finetuning import finetune
 
 KS = (1, 5, 20)
 COLUMNS = {
@@ -168,14 +167,15 @@ def train(
     index_path: pathlib.Path,
 ) -> dict[str, float]:
     """Fine-tunes; returns the seconds of each stage, and of all."""
-    report = finetune(
-        qa,
-        corpus,
+    history = qa.fit(
         everything(sets),
-        options,
+        corpus,
+        options=options,
         index_path=index_path,
+        verbose=0,
         progress=show_progress,
     )
+    report = history.report
     return report.seconds | {"all": sum(report.seconds.values())}
 
 

@@ -1,25 +1,42 @@
 """RealmQA: questions in, answers with their evidence out."""
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import keras
+import tensorflow as tf
 
 from realm_tf.checkpoints import named_presets
 from realm_tf.checkpoints.loading import Source, load_parts
 from realm_tf.checkpoints.presets import CORPUS_NAME, INDEX_NAME, has_index
+from realm_tf.data.corpus.answer import Answer
 from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.questions.question_sources import (
+    QuestionSource,
+    as_questions,
+)
+from realm_tf.evaluation.evaluator import evaluate
+from realm_tf.models.index_building import Documents, open_corpus
+from realm_tf.models.keras_display import print_line, progress_bar
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.models.summary import describe
 from realm_tf.serving.bundle import Bundle
 from realm_tf.serving.export.exporter import ExportOptions, export
+from realm_tf.training.finetune_options import FinetuneOptions
+from realm_tf.training.finetuning import FinetuneReport, finetune
+from realm_tf.training.stage_fitting import (
+    Progress,
+    StageFitting,
+)
 
 
 class RealmQA(QuestionAnswerer):
     """Answers questions from a corpus: retriever, reader and index together.
 
     Start from a preset or from any BERT (`from_preset`), index documents
-    (`build_index`), and ask. Train it with
-    `realm_tf.training.finetuning.finetune`, or with `fit` of `model`.
+    (`build_index`), ask, and train it with questions (`fit`).
 
     Args:
         featurizer: `Featurizer`.
@@ -49,6 +66,8 @@ class RealmQA(QuestionAnswerer):
     Source: Guu et al., 2020 (arXiv:2002.08909); Lee et al., 2019
     (arXiv:1906.00300). HF: RealmForOpenQA and RealmRetriever.
     """
+
+    _compiled: Mapping[str, Any] = {}
 
     presets = named_presets.PRESETS
     """Name -> `NamedPreset` of all presets that `from_preset` takes by name."""
@@ -123,6 +142,196 @@ class RealmQA(QuestionAnswerer):
         """
         return export(self, folder, ExportOptions(**options))
 
-    def summary(self) -> str:
-        """What it is made of, in a few lines."""
-        return describe(self)
+    def compile(
+        self, optimizer: Any = None, *, jit_compile: bool | str = "auto"
+    ) -> None:
+        """Says how `fit` trains; without it, as published.
+
+        Args:
+            optimizer: of both stages of `fit`, each of which gets a copy with
+                a state of its own: a `keras.optimizers.Optimizer` or its name.
+                Or a dict with one for "retriever", one for "reader", or both.
+                Its learning rate takes the place of those of
+                `FinetuneOptions`. Defaults to `BertAdamW`, with a warm-up.
+            jit_compile: compile the steps of both stages with XLA, see
+                `keras.Model.compile`. Batches differ in length, and every
+                length is compiled by itself.
+
+        Raises:
+            ValueError: if `optimizer` is unknown, or of an unknown stage.
+        """
+        StageFitting(optimizer)
+        self._compiled = {"optimizer": optimizer, "jit_compile": jit_compile}
+
+    def fit(
+        self,
+        questions: QuestionSource,
+        corpus: Documents | None = None,
+        *,
+        validation_data: QuestionSource | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        options: FinetuneOptions | None = None,
+        index_path: str | os.PathLike[str] | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+        verbose: int | str = "auto",
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        progress: Progress | None = None,
+    ) -> "FitHistory":
+        """Trains retriever and reader on questions with answers.
+
+        1. *retriever*: the embedder learns to bring questions to their blocks.
+        2. *index*: all blocks are embedded anew.
+        3. *reader*: the reader learns to find the answers in the blocks that
+           are retrieved. Questions are answered from the new index afterwards.
+
+        Args:
+            questions: `Question`s, dicts or pairs of question and answers, in
+                a list or a `tf.data.Dataset`, or the path of a file; see
+                `as_questions`.
+            corpus: what the questions are about, see `build_index`. Defaults
+                to the corpus of the index.
+            validation_data: questions as above, which are scored after every
+                epoch of both stages, the way they would be trained on: among
+                the blocks of a batch, and where a right block was read. Figures
+                of whole answers come from `evaluate`.
+            epochs: number of epochs of the reader stage; defaults to that of
+                `options`.
+            batch_size: questions in a batch of the reader stage; defaults to
+                that of `options`.
+            options: `FinetuneOptions`, of both stages.
+            index_path: folder of the new index; a new version is added to one
+                that exists. Defaults to a temporary folder that lives as long
+                as the index.
+            strategy: `tf.distribute.Strategy` of one host, to which the model
+                is moved. Not needed if it was made in the scope of one.
+            verbose: 0 = silent, 1 = progress bar, 2 = one line per epoch;
+                "auto" is 1.
+            callbacks: Keras callbacks, in both stages. Figures have the names
+                they have in a stage, such as "val_loss".
+            progress: called at every step with the name of the stage, steps
+                done, steps in all and figures; for a display of your own.
+
+        Returns:
+            `keras.callbacks.History`. Its `history` has the figures of each
+            epoch under `reader_loss`, `val_reader_loss`,
+            `reader_reading_exact_match`, `retriever_loss` and so on; the two
+            stages have epochs of their own. Its `report` has more, see
+            `FinetuneReport`.
+
+        Raises:
+            ValueError: if there is neither a corpus nor an index, no answer is
+                in the corpus, the loss is not finite, or a batch has no equal
+                parts for all replicas.
+            MemoryError: if a step does not fit on the device.
+
+        Example:
+        ```python
+        qa = RealmQA.from_preset("all-MiniLM-L6-v2")
+        qa.build_index([("Emma", "Emma is a novel by Jane Austen.")])
+        qa.fit([("Who wrote Emma?", "Jane Austen")], epochs=2)
+        ```
+        """
+        asked = as_questions(questions)
+        validation = []
+        if validation_data is not None:
+            validation = as_questions(validation_data)
+        changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
+        options = dataclasses.replace(
+            options or FinetuneOptions(),
+            **{k: v for k, v in changes.items() if v is not None},
+        )
+        if corpus is None:
+            corpus = self.require_index().whole_corpus()
+        if strategy is not None:
+            self.move_to(strategy)
+        report = finetune(
+            self,
+            open_corpus(corpus, index_path, self.featurizer),
+            asked,
+            options,
+            validation_data=validation,
+            index_path=index_path,
+            verbose=verbose,
+            callbacks=callbacks,
+            progress=progress,
+            **self._compiled,
+        )
+        return FitHistory(report)
+
+    def evaluate(
+        self,
+        questions: QuestionSource,
+        *,
+        batch_size: int = 32,
+        num_read: int | None = None,
+        ks: Sequence[int] = (1, 5, 20),
+        verbose: int | str = "auto",
+        return_dict: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Any:
+        """Answers questions and scores the answers as the literature does.
+
+        Args:
+            questions: see `fit`.
+            batch_size: questions that are answered together.
+            num_read: blocks that are read; defaults to `self.num_read`.
+            ks: cut-offs of recall; as many blocks are retrieved.
+            verbose: 0 = silent, 1 = progress bar, 2 = one line at the end;
+                "auto" is 1.
+            return_dict: `False` returns the `Report`, which also has the score
+                of every question.
+            progress: called with the numbers of questions done and in all; for
+                a display of your own.
+
+        Returns:
+            dict: `exact_match`, `f1`, `answer_recall_at_5` and the others of
+            `Report`; shares are between 0 and 1.
+
+        Raises:
+            ValueError: if there is no question or no index.
+        """
+        asked = as_questions(questions)
+        num_read = self.num_read if num_read is None else num_read
+        show = progress or progress_bar(verbose, "question")
+        num_done = 0
+
+        def predict(texts: list[str]) -> list[Answer]:
+            answers = self.predict(
+                texts,
+                num_read=num_read,
+                num_retrieved=max(num_read, *ks),
+                num_alternatives=0,
+            )
+            nonlocal num_done
+            num_done += len(answers)
+            show(num_done, len(asked))
+            return answers
+
+        report = evaluate(predict, asked, ks=ks, batch_size=batch_size)
+        return report.to_json() if return_dict else report
+
+    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Prints what the model is made of, in a few lines.
+
+        Args:
+            print_fn: in place of Keras' printing.
+        """
+        (print_fn or print_line)(describe(self))
+
+
+class FitHistory(keras.callbacks.History):
+    """What `RealmQA.fit` returns.
+
+    Attributes:
+        history: figures of each epoch by their names.
+        report: `FinetuneReport`: also seconds, and questions left out.
+    """
+
+    def __init__(self, report: FinetuneReport):
+        super().__init__()
+        self.report = report
+        self.history = report.figures
+        self.epoch = list(
+            range(max(map(len, self.history.values()), default=0))
+        )

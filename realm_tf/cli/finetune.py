@@ -112,7 +112,6 @@ def finetune(
     from realm_tf.data.questions.questions import read_questions
     from realm_tf.realm_qa import RealmQA
     from realm_tf.training.finetune_options import FinetuneOptions
-    from realm_tf.training.finetuning import finetune as train_model
 
     finetune_options = FinetuneOptions(
         **{name: value for name, value in training.items() if value is not None}
@@ -128,18 +127,18 @@ def finetune(
         dtype=choose_dtype(dtype),
     )
     with progress_bar() as bar:
-        report = train_model(
-            qa,
-            opened,
+        history = qa.fit(
             questions,
-            finetune_options,
+            opened,
+            options=finetune_options,
+            verbose=0,
             progress=bar.show_stage,
         )
     if include_corpus is None:
         include_corpus = folder_bytes(corpus) < _SMALL_BYTES
     _save(qa, output, include_corpus, overwrite)
     facts = {"preset": str(output), "includes_corpus": include_corpus}
-    facts |= _facts(report)
+    facts |= _facts(history.report)
     if dev_questions:
         scores = score_questions(qa, dev_questions, qa.num_read).to_json()
         facts |= {f"dev_{name}": score for name, score in scores.items()}

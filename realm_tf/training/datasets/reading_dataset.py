@@ -50,6 +50,8 @@ class ReadingOptions:
             original does neither, and learns nothing from such questions.
         trim: pad to the longest row of a batch in place of `joint_length`.
             Static shapes (TPU, XLA) need `False`.
+        drop_remainder: leave out what does not fill a batch, which is
+            something else in every epoch; `False` makes a smaller batch of it.
         seed: of the order.
     """
 
@@ -59,6 +61,7 @@ class ReadingOptions:
     max_span_width: int = 10
     require_answer: bool = True
     trim: bool = True
+    drop_remainder: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -140,7 +143,8 @@ class ReadingDataset:
     @property
     def num_batches(self) -> int:
         """Batches in an epoch."""
-        return len(self._rows) // self.batch_size
+        full, spare = divmod(len(self._rows), self.batch_size)
+        return full + bool(spare and not self.options.drop_remainder)
 
     def as_dataset(self) -> tf.data.Dataset:
         """One epoch; each iteration has another order.
@@ -150,7 +154,8 @@ class ReadingDataset:
             are int8 for `MarginalLoss`: `retrieval` `(batch, num_retrieved)`
             and `reading` `(batch, num_read, num_spans)`.
         """
-        batch, read = self.batch_size, self.options.num_read
+        batch = self.batch_size if self.options.drop_remainder else None
+        read = self.options.num_read
         dim = self.index.embedding_dim
         query_length = joint_length = num_spans = None
         if not self.options.trim:
@@ -190,7 +195,12 @@ class ReadingDataset:
         lengths = np.array([self._length(ids[ids >= 0]) for ids in read])
         rng = np.random.default_rng((self.options.seed, self._num_epochs))
         self._num_epochs += 1
-        for rows in length_batches(lengths, self.batch_size, rng):
+        for rows in length_batches(
+            lengths,
+            self.batch_size,
+            rng,
+            drop_remainder=self.options.drop_remainder,
+        ):
             yield self._batch(rows, retrieved[rows], read[rows])
 
     def _retrieve(self) -> np.ndarray:
