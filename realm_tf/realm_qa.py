@@ -26,6 +26,7 @@ from realm_tf.serving.bundle import Bundle
 from realm_tf.serving.export.exporter import ExportOptions, export
 from realm_tf.training.finetune_options import FinetuneOptions
 from realm_tf.training.finetuning import FinetuneReport, finetune
+from realm_tf.training.pretraining_tasks import pretrain_task
 from realm_tf.training.stage_fitting import (
     Progress,
     StageFitting,
@@ -258,6 +259,65 @@ class RealmQA(QuestionAnswerer):
             **self._compiled,
         )
         return FitHistory(report)
+
+    def pretrain(
+        self,
+        corpus: Documents,
+        work: str | os.PathLike[str],
+        task: str,
+        *,
+        verbose: int | str = "auto",
+        **options: Any,
+    ) -> keras.callbacks.History:
+        """Trains without questions, from text alone.
+
+        - "inverse_cloze": the embedder learns to find the block that a
+          sentence was taken from (ICT).
+        - "masked_words": embedder and encoder learn to predict masked words
+          through the blocks that are retrieved (REALM). The index is refreshed
+          in between, and the reader gets the encoder's trunk.
+
+        The same call resumes a run that was stopped. Call `build_index`
+        afterwards: an earlier index no longer belongs to the model.
+
+        Args:
+            corpus: what is read and searched, see `build_index`.
+            work: folder of the run: checkpoints, figures and index.
+            task: "inverse_cloze" or "masked_words"; one after the other in
+                the original.
+            verbose: 0 = silent, 1 = progress bar, 2 = one line at the end;
+                "auto" is 1.
+            **options: `callbacks` and `progress`; those of `TrainingOptions`,
+                such as `num_steps` and `learning_rate`; those of the data
+                (`InverseClozeOptions`, `MaskedSentenceOptions`), such as
+                `batch_size`; those of `pretrain_inverse_cloze` and
+                `pretrain_masked_words`, such as `probe` and `every_n_steps`.
+                `masks` of "masked_words" are `SentenceMasks` or a kind of
+                them, see `make_masks`. Default: "salient", those of the
+                corpus; dates and numbers, where it has none yet.
+
+        Returns:
+            `keras.callbacks.History`: `history` has the figures that were
+            logged, `epoch` their steps.
+
+        Raises:
+            ValueError: if there is no such task, an option has a bad value,
+                or the loss is not finite.
+            TypeError: if the task does not know an option.
+            MemoryError: if a step does not fit on the device.
+
+        Example:
+        ```python
+        qa = RealmQA.from_preset("bert-base-uncased")
+        qa.pretrain("passages.jsonl", "ict", "inverse_cloze", batch_size=64)
+        qa.pretrain("passages.jsonl", "mlm", "masked_words", batch_size=16)
+        qa.save_to_preset("pretrained")
+        ```
+        """
+        options.setdefault("progress", progress_bar(verbose, "step"))
+        opened = open_corpus(corpus, None, self.featurizer)
+        self.index = None
+        return pretrain_task(self, opened, work, task, **options)
 
     def evaluate(
         self,

@@ -334,3 +334,36 @@ def test_number_of_blocks_that_are_read_can_be_chosen(qa, monkeypatch):
     qa.evaluate(PAIRS, num_read=2, ks=(1,), verbose=0)
     assert [options["num_read"] for options in seen] == [5, 2]
     assert [options["num_retrieved"] for options in seen] == [20, 2]
+
+
+# Pre-training.
+
+
+def test_pretraining_needs_no_questions(make_qa, tmp_path, capsys, cities):
+    qa = make_qa(width=8)
+    options = {"num_steps": 2, "num_warmup_steps": 0, "batch_size": 4}
+    qa.build_index(cities)
+    history = qa.pretrain(cities, tmp_path / "ict", "inverse_cloze", **options)
+    assert history.epoch == [2]
+    assert "2/2" in capsys.readouterr().out
+    assert qa.index is None  # another embedder made it
+    qa.pretrain(
+        cities,
+        tmp_path / "mlm",
+        "masked_words",
+        verbose=0,
+        num_candidates=3,
+        query_length=24,
+        **options,
+    )
+    assert capsys.readouterr().out == ""
+    assert qa.encoder is not None
+    calls = []
+    again = qa.pretrain(
+        cities,
+        tmp_path / "ict",
+        "inverse_cloze",
+        progress=lambda *call: calls.append(call),
+        **options,
+    )
+    assert again.epoch == [2] and not calls  # all steps had been done
