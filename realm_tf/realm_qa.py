@@ -22,9 +22,9 @@ from realm_tf.models.index_building import Documents, open_corpus
 from realm_tf.models.keras_display import print_line, progress_bar
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.models.summary import describe
+from realm_tf.options import ExportOptions, FinetuneOptions
 from realm_tf.serving.bundle import Bundle
-from realm_tf.serving.export.exporter import ExportOptions, export
-from realm_tf.training.finetune_options import FinetuneOptions
+from realm_tf.serving.export.exporter import export
 from realm_tf.training.finetuning import FinetuneReport, finetune
 from realm_tf.training.pretraining_tasks import pretrain_task
 from realm_tf.training.stage_fitting import (

@@ -9,9 +9,8 @@ import tensorflow as tf
 from realm_tf import realm_qa
 from realm_tf.checkpoints.named_presets import register_preset
 from realm_tf.evaluation.evaluator import evaluate
+from realm_tf.options import ExportOptions, FinetuneOptions
 from realm_tf.realm_qa import RealmQA
-from realm_tf.serving.export.exporter import ExportOptions
-from realm_tf.training.finetune_options import FinetuneOptions
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])

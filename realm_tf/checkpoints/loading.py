@@ -11,9 +11,8 @@ from typing import Any
 from realm_tf._manifest import MANIFEST_NAME
 from realm_tf.checkpoints import named_presets
 from realm_tf.checkpoints.bert import BertFolder, is_bert_folder
-from realm_tf.checkpoints.checkpoint import Checkpoint, LoadOptions
+from realm_tf.checkpoints.checkpoint import Checkpoint
 from realm_tf.checkpoints.fetching import fetched
-from realm_tf.checkpoints.files.tensor_file import CheckpointError
 from realm_tf.checkpoints.hugging_face import (
     is_hugging_face,
     load_hugging_face,
@@ -27,7 +26,9 @@ from realm_tf.checkpoints.presets import (
 from realm_tf.checkpoints.tf1 import find_prefix, load_tf1
 from realm_tf.checkpoints.variable_names import READER, head_paths
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import CheckpointError
 from realm_tf.layers.span_reader import SpanReader
+from realm_tf.options import LoadOptions
 
 Source = str | os.PathLike[str]
 Loader = Callable[[pathlib.Path, LoadOptions], Checkpoint]

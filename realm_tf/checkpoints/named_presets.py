@@ -6,7 +6,7 @@ import pathlib
 import types
 
 import realm_tf
-from realm_tf._manifest import FolderError
+from realm_tf.errors import FolderError
 
 _PACKAGE = pathlib.Path(realm_tf.__file__).parent
 

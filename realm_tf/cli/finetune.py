@@ -110,8 +110,8 @@ def finetune(
 
     from realm_tf.data.corpus.corpus import Corpus
     from realm_tf.data.questions.questions import read_questions
+    from realm_tf.options import FinetuneOptions
     from realm_tf.realm_qa import RealmQA
-    from realm_tf.training.finetune_options import FinetuneOptions
 
     finetune_options = FinetuneOptions(
         **{name: value for name, value in training.items() if value is not None}

@@ -21,18 +21,17 @@ from realm_tf.layers.knowledge_augmented_encoder import (
 from realm_tf.models.inverse_cloze_pretrainer import InverseClozePretrainer
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.models.realm_pretrainer import RealmPretrainer
-from realm_tf.training.datasets.inverse_cloze_dataset import (
-    InverseClozeDataset,
+from realm_tf.options import (
     InverseClozeOptions,
+    MaskedSentenceOptions,
+    TrainingOptions,
 )
+from realm_tf.training.datasets.inverse_cloze_dataset import InverseClozeDataset
 from realm_tf.training.datasets.masked_sentence_dataset import (
     MaskedSentenceDataset,
 )
-from realm_tf.training.datasets.masked_sentence_options import (
-    MaskedSentenceOptions,
-)
 from realm_tf.training.multi_worker import is_chief
-from realm_tf.training.pretraining import Progress, TrainingOptions, pretrain
+from realm_tf.training.pretraining import Progress, pretrain
 from realm_tf.training.probes import ExampleProbe, FreshIndex, RecallProbe
 from realm_tf.training.refresh.bucket_exchange import BucketExchange
 from realm_tf.training.refresh.exchange import Exchange
@@ -268,9 +267,9 @@ class _TrainingIndex:
         elsewhere = {} if is_sync else dict(index_options or {})
         # The child must compute as this process does.
         dtype = qa.block_embedder.backbone.dtype_policy.name
-        child_options = ["--dtype", dtype]
+        child_options = {"dtype": dtype}
         if mode == "background" and "searcher" in elsewhere:
-            child_options += ["--searcher", elsewhere.pop("searcher")]
+            child_options["searcher"] = elsewhere.pop("searcher")
         if elsewhere:
             raise ValueError(
                 "`index_options` must be those that the refresher can be "

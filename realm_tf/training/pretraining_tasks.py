@@ -12,11 +12,12 @@ from realm_tf.data.spans.salient_spans import default_path, tag_corpus
 from realm_tf.data.spans.sentence_masks import SentenceMasks, make_masks
 from realm_tf.data.spans.span_taggers import DateNumberTagger
 from realm_tf.models.question_answerer import QuestionAnswerer
-from realm_tf.training.datasets.inverse_cloze_dataset import InverseClozeOptions
-from realm_tf.training.datasets.masked_sentence_options import (
+from realm_tf.options import (
+    InverseClozeOptions,
     MaskedSentenceOptions,
+    TrainingOptions,
 )
-from realm_tf.training.pretraining import TrainingOptions, read_log
+from realm_tf.training.pretraining import read_log
 from realm_tf.training.pretraining_stages import (
     pretrain_inverse_cloze,
     pretrain_masked_words,

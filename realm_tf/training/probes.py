@@ -19,11 +19,11 @@ from realm_tf.data.questions.questions import Question
 from realm_tf.data.text.answer_normalization import normalize_answer
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.training.callbacks import StepCallback
 from realm_tf.training.datasets.masked_sentence_dataset import (
     MaskedSentenceDataset,
 )
 from realm_tf.training.refresh.index_follower import IndexFollower, Retrieval
+from realm_tf.training.step_callback import StepCallback
 
 _KS = (1, 5, 20)
 _HEADING = re.compile(r"^## Step (\d+)$", re.MULTILINE)

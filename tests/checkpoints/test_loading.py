@@ -3,7 +3,6 @@ import shutil
 
 import pytest
 
-from realm_tf.checkpoints.files.tensor_file import CheckpointError
 from realm_tf.checkpoints.loading import (
     BERT,
     PRESET,
@@ -14,6 +13,7 @@ from realm_tf.checkpoints.loading import (
     recognise,
 )
 from realm_tf.checkpoints.named_presets import register_preset
+from realm_tf.errors import CheckpointError
 from realm_tf.realm_qa import RealmQA
 
 

@@ -2,12 +2,12 @@ import pathlib
 
 import pytest
 
-from realm_tf._manifest import FolderError
 from realm_tf.checkpoints.named_presets import (
     PRESETS,
     cache_folder,
     register_preset,
 )
+from realm_tf.errors import FolderError
 
 pytestmark = pytest.mark.usefixtures("registry")
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from realm_tf._manifest import FolderError, MismatchError
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import FolderError, MismatchError
 from realm_tf.layers.span_reader import SpanReader
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.realm_qa import RealmQA

@@ -11,12 +11,10 @@ from realm_tf.data.spans.sentence_masks import (
 from realm_tf.data.spans.span_taggers import DateNumberTagger
 from realm_tf.models.realm_pretrainer import RealmPretrainer
 from realm_tf.optimizers.bert_adamw import BertAdamW
+from realm_tf.options import MaskedSentenceOptions
 from realm_tf.training import pretraining_tasks
 from realm_tf.training.datasets.masked_sentence_dataset import (
     MaskedSentenceDataset,
-)
-from realm_tf.training.datasets.masked_sentence_options import (
-    MaskedSentenceOptions,
 )
 from realm_tf.training.pretraining_stages import new_encoder
 from realm_tf.training.pretraining_tasks import pretrain_task

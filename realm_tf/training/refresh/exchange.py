@@ -23,13 +23,12 @@ import numpy as np
 from realm_tf._manifest import (
     MANIFEST_NAME,
     TEMPORARY_MARK,
-    FolderError,
-    MismatchError,
     read_manifest,
     write_folder,
 )
 from realm_tf.checkpoints.files.npz_file import read_npz
 from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.errors import FolderError, MismatchError
 from realm_tf.layers.embedder import Embedder
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.retrieval.index import index_versions

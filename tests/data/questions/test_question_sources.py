@@ -3,9 +3,9 @@ import json
 import pytest
 import tensorflow as tf
 
-from realm_tf.data.corpus.jsonl import BadRecordError
 from realm_tf.data.questions.question_sources import as_questions
 from realm_tf.data.questions.questions import Question
+from realm_tf.errors import BadRecordError
 
 EMMA = Question("0", "Who wrote Emma?", ("Jane Austen",))
 

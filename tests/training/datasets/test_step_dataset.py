@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from realm_tf.training.callbacks import StepDataset
+from realm_tf.training.datasets.step_dataset import StepDataset
 
 
 class Squares(StepDataset):
