@@ -196,7 +196,7 @@ def test_fit_goes_to_the_corpus_of_the_index(make_qa, capsys):
     gc.collect()  # the index before, whose folder has the corpus
     out = capsys.readouterr().out
     assert "Embedding the corpus\n" in out
-    assert "Training the reader\nEpoch 1/1" in out
+    assert "Training the reader\n" in out and "1/1" in out
     assert history.report.num_left_out == 1
     assert qa.ask("where is oslo?").block.text in (
         "Paris was founded in 1163.",

@@ -27,6 +27,6 @@ class Pretrainer(keras.Model):
         check_fit(self)
         if hasattr(x, "as_dataset"):
             steps = kwargs.setdefault("steps_per_epoch", x.steps_per_epoch)
-            # The data has another order in every epoch.
+            kwargs["shuffle"] = False  # Every epoch has an order of its own.
             x = x.as_dataset(0, epochs * steps)
         return super().fit(x, epochs=epochs, **kwargs)

@@ -14,7 +14,7 @@ class Sum(Pretrainer):
     def call(self, inputs):
         return self.dense(inputs["x"])
 
-    def compute_loss(self, x=None, y=None, y_pred=None, **kwargs):
+    def compute_loss(self, x, y, y_pred, sample_weight, training=True):
         return keras.ops.mean(y_pred)
 
 

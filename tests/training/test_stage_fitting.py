@@ -101,7 +101,7 @@ def test_fit_returns_the_figures_of_each_epoch(capsys):
     assert capsys.readouterr().out == ""
     assert list(fit(fitting, validation_data=None, epochs=1)) == ["loss"]
     fit(StageFitting(verbose=2), validation_data=None, epochs=1)
-    assert "Epoch 1/1" in capsys.readouterr().out
+    assert "2/2" in capsys.readouterr().out
 
 
 def test_fit_stops_at_a_loss_that_is_no_number(monkeypatch):
