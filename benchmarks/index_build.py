@@ -58,10 +58,7 @@ def parse_arguments() -> argparse.Namespace:
 def measure_build(args: argparse.Namespace) -> Rows:
     from realm_tf import RealmQA
 
-    if args.preset:
-        qa = RealmQA.from_preset(args.preset, dtype=args.dtype)
-    else:
-        qa = RealmQA.from_bert(args.bert, dtype=args.dtype)
+    qa = RealmQA.from_preset(args.preset or args.bert, dtype=args.dtype)
     corpus = Corpus.open(args.corpus)
     start = time.perf_counter()
     qa.fit_projection(corpus)

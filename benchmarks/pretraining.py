@@ -71,7 +71,7 @@ def main() -> None:
         for path in args.questions
         for question in read_questions(path, split="test")
     ]
-    qa = RealmQA.from_bert(
+    qa = RealmQA.from_preset(
         args.bert,
         dtype=args.dtype,
         dropout=args.dropout,

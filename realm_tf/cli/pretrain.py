@@ -249,18 +249,13 @@ class _Run:
 def _untrained(shared: dict[str, Any]) -> "RealmQA":
     from realm_tf.realm_qa import RealmQA
 
-    options = {
-        "dropout": shared["dropout"],
-        "dtype": choose_dtype(shared["dtype"]),
-    }
-    if shared["preset"]:
-        return RealmQA.from_preset(shared["preset"], **options)
-    return RealmQA.from_bert(
-        shared["bert"],
+    return RealmQA.from_preset(
+        shared["preset"] or shared["bert"],
         embedding_dim=shared["embedding_dim"],
         pooling=shared["pooling"],
         logit_scale=shared["logit_scale"],
-        **options,
+        dropout=shared["dropout"],
+        dtype=choose_dtype(shared["dtype"]),
     )
 
 

@@ -20,6 +20,8 @@ class ReadingOptions:
             original does neither, and learns nothing from such questions.
         trim: pad to the longest row of a batch, not to `joint_length`. Static
             shapes (TPU, XLA) need `False`.
+        drop_remainder: skip the questions that do not fill a batch, other ones
+            in every epoch; `False` makes a smaller batch of them.
         seed: seed of the order.
     """
 
@@ -29,6 +31,7 @@ class ReadingOptions:
     max_span_width: int = 10
     require_answer: bool = True
     trim: bool = True
+    drop_remainder: bool = True
     seed: int = limited(0, least=0)
 
     def __post_init__(self) -> None:

@@ -65,15 +65,9 @@ LEVELS = {
 }
 FACADE = {"realm_tf.realm_qa"}
 PENDING = {  # imports that are still to go
-    "realm_tf.models.summary": FACADE,
     "realm_tf.serving.export.exporter": FACADE,
     "realm_tf.serving.export.module_builder": FACADE
     | {"realm_tf.serving.export.exporter"},
-    "realm_tf.training.finetuning": FACADE,
-    "realm_tf.training.pretraining_stages": FACADE,
-    "realm_tf.training.probes": FACADE,
-    "realm_tf.training.refresh.bucket_exchange": FACADE,
-    "realm_tf.training.refresh.exchange": FACADE,
 }
 MAX_FILES = 18
 MAX_STATEMENTS = 240

@@ -495,6 +495,24 @@ def test_embedders_are_separated_once(make_qa):
     assert qa.query_embedder is query
 
 
+def test_model_moves_to_a_strategy_once(make_qa, strategy, city_corpus):
+    for separate in (False, True):
+        qa = make_qa(separate=separate)
+        fingerprint = qa.embedder_fingerprint
+        qa.build_index(city_corpus)
+        before = qa.ask("who?")
+        qa.move_to(strategy)
+        assert qa.model.distribute_strategy is strategy
+        assert (qa.query_embedder is qa.block_embedder) != separate
+        assert qa.embedder_fingerprint == fingerprint
+        after = qa.ask("who?")
+        assert after.blocks == before.blocks
+        assert after.probability == pytest.approx(before.probability, rel=1e-4)
+        reader = qa.reader
+        qa.move_to(strategy)
+        assert qa.reader is reader
+
+
 def test_wide_spans_are_read(make_qa):
     # Wider than the padding that short inputs would get.
     qa = make_qa(max_span_width=70)

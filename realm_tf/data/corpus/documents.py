@@ -3,7 +3,9 @@
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
+from realm_tf._manifest import MANIFEST_NAME
 from realm_tf.data.corpus.article import ArticleLike, as_article
 from realm_tf.data.corpus.article_formats import check_article
 from realm_tf.data.corpus.blocks import Article, Block, split_into_blocks
@@ -20,22 +22,26 @@ def as_corpus(
     """Opens a corpus, or builds one of articles.
 
     Args:
-        source: `Corpus`, path of a corpus folder, or articles, which are
-            numbered where they have no id.
+        source: `Corpus`; path of a corpus folder, or of a file or folder that
+            `build_corpus` reads; or articles, which are numbered where they
+            have no id.
         path: where a corpus of articles is built.
         featurizer: `Featurizer`.
     """
     if isinstance(source, Corpus):
         return source
+    articles: Any = source
     if isinstance(source, str | os.PathLike):
-        return Corpus.open(source)
-    if isinstance(source, Article | Mapping):
+        if (pathlib.Path(source) / MANIFEST_NAME).exists():
+            return Corpus.open(source)
+    elif isinstance(source, Article | Mapping):
         raise TypeError(
-            "`source` must be a `Corpus`, its path, or several articles. "
+            "`source` must be a `Corpus`, a path, or several articles. "
             f"Received: {type(source).__name__}. Put a single article in a "
             "list."
         )
-    articles = [as_article(article, str(i)) for i, article in enumerate(source)]
+    else:
+        articles = [as_article(a, str(i)) for i, a in enumerate(source)]
     return build_corpus(
         articles, path, featurizer, max_wordpieces=featurizer.block_length
     )

@@ -61,3 +61,14 @@ def test_documents_that_cannot_be_added_are_refused(
 ):
     with pytest.raises(ValueError, match=match):
         cut_documents([EMMA, document], short_featurizer)
+
+
+def test_corpus_is_built_of_a_file_or_a_folder(short_featurizer, tmp_path):
+    file = tmp_path / "texts" / "emma.jsonl"
+    file.parent.mkdir()
+    file.write_text('{"id": "emma", "title": "Emma", "text": "A novel."}\n')
+    for i, given in enumerate((str(file), file.parent)):
+        corpus = as_corpus(given, tmp_path / str(i), short_featurizer)
+        assert corpus[0].text == "A novel."
+    with pytest.raises(ValueError, match="`sources` must be"):
+        as_corpus(tmp_path / "x", tmp_path / "y", short_featurizer)
