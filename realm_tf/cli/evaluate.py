@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     "--json",
     "report_file",
     type=options.NEW_FILE,
-    help="Write the report there, and beside it REPORT.questions.jsonl.",
+    help="Write the report to this file, and REPORT.questions.jsonl.",
 )
 @options.dtype_option()
 @options.shared_options

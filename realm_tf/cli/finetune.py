@@ -8,12 +8,14 @@ import click
 
 from realm_tf.cli.evaluate import score_questions
 from realm_tf.cli.ui import options
+from realm_tf.cli.ui.class_options import class_options, make
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.model import kept_index
 from realm_tf.cli.ui.output import check_output
 from realm_tf.cli.ui.precision import choose_dtype
 from realm_tf.cli.ui.progress import progress_bar
 from realm_tf.cli.ui.tables import folder_bytes, show_facts
+from realm_tf.options import FinetuneOptions
 
 if TYPE_CHECKING:
     from realm_tf.realm_qa import RealmQA
@@ -31,7 +33,9 @@ _SMALL_BYTES = 256 * 2**20  # corpora below are copied into the preset
     )
 )
 @click.option("--bert", type=options.FOLDER, help="Start from this BERT.")
-@click.option("--preset", type=options.FOLDER, help="Go on from this model.")
+@click.option(
+    "--preset", type=options.FOLDER, help="Continue from this preset."
+)
 @options.corpus_option()
 @click.option(
     "--train",
@@ -47,8 +51,10 @@ _SMALL_BYTES = 256 * 2**20  # corpora below are copied into the preset
     type=options.FILE,
     help="Questions to score the trained model on.",
 )
-@click.option("--dev-split", help="Score those of this split only.")
-@click.option("--skip-bad", is_flag=True, help="Leave bad records out.")
+@click.option(
+    "--dev-split", help="Score the --dev questions of this split only."
+)
+@click.option("--skip-bad", is_flag=True, help="Skip invalid records.")
 @click.option(
     "--output", "-o", required=True, type=options.NEW_PATH, help="New preset."
 )
@@ -70,7 +76,7 @@ _SMALL_BYTES = 256 * 2**20  # corpora below are copied into the preset
     help="Dropout rate in training; published: 0.1, which takes a third more "
     "time. Default: that of the preset, 0 with --bert.",
 )
-@options.training_options
+@class_options(FinetuneOptions)
 @options.dtype_option()
 @options.json_option()
 @options.shared_options
@@ -104,18 +110,15 @@ def finetune(
         raise click.UsageError("Give either --bert or --preset.")
     if embedding_dim is not None and bert is None:
         raise click.UsageError("--embedding-dim goes with --bert.")
+    finetune_options = make(FinetuneOptions, training)
     check_output(output, overwrite)
     prepare_tensorflow()
     import keras
 
     from realm_tf.data.corpus.corpus import Corpus
     from realm_tf.data.questions.questions import read_questions
-    from realm_tf.options import FinetuneOptions
     from realm_tf.realm_qa import RealmQA
 
-    finetune_options = FinetuneOptions(
-        **{name: value for name, value in training.items() if value is not None}
-    )
     questions = read_questions(train, split=split, skip_bad=skip_bad)
     dev_questions = read_questions(dev, split=dev_split, skip_bad=skip_bad)
     opened = Corpus.open(corpus)

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from realm_tf._constants import MASKED_WORDS_LEARNING_RATE
 from realm_tf.checkpoints.presets import build, copy_layer
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question
@@ -24,6 +25,7 @@ from realm_tf.models.realm_pretrainer import RealmPretrainer
 from realm_tf.options import (
     InverseClozeOptions,
     MaskedSentenceOptions,
+    RefreshOptions,
     TrainingOptions,
 )
 from realm_tf.training.datasets.inverse_cloze_dataset import InverseClozeDataset
@@ -175,7 +177,9 @@ def pretrain_masked_words(
             no refresher elsewhere; or index options that it cannot be given.
     """
     folder = pathlib.Path(folder)
-    training = training or TrainingOptions(learning_rate=3e-5)
+    training = training or TrainingOptions(
+        learning_rate=MASKED_WORDS_LEARNING_RATE
+    )
     data = data or MaskedSentenceOptions()
     if probe and not data.searches:
         raise ValueError(
@@ -203,7 +207,9 @@ def pretrain_masked_words(
             train_retriever=train_retriever and data.searches,
             gradient_checkpointing=gradient_checkpointing,
         )
-    every = refresh_options.setdefault("every_n_steps", 500)
+    every = refresh_options.setdefault(
+        "every_n_steps", RefreshOptions.every_n_steps
+    )
     if not train_retriever:
         # Its index never ages.
         refresh_options["every_n_steps"] = training.num_steps + 1

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from realm_tf._constants import MASKED_WORDS_LEARNING_RATE
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.spans.salient_spans import default_path, tag_corpus
 from realm_tf.data.spans.sentence_masks import SentenceMasks, make_masks
@@ -24,7 +25,10 @@ from realm_tf.training.pretraining_stages import (
 )
 
 INVERSE_CLOZE, MASKED_WORDS = TASKS = ("inverse_cloze", "masked_words")
-_LEARNING_RATES = {INVERSE_CLOZE: 1e-4, MASKED_WORDS: 3e-5}  # published
+_LEARNING_RATES = {
+    INVERSE_CLOZE: TrainingOptions.learning_rate,
+    MASKED_WORDS: MASKED_WORDS_LEARNING_RATE,
+}
 _SPANS = "spans"
 
 
