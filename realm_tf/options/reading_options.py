@@ -21,7 +21,7 @@ class ReadingOptions:
         trim: pad to the longest row of a batch, not to `joint_length`. Turn
             off for static shapes (TPU, XLA).
         drop_remainder: skip the questions that do not fill a batch, other ones
-            in every epoch; `False` makes a smaller batch of them.
+            in every epoch; `False` makes a smaller last batch.
         seed: seed of the order.
     """
 
