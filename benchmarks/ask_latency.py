@@ -18,8 +18,7 @@ import machine
 import numpy as np
 
 from realm_tf import RealmQA
-from realm_tf.data.corpus.corpus import Corpus
-from realm_tf.data.questions.questions import read_questions
+from realm_tf.data import Corpus, read_questions
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
         --questions squad/qa.jsonl.gz --split test
 
 Passages are JSON lines {"id", "title", "text"}, questions those of
-`realm_tf.data.questions.questions`. Needs `pip install bm25s PyStemmer`.
+`realm_tf.data.read_questions`. Needs `pip install bm25s PyStemmer`.
 """
 
 import argparse
@@ -14,9 +14,8 @@ from collections.abc import Sequence
 import bm25s
 import Stemmer
 
-from realm_tf.data.corpus import jsonl
-from realm_tf.data.questions.questions import Question, read_questions
-from realm_tf.evaluation import recall
+from realm_tf.data import Article, Question, read_articles, read_questions
+from realm_tf.evaluation import answer_recall_at_k, block_recall_at_k
 
 DEPTH = 100  # passages; MRR@100 and the deepest recall need as many
 KS = (1, 5, 20, 100)
@@ -32,7 +31,7 @@ def main() -> None:
     parser.add_argument("--b", type=float, default=0.4)
     args = parser.parse_args()
 
-    passages = [p for path in args.passages for _, p in jsonl.read_jsonl(path)]
+    passages = list(read_articles(args.passages))
     retriever = index(passages, k1=args.k1, b=args.b)
     print(f"{len(passages)} passages")
     pooled: list[Question] = []
@@ -44,8 +43,8 @@ def main() -> None:
         print("pooled", json.dumps(measure(retriever, passages, pooled)))
 
 
-def index(passages: Sequence[dict], *, k1: float, b: float) -> bm25s.BM25:
-    texts = [f"{passage['title']} {passage['text']}" for passage in passages]
+def index(passages: Sequence[Article], *, k1: float, b: float) -> bm25s.BM25:
+    texts = [f"{passage.title} {passage.text}" for passage in passages]
     retriever = bm25s.BM25(k1=k1, b=b)
     retriever.index(
         bm25s.tokenize(texts, stemmer=Stemmer.Stemmer("english"), **TOKENS),
@@ -56,33 +55,40 @@ def index(passages: Sequence[dict], *, k1: float, b: float) -> bm25s.BM25:
 
 def measure(
     retriever: bm25s.BM25,
-    passages: Sequence[dict],
+    passages: Sequence[Article],
     questions: Sequence[Question],
 ) -> dict[str, float]:
     ranked = search(retriever, passages, questions)
     scores: dict[str, float] = {"num_questions": len(questions)}
-    answers = recall.answer_recall_at_k(
-        [[passage["text"] for passage in row] for row in ranked],
+    answers = answer_recall_at_k(
+        [[passage.text for passage in row] for row in ranked],
         [question.answers for question in questions],
         KS,
     )
     scores |= {f"answer_recall_at_{k}": share for k, share in answers.items()}
     if all(question.passage_id is not None for question in questions):
-        ranks = [
-            recall.first_rank(p["id"] == question.passage_id for p in row)
-            for row, question in zip(ranked, questions, strict=True)
-        ]
-        blocks = recall.recall_at_k(ranks, KS)
+        ids = [[passage.document_id for passage in row] for row in ranked]
+        gold = [str(question.passage_id) for question in questions]
+        blocks = block_recall_at_k(ids, gold, KS)
         scores |= {f"block_recall_at_{k}": share for k, share in blocks.items()}
-        scores["mean_reciprocal_rank"] = recall.mean_reciprocal_rank(ranks)
+        scores["mean_reciprocal_rank"] = mean_reciprocal_rank(ids, gold)
     return {name: round(score, 4) for name, score in scores.items()}
+
+
+def mean_reciprocal_rank(
+    ids: Sequence[Sequence[str]], gold: Sequence[str]
+) -> float:
+    rows = zip(ids, gold, strict=True)
+    return sum(
+        1 / (row.index(right) + 1) for row, right in rows if right in row
+    ) / len(gold)
 
 
 def search(
     retriever: bm25s.BM25,
-    passages: Sequence[dict],
+    passages: Sequence[Article],
     questions: Sequence[Question],
-) -> list[list[dict]]:
+) -> list[list[Article]]:
     tokens = bm25s.tokenize(
         [question.question for question in questions],
         stemmer=Stemmer.Stemmer("english"),

@@ -15,7 +15,7 @@ import resource
 import tempfile
 import time
 
-from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data import Corpus
 
 NUM_READS = 2_000
 BLOCKS_A_READ = 5
@@ -36,8 +36,7 @@ def main():
 
 
 def measure_build(path, arguments):
-    from realm_tf.data.corpus.corpus_builder import build_corpus
-    from realm_tf.data.text.featurizer import Featurizer
+    from realm_tf.data import Featurizer, build_corpus
 
     featurizer = Featurizer.from_file(arguments.vocabulary)
     featurizer.tokenize(["Compile first."])

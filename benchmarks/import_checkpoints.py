@@ -128,10 +128,10 @@ def import_bert(path):
 
 def import_embeddings(path):
     """Writes an index of embeddings and prints seconds and memory."""
-    from realm_tf.checkpoints.tf1 import open_embeddings
-    from realm_tf.retrieval.searchers.embedding_writer import EmbeddingWriter
+    from realm_tf.checkpoints import load
+    from realm_tf.retrieval import EmbeddingWriter
 
-    matrix = open_embeddings(pathlib.Path(path) / "encoded.ckpt")
+    matrix = load(path, num_heads=miniature().HEADS).embeddings
     before, start = peak_mib(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         with EmbeddingWriter(folder, matrix.num_blocks) as writer:
@@ -171,12 +171,12 @@ def write_bert_base(folder):
 
 
 def write_embeddings(folder, num_rows):
-    """An encoded.ckpt."""
+    """A small model with a large encoded.ckpt."""
     import numpy as np
 
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((num_rows, 128), dtype=np.float32)
-    miniature().save_checkpoint(folder / "encoded.ckpt", {"block_emb": rows})
+    miniature().write_tf1(folder, "orqa", rows)
 
 
 def measure_large():

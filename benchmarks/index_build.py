@@ -17,9 +17,8 @@ from typing import Any
 import machine
 import numpy as np
 
-from realm_tf.data.corpus.corpus import Corpus
-from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.retrieval.index.index_builder import SEARCHERS
+from realm_tf.data import Corpus
+from realm_tf.retrieval import BlockIndex
 
 Rows = dict[str, Any]
 
@@ -46,7 +45,9 @@ def parse_arguments() -> argparse.Namespace:
     model.add_argument("--bert", help="BERT folder in the Hugging Face layout")
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--output", required=True, help="index folder")
-    parser.add_argument("--searcher", choices=SEARCHERS, default="auto")
+    parser.add_argument(
+        "--searcher", choices=("auto", "brute_force", "scann"), default="auto"
+    )
     parser.add_argument(
         "--storage", choices=("float32", "bfloat16"), default="float32"
     )
@@ -57,10 +58,7 @@ def parse_arguments() -> argparse.Namespace:
 def measure_build(args: argparse.Namespace) -> Rows:
     from realm_tf import RealmQA
 
-    if args.preset:
-        qa = RealmQA.from_preset(args.preset, dtype=args.dtype)
-    else:
-        qa = RealmQA.from_bert(args.bert, dtype=args.dtype)
+    qa = RealmQA.from_preset(args.preset or args.bert, dtype=args.dtype)
     corpus = Corpus.open(args.corpus)
     start = time.perf_counter()
     qa.fit_projection(corpus)
@@ -133,9 +131,7 @@ def count_wordpieces(corpus: Corpus) -> int:
 
 def measure_opening(args: argparse.Namespace, searcher: str) -> Rows:
     if searcher == "scann":
-        from realm_tf.retrieval.searchers.scann_searcher import import_scann
-
-        import_scann()  # its memory is not the index's
+        import scann  # noqa: F401  # its memory is not the index's
     before = machine.memory_mb()
     start = time.perf_counter()
     corpus = Corpus.open(args.corpus, verify=False)

@@ -27,12 +27,9 @@ import keras
 import machine
 
 from realm_tf import Answer, RealmQA
-from realm_tf.data.corpus.corpus import Corpus
-from realm_tf.data.corpus.corpus_builder import build_corpus
-from realm_tf.data.questions.questions import Question, read_questions
-from realm_tf.evaluation.evaluator import evaluate
+from realm_tf.data import Corpus, Question, build_corpus, read_questions
+from realm_tf.evaluation import evaluate
 from realm_tf.options import FinetuneOptions
-from realm_tf.training.finetuning import finetune
 
 KS = (1, 5, 20)
 COLUMNS = {
@@ -86,7 +83,7 @@ def run(args: argparse.Namespace, folder: pathlib.Path) -> None:
     if args.preset:
         qa = RealmQA.from_preset(args.preset, dtype=args.dtype)
     else:
-        qa = RealmQA.from_bert(
+        qa = RealmQA.from_preset(
             args.bert, dtype=args.dtype, dropout=args.dropout
         )
     if args.corpus:
@@ -168,14 +165,15 @@ def train(
     index_path: pathlib.Path,
 ) -> dict[str, float]:
     """Fine-tunes; returns the seconds of each stage, and of all."""
-    report = finetune(
-        qa,
-        corpus,
+    history = qa.fit(
         everything(sets),
-        options,
+        corpus,
+        options=options,
         index_path=index_path,
+        verbose=0,
         progress=show_progress,
     )
+    report = history.report
     return report.seconds | {"all": sum(report.seconds.values())}
 
 

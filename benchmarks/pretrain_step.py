@@ -14,6 +14,8 @@ Markdown.
 """
 
 import argparse
+import pathlib
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,33 +26,19 @@ import numpy as np
 import tensorflow as tf
 from timing import fastest, matmul_rate, products
 
-from realm_tf.checkpoints.variable_names import (
-    ENCODER,
-    HUGGING_FACE,
-    PartNames,
-    keras_path,
-)
-from realm_tf.layers.backbone_layer import tower_features
-from realm_tf.layers.embedder import Embedder
-from realm_tf.layers.knowledge_augmented_encoder import (
-    KnowledgeAugmentedEncoder,
-)
-from realm_tf.losses.marginal_likelihood import (
-    marginal_mlm_loss,
-    token_log_probs,
-)
-from realm_tf.models.inverse_cloze_pretrainer import InverseClozePretrainer
-from realm_tf.models.realm_pretrainer import RealmPretrainer
-from realm_tf.optimizers.bert_adamw import BertAdamW
+from realm_tf import RealmQA
+from realm_tf.checkpoints import export_preset
+from realm_tf.data import Featurizer
+from realm_tf.layers import Embedder, KnowledgeAugmentedEncoder, SpanReader
+from realm_tf.losses import marginal_mlm_loss, token_log_probs
+from realm_tf.models import InverseClozePretrainer, RealmPretrainer
+from realm_tf.optimizers import BertAdamW
 
 VOCABULARY_SIZE = 30_522
 SIZES = {"minilm": (6, 384, 12), "base": (12, 768, 12), "tiny": (2, 128, 2)}
 EMBEDDING_DIM = 128
 NUM_TARGETS = 10
 LEARNING_RATE = 1e-5
-# Not among our weights: transformers names what is shared twice, and counts
-# positions in a buffer.
-TIED = ("decoder.weight", "decoder.bias", "position_ids")
 LOSS_TOLERANCE = {"float32": 1e-5, "mixed_bfloat16": 1e-2}
 
 
@@ -220,7 +208,8 @@ class EncoderTrainer(keras.Model):
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        joint = tower_features(inputs, "joint")
+        names = ("token_ids", "segment_ids", "padding_mask")
+        joint = {name: inputs[f"joint_{name}"] for name in names}
         logits = self.encoder(
             joint, inputs["mask_positions"], training=training
         )
@@ -262,33 +251,16 @@ def make_peer_step(
     """The same step with the same weights in transformers.
 
     Raises:
-        RuntimeError: if its weights or its loss are others.
+        RuntimeError: if its loss is another.
     """
     import torch
     import transformers
 
-    trunk = model.encoder.backbone
-    config = transformers.RealmConfig(
-        vocab_size=trunk.vocabulary_size,
-        hidden_size=trunk.hidden_dim,
-        num_hidden_layers=trunk.num_layers,
-        num_attention_heads=trunk.num_heads,
-        intermediate_size=trunk.intermediate_dim,
-        hidden_act="gelu_pytorch_tanh",  # "gelu_new", in one operation
-        num_candidates=features["scores"].shape[1],
-    )
-    peer = transformers.RealmKnowledgeAugEncoder(config)
-    names = PartNames(ENCODER, HUGGING_FACE, "realm.")
-    weights = {}
-    for variable in model.encoder.weights:
-        path = keras_path(variable.path, f"{model.name}/{model.encoder.name}")
-        value = names.to_source(path, np.asarray(variable.numpy()))
-        weights[names.of(path)] = torch.tensor(value)
-    left = peer.load_state_dict(weights, strict=False)
-    missing = [n for n in left.missing_keys if not n.endswith(TIED)]
-    if missing or left.unexpected_keys:
-        raise RuntimeError(
-            f"Weights differ: {missing} and {left.unexpected_keys}."
+    with tempfile.TemporaryDirectory() as folder:
+        write_peer(model.encoder, pathlib.Path(folder))
+        peer = transformers.RealmKnowledgeAugEncoder.from_pretrained(
+            pathlib.Path(folder) / "peer",
+            num_candidates=features["scores"].shape[1],
         )
     peer.eval()  # without dropout, as ours
     rows, _, length = features["joint_token_ids"].shape
@@ -323,6 +295,21 @@ def make_peer_step(
     if abs(ours - theirs) > LOSS_TOLERANCE[dtype] * abs(theirs):
         raise RuntimeError(f"The losses differ: {ours}, {theirs}.")
     return step
+
+
+def write_peer(
+    encoder: KnowledgeAugmentedEncoder, folder: pathlib.Path
+) -> None:
+    """The encoder in the layout of transformers, with parts it does not use."""
+    embedder = Embedder(make_trunk("tiny"))
+    reader = SpanReader(make_trunk("tiny"))
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [*special, *map(str, range(VOCABULARY_SIZE - len(special)))]
+    featurizer = Featurizer(words)
+    qa = RealmQA(featurizer, embedder, embedder, reader, encoder=encoder)
+    qa.save_to_preset(folder / "preset")
+    layout = "RealmKnowledgeAugEncoder"
+    export_preset(folder / "preset", folder / "peer", layout)
 
 
 if __name__ == "__main__":

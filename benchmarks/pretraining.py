@@ -30,33 +30,31 @@ import machine
 from keras import ops
 
 from realm_tf import RealmQA
-from realm_tf._constants import MASKS
-from realm_tf.data.corpus.corpus import Corpus
-from realm_tf.data.corpus.corpus_builder import build_corpus
-from realm_tf.data.questions.questions import Question, read_questions
-from realm_tf.data.spans.salient_spans import default_path, tag_corpus
-from realm_tf.data.spans.sentence_masks import RandomTokenMasks, make_masks
-from realm_tf.data.spans.span_taggers import (
+from realm_tf.data import (
     CombinedTagger,
+    Corpus,
     DateNumberTagger,
-    SpanTagger,
+    Question,
+    build_corpus,
+    make_masks,
+    read_questions,
+    tag_corpus,
 )
-from realm_tf.evaluation import recall
-from realm_tf.layers.knowledge_augmented_encoder import (
-    KnowledgeAugmentedEncoder,
-)
-from realm_tf.models.entity_tagger import EntityTagger
+from realm_tf.evaluation import block_recall_at_k
+from realm_tf.layers import KnowledgeAugmentedEncoder
+from realm_tf.models import EntityTagger
 from realm_tf.options import (
     InverseClozeOptions,
     MaskedSentenceOptions,
     TrainingOptions,
 )
-from realm_tf.training.pretraining import read_log
-from realm_tf.training.pretraining_stages import (
+from realm_tf.training import (
     pretrain_inverse_cloze,
     pretrain_masked_words,
+    read_log,
 )
 
+MASKS = ("salient", "recurring", "random-tokens", "random-spans")
 KS = (1, 5, 20)
 VARIANTS = (*MASKS, "stale", "copying", "more-ict")
 STALER = 30  # times, as in the paper; 100 steps end before the first refresh
@@ -73,7 +71,7 @@ def main() -> None:
         for path in args.questions
         for question in read_questions(path, split="test")
     ]
-    qa = RealmQA.from_bert(
+    qa = RealmQA.from_preset(
         args.bert,
         dtype=args.dtype,
         dropout=args.dropout,
@@ -160,18 +158,14 @@ class Report:
             return  # of a run that was stopped and goes on
         index = qa.build_index(self.corpus)
         found = qa.search([q.question for q in self.questions], max(KS))
-        ranks = [
-            recall.first_rank(
-                block.document_id == question.passage_id
-                for block in index.blocks(row)
-            )
-            for question, row in zip(
-                self.questions, found.block_ids, strict=True
-            )
+        ids = [
+            [block.document_id for block in index.blocks(row)]
+            for row in found.block_ids
         ]
+        gold = [str(question.passage_id) for question in self.questions]
         row = {
             "stage": stage,
-            "recall": recall.recall_at_k(ranks, KS),
+            "recall": block_recall_at_k(ids, gold, KS),
             "minutes": training_minutes(folder) if folder else 0.0,
         }
         self.rows.append(row)
@@ -193,13 +187,12 @@ def open_corpus(
 
 
 def tag(corpus: Corpus, args: argparse.Namespace) -> None:
-    path = default_path(corpus.path)
-    if path.exists():
+    if corpus.path.with_name("corpus.spans").exists():
         return
-    taggers: list[SpanTagger] = [DateNumberTagger()]
+    taggers: list[Any] = [DateNumberTagger()]
     if args.tagger:
         taggers.insert(0, EntityTagger.load(args.tagger, dtype=args.dtype))
-    tag_corpus(corpus, CombinedTagger(taggers), path)
+    tag_corpus(corpus, CombinedTagger(taggers))
 
 
 def learn_from_text(
@@ -212,7 +205,7 @@ def learn_from_text(
     report.add("ICT", qa, folder)
     words = {"num_candidates": 1, "query_length": 144, "max_masks": 26}
     read = {"num_candidates": 2, "candidates": "mentions"}
-    passages = RandomTokenMasks(0.2, passage_bytes=480)
+    passages = make_masks("random-tokens", corpus, passage_bytes=480)
     mentions = make_masks("recurring", corpus, block_length=args.block_length)
     for stage, name, chosen, options in (
         ("words", "masked words of passages", passages, words),

@@ -15,7 +15,7 @@ matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 
-from realm_tf.training.pretraining import read_log
+from realm_tf.training import read_log
 
 
 def main() -> None:

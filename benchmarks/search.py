@@ -16,14 +16,10 @@ import time
 import numpy as np
 
 from realm_tf.options import ScannOptions
-from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
-from realm_tf.retrieval.searchers.embedding_writer import EmbeddingWriter
-from realm_tf.retrieval.searchers.scann_searcher import (
+from realm_tf.retrieval import (
+    BruteForceSearcher,
+    EmbeddingWriter,
     ScannSearcher,
-    import_scann,
-)
-from realm_tf.retrieval.searchers.searcher_recall import (
-    sample_queries,
     searcher_recall_at_k,
 )
 
@@ -52,7 +48,8 @@ def main():
         exact_searcher = BruteForceSearcher(matrix)
         exact = exact_searcher.search(queries, max(KS))
         report("brute force", 0.0, 0.0, exact_searcher, queries, exact)
-        import_scann()  # and TensorFlow with it, which is not the index's
+        import scann  # noqa: F401  # TensorFlow too, which is not the index's
+
         for leaves in arguments.leaves_to_search:
             before = memory_mb()
             start = time.perf_counter()
@@ -93,6 +90,14 @@ def load_embeddings(arguments, folder):
     with EmbeddingWriter(folder, len(rows)) as writer:
         writer.write(rows)
         return writer.finish()
+
+
+def sample_queries(matrix, count):
+    """Random blocks, moved by noise half their length."""
+    generator = np.random.default_rng(0)
+    rows = matrix.rows(generator.integers(0, matrix.num_rows, count))
+    length = np.linalg.norm(rows, axis=1, keepdims=True) / np.sqrt(matrix.dim)
+    return rows + 0.5 * length * generator.standard_normal(rows.shape, "f4")
 
 
 def clustered(num_blocks):

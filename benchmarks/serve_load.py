@@ -34,8 +34,8 @@ import machine
 import numpy as np
 import urllib3
 
-from realm_tf.client.realm_client import RealmClient
-from realm_tf.data.questions.questions import read_questions
+from realm_tf import RealmClient
+from realm_tf.data import read_questions
 
 STAGES = ("embed", "search", "read", "ask")
 CHURN = "churn-"  # of the ids of documents that come and go

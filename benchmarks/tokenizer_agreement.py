@@ -9,15 +9,16 @@ pre-tokenizer and WordPiece. Needs `pip install tokenizers`. Prints Markdown.
 """
 
 import argparse
+import gzip
 import itertools
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import tokenizers
 
-from realm_tf.data.corpus import jsonl
-from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.data import Featurizer
 
 FIELDS = ("title", "text", "question")
 BATCH_SIZE = 2_000  # texts
@@ -61,8 +62,10 @@ def main() -> None:
 
 
 def read_texts(path: str) -> Iterator[str]:
-    for _, record in jsonl.read_jsonl(path):
-        yield from (record[name] for name in FIELDS if record.get(name))
+    opened = gzip.open if path.endswith(".gz") else open
+    with opened(path, "rt", encoding="utf-8") as lines:
+        for record in map(json.loads, lines):
+            yield from (record[name] for name in FIELDS if record.get(name))
 
 
 def our_tokenizer(vocabulary: str) -> Tokenize:

@@ -5,7 +5,9 @@ python export/query_server.py --bundle bundle --backend grpc://127.0.0.1:8500
 The same as `realm-tf serve`.
 """
 
-from realm_tf.cli.serve import serve
+import sys
+
+from realm_tf.cli import main
 
 if __name__ == "__main__":
-    serve()
+    main(["serve", *sys.argv[1:]])

@@ -5,5 +5,8 @@ TensorFlow and JAX backends; what reads text or searches needs TensorFlow's.
 """
 
 from realm_tf._door import open_door
+from realm_tf._registration import register
 
 __getattr__, __dir__, __all__ = open_door(__name__)
+
+register()

@@ -36,3 +36,6 @@ MODEL_NAMES = (
     "realm_scann_qa",
 )
 """Models that an export may hold; a query service needs the first three."""
+
+MASKED_WORDS_LEARNING_RATE = 3e-5
+"""Peak learning rate of masked-word pre-training (Guu et al., 2020)."""

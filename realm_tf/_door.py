@@ -56,8 +56,9 @@ def _import(package: str, home: str, name: str) -> Any:
         missing = str(error.name)
         if missing.startswith("realm_tf"):
             raise
-        raise ImportError(
+        raise ModuleNotFoundError(
             f"`{package}.{name}` needs TensorFlow and Keras. Received: "
             f"{missing} is not installed. Install them with "
-            "`pip install 'realm-tf[tf]'`."
+            "`pip install 'realm-tf[tf]'`.",
+            name=missing,
         ) from error

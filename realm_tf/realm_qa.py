@@ -1,27 +1,43 @@
 """RealmQA: questions in, answers with their evidence out."""
 
+import dataclasses
 import os
-import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from realm_tf import _constants
-from realm_tf.checkpoints import load, presets
-from realm_tf.checkpoints.bert import BertFolder
-from realm_tf.checkpoints.checkpoint import Checkpoint
+import keras
+import tensorflow as tf
+
+from realm_tf.checkpoints import named_presets
+from realm_tf.checkpoints.loading import Source, load_parts
+from realm_tf.checkpoints.presets import CORPUS_NAME, INDEX_NAME, has_index
+from realm_tf.data.corpus.answer import Answer
 from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.questions.question_sources import (
+    QuestionSource,
+    as_questions,
+)
+from realm_tf.evaluation.evaluator import evaluate
+from realm_tf.models.index_building import Documents, open_corpus
+from realm_tf.models.keras_display import print_line, progress_bar
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.models.summary import describe
-from realm_tf.options import ExportOptions
+from realm_tf.options import ExportOptions, FinetuneOptions
 from realm_tf.serving.bundle import Bundle
 from realm_tf.serving.export.exporter import export
+from realm_tf.training.finetuning import FinetuneReport, finetune
+from realm_tf.training.pretraining_tasks import pretrain_task
+from realm_tf.training.stage_fitting import (
+    Progress,
+    StageFitting,
+)
 
 
 class RealmQA(QuestionAnswerer):
     """Answers questions from a corpus: retriever, reader and index together.
 
-    Start from a preset (`from_preset`) or from any BERT (`from_bert`), index
-    documents (`build_index`), and ask. Train it with
-    `realm_tf.training.finetuning.finetune`, or with `fit` of `model`.
+    Start from a preset or from any BERT (`from_preset`), index documents
+    (`build_index`), ask, and train it with questions (`fit`).
 
     Args:
         featurizer: `Featurizer`.
@@ -52,51 +68,56 @@ class RealmQA(QuestionAnswerer):
     (arXiv:1906.00300). HF: RealmForOpenQA and RealmRetriever.
     """
 
-    @classmethod
-    def from_bert(
-        cls,
-        folder: str | os.PathLike[str],
-        *,
-        embedding_dim: int = _constants.EMBEDDING_DIM,
-        pooling: str | None = None,
-        dropout: float = 0.1,
-        dtype: Any = None,
-        logit_scale: float | None = None,
-        **featurizer_options: Any,
-    ) -> "RealmQA":
-        """Starts from a BERT folder in the Hugging Face layout.
+    _compiled: Mapping[str, Any] = {}
 
-        Retriever and reader start from the same trunk. A sentence-transformers
-        folder becomes a mean-pooled embedder, whose projection is fitted by
-        PCA to the first corpus that is indexed; any other has the published
-        head, which knows nothing before it is trained.
+    presets = named_presets.PRESETS
+    """Name -> `NamedPreset` of all presets that `from_preset` takes by name."""
+
+    @classmethod
+    def from_preset(
+        cls, preset: Source | Sequence[Source], **options: Any
+    ) -> "RealmQA":
+        """Loads a model, of whatever kind; the one way to get one.
 
         Args:
-            folder: with `config.json`, `model.safetensors`, `vocab.txt`.
-            embedding_dim: width of the embeddings.
-            pooling: "cls" or "mean", see `Embedder`; default: as said above.
-            dropout: rate in training: of the trunks and of "cls" embeddings.
-            dtype: dtype policy of the trunks; defaults to Keras' global one.
-            logit_scale: expected inner product of an embedding with itself,
-                see `BertFolder.load_parts`.
-            **featurizer_options: of `Featurizer`, such as `block_length`.
+            preset: one of these, which are told apart by their files:
+
+                - the name of a preset, see `RealmQA.presets`;
+                - a preset that `save_to_preset` or `realm-tf` wrote. It
+                  answers at once if it has a corpus and an index;
+                - a BERT in the Hugging Face layout, from whose trunk embedder
+                  and reader start, to be trained. With sentence-transformers,
+                  embeddings are means whose projection is fitted by PCA to the
+                  first corpus that is indexed, and which retrieve well;
+                - a published checkpoint of REALM, ORQA or BERT, see
+                  `realm_tf.checkpoints.load`, or a list of several with
+                  different parts, such as an embedder and an encoder.
+
+                Where it is: a folder, `hf://owner/name`, or an address that
+                `tf.io.gfile` reads, such as `gs://...`.
+            **options: `dtype`, the dtype policy of the trunks (default: Keras'
+                global one), and `dropout`, the rate in training (default: what
+                was saved, or 0). Others belong to one kind:
+
+                - of a preset: `verify=False` skips the comparison of every
+                  file's SHA-256; `official`, see `RealmQA`;
+                - of a BERT: `embedding_dim`, `pooling` and `logit_scale`, see
+                  `BertFolder.load_parts`; those of `Featurizer`, such as
+                  `block_length`;
+                - of a checkpoint: `block_embedder`, another checkpoint, whose
+                  embedder embeds blocks; those of `LoadOptions`, such as
+                  `partial`; `official`.
 
         Raises:
-            ValueError: if the folder is no BERT, or `logit_scale` is bad.
+            CheckpointError: if `preset` is nothing of the kind, or damaged.
+            FolderError: if a preset is damaged.
+            ImportError: if `hf://` is asked for without huggingface_hub.
+            ValueError: if its kind does not know an option, or if it has no
+                embedder or no reader.
         """
-        parts = BertFolder.open(folder, **featurizer_options).load_parts(
-            embedding_dim=embedding_dim,
-            pooling=pooling,
-            dropout=dropout,
-            dtype=dtype,
-            logit_scale=logit_scale,
-        )
-        return cls._from_parts(parts, folder)
-
-    @classmethod
-    def _from_parts(cls, parts: presets.Parts, source: object) -> "RealmQA":
-        parts.check_answers(source)
-        return cls(
+        parts, folder = load_parts(preset, **options)
+        parts.check_answers(preset)
+        qa = cls(
             parts.featurizer,
             parts.query_embedder,
             parts.block_embedder,
@@ -104,61 +125,10 @@ class RealmQA(QuestionAnswerer):
             encoder=parts.encoder,
             **parts.options,
         )
-
-    @classmethod
-    def from_checkpoint(
-        cls, checkpoint: Checkpoint | str | os.PathLike[str], **options: Any
-    ) -> "RealmQA":
-        """Starts from a published checkpoint of REALM, ORQA or BERT.
-
-        Args:
-            checkpoint: what `realm_tf.checkpoints.load` takes or returned.
-            **options: of `load`.
-
-        Raises:
-            CheckpointError: see `load`.
-            ValueError: if it has no embedder or no reader.
-        """
-        if not isinstance(checkpoint, Checkpoint):
-            checkpoint = load(checkpoint, **options)
-        return cls._from_parts(checkpoint.parts, checkpoint.source)
-
-    @classmethod
-    def from_preset(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        dtype: Any = None,
-        dropout: float | None = None,
-        verify: bool = True,
-        official: bool | None = None,
-    ) -> "RealmQA":
-        """Loads a preset; with its corpus and index, if it has them.
-
-        Args:
-            path: folder that `save_to_preset` wrote.
-            dtype: dtype policy of the trunks; defaults to Keras' global one.
-            dropout: rate in training, as in `from_bert`; defaults to what was
-                saved.
-            verify: compare the SHA-256 of every file.
-            official: see `RealmQA`; defaults to what was saved.
-
-        Raises:
-            FolderError: if the folder is no preset, or damaged.
-            ValueError: if it has no embedder or no reader.
-        """
-        path = pathlib.Path(path)
-        parts = presets.read_preset(
-            path, dtype=dtype, dropout=dropout, verify=verify
-        )
-        if official is not None:
-            parts.options["official"] = official
-        qa = cls._from_parts(parts, path)
-        corpus_path = path / presets.CORPUS_NAME
-        index_path = path / presets.INDEX_NAME
-        if corpus_path.is_dir() and index_path.is_dir():
-            corpus = Corpus.open(corpus_path, verify=verify)
-            qa.open_index(index_path, corpus, verify=verify)
+        if folder is not None and has_index(folder):
+            verify = options.get("verify", True)
+            corpus = Corpus.open(folder / CORPUS_NAME, verify=verify)
+            qa.open_index(folder / INDEX_NAME, corpus, verify=verify)
         return qa
 
     def export(self, folder: str | os.PathLike[str], **options: Any) -> Bundle:
@@ -173,6 +143,255 @@ class RealmQA(QuestionAnswerer):
         """
         return export(self.parts, self.index, folder, ExportOptions(**options))
 
-    def summary(self) -> str:
-        """What it is made of, in a few lines."""
-        return describe(self)
+    def compile(
+        self, optimizer: Any = None, *, jit_compile: bool | str = "auto"
+    ) -> None:
+        """Says how `fit` trains; without it, as published.
+
+        Args:
+            optimizer: of both stages of `fit`, each of which gets a copy with
+                a state of its own: a `keras.optimizers.Optimizer` or its name.
+                Or a dict with one for "retriever", one for "reader", or both.
+                Its learning rate takes the place of those of
+                `FinetuneOptions`. Defaults to `BertAdamW`, with a warm-up.
+            jit_compile: compile the steps of both stages with XLA, see
+                `keras.Model.compile`. Batches differ in length, and every
+                length is compiled by itself.
+
+        Raises:
+            ValueError: if `optimizer` is unknown, or of an unknown stage.
+        """
+        StageFitting(optimizer)
+        self._compiled = {"optimizer": optimizer, "jit_compile": jit_compile}
+
+    def fit(
+        self,
+        questions: QuestionSource,
+        corpus: Documents | None = None,
+        *,
+        validation_data: QuestionSource | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        options: FinetuneOptions | None = None,
+        index_path: str | os.PathLike[str] | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+        verbose: int | str = "auto",
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        progress: Progress | None = None,
+    ) -> "FitHistory":
+        """Trains retriever and reader on questions with answers.
+
+        1. *retriever*: the embedder learns to bring questions to their blocks.
+        2. *index*: all blocks are embedded anew.
+        3. *reader*: the reader learns to find the answers in the blocks that
+           are retrieved. Questions are answered from the new index afterwards.
+
+        Args:
+            questions: `Question`s, dicts or pairs of question and answers, in
+                a list or a `tf.data.Dataset`, or the path of a file; see
+                `as_questions`.
+            corpus: what the questions are about, see `build_index`. Defaults
+                to the corpus of the index.
+            validation_data: questions as above, which are scored after every
+                epoch of both stages, the way they would be trained on: among
+                the blocks of a batch, and where a right block was read. Figures
+                of whole answers come from `evaluate`.
+            epochs: number of epochs of the reader stage; defaults to that of
+                `options`.
+            batch_size: questions in a batch of the reader stage; defaults to
+                that of `options`.
+            options: `FinetuneOptions`, of both stages.
+            index_path: folder of the new index; a new version is added to one
+                that exists. Defaults to a temporary folder that lives as long
+                as the index.
+            strategy: `tf.distribute.Strategy` of one host, to which the model
+                is moved. Not needed if it was made in the scope of one.
+            verbose: 0 = silent, 1 = progress bar, 2 = one line per epoch;
+                "auto" is 1.
+            callbacks: Keras callbacks, in both stages. Figures have the names
+                they have in a stage, such as "val_loss".
+            progress: called at every step with the name of the stage, steps
+                done, steps in all and figures; for a display of your own.
+
+        Returns:
+            `keras.callbacks.History`. Its `history` has the figures of each
+            epoch under `reader_loss`, `val_reader_loss`,
+            `reader_reading_exact_match`, `retriever_loss` and so on; the two
+            stages have epochs of their own. Its `report` has more, see
+            `FinetuneReport`.
+
+        Raises:
+            ValueError: if there is neither a corpus nor an index, no answer is
+                in the corpus, the loss is not finite, or a batch has no equal
+                parts for all replicas.
+            MemoryError: if a step does not fit on the device.
+
+        Example:
+        ```python
+        qa = RealmQA.from_preset("all-MiniLM-L6-v2")
+        qa.build_index([("Emma", "Emma is a novel by Jane Austen.")])
+        qa.fit([("Who wrote Emma?", "Jane Austen")], epochs=2)
+        ```
+        """
+        asked = as_questions(questions)
+        validation = []
+        if validation_data is not None:
+            validation = as_questions(validation_data)
+        changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
+        options = dataclasses.replace(
+            options or FinetuneOptions(),
+            **{k: v for k, v in changes.items() if v is not None},
+        )
+        if corpus is None:
+            corpus = self.require_index().whole_corpus()
+        if strategy is not None:
+            self.move_to(strategy)
+        report = finetune(
+            self,
+            open_corpus(corpus, index_path, self.featurizer),
+            asked,
+            options,
+            validation_data=validation,
+            index_path=index_path,
+            verbose=verbose,
+            callbacks=callbacks,
+            progress=progress,
+            **self._compiled,
+        )
+        return FitHistory(report)
+
+    def pretrain(
+        self,
+        corpus: Documents,
+        work: str | os.PathLike[str],
+        task: str,
+        *,
+        verbose: int | str = "auto",
+        **options: Any,
+    ) -> keras.callbacks.History:
+        """Trains without questions, from text alone.
+
+        - "inverse_cloze": the embedder learns to find the block that a
+          sentence was taken from (ICT).
+        - "masked_words": embedder and encoder learn to predict masked words
+          through the blocks that are retrieved (REALM). The index is refreshed
+          in between, and the reader gets the encoder's trunk.
+
+        The same call resumes a run that was stopped. Call `build_index`
+        afterwards: an earlier index no longer belongs to the model.
+
+        Args:
+            corpus: what is read and searched, see `build_index`.
+            work: folder of the run: checkpoints, figures and index.
+            task: "inverse_cloze" or "masked_words"; one after the other in
+                the original.
+            verbose: 0 = silent, 1 = progress bar, 2 = one line at the end;
+                "auto" is 1.
+            **options: `callbacks` and `progress`; those of `TrainingOptions`,
+                such as `num_steps` and `learning_rate`; those of the data
+                (`InverseClozeOptions`, `MaskedSentenceOptions`), such as
+                `batch_size`; those of `pretrain_inverse_cloze` and
+                `pretrain_masked_words`, such as `probe` and `every_n_steps`.
+                `masks` of "masked_words" are `SentenceMasks` or a kind of
+                them, see `make_masks`. Default: "salient", those of the
+                corpus; dates and numbers, where it has none yet.
+
+        Returns:
+            `keras.callbacks.History`: `history` has the figures that were
+            logged, `epoch` their steps.
+
+        Raises:
+            ValueError: if there is no such task, an option has a bad value,
+                or the loss is not finite.
+            TypeError: if the task does not know an option.
+            MemoryError: if a step does not fit on the device.
+
+        Example:
+        ```python
+        qa = RealmQA.from_preset("bert-base-uncased")
+        qa.pretrain("passages.jsonl", "ict", "inverse_cloze", batch_size=64)
+        qa.pretrain("passages.jsonl", "mlm", "masked_words", batch_size=16)
+        qa.save_to_preset("pretrained")
+        ```
+        """
+        options.setdefault("progress", progress_bar(verbose, "step"))
+        opened = open_corpus(corpus, None, self.featurizer)
+        self.index = None
+        return pretrain_task(self, opened, work, task, **options)
+
+    def evaluate(
+        self,
+        questions: QuestionSource,
+        *,
+        batch_size: int = 32,
+        num_read: int | None = None,
+        ks: Sequence[int] = (1, 5, 20),
+        verbose: int | str = "auto",
+        return_dict: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Any:
+        """Answers questions and scores the answers as the literature does.
+
+        Args:
+            questions: see `fit`.
+            batch_size: questions that are answered together.
+            num_read: blocks that are read; defaults to `self.num_read`.
+            ks: cut-offs of recall; as many blocks are retrieved.
+            verbose: 0 = silent, 1 = progress bar, 2 = one line at the end;
+                "auto" is 1.
+            return_dict: `False` returns the `Report`, which also has the score
+                of every question.
+            progress: called with the numbers of questions done and in all; for
+                a display of your own.
+
+        Returns:
+            dict: `exact_match`, `f1`, `answer_recall_at_5` and the others of
+            `Report`; shares are between 0 and 1.
+
+        Raises:
+            ValueError: if there is no question or no index.
+        """
+        asked = as_questions(questions)
+        num_read = self.num_read if num_read is None else num_read
+        show = progress or progress_bar(verbose, "question")
+        num_done = 0
+
+        def predict(texts: list[str]) -> list[Answer]:
+            answers = self.predict(
+                texts,
+                num_read=num_read,
+                num_retrieved=max(num_read, *ks),
+                num_alternatives=0,
+            )
+            nonlocal num_done
+            num_done += len(answers)
+            show(num_done, len(asked))
+            return answers
+
+        report = evaluate(predict, asked, ks=ks, batch_size=batch_size)
+        return report.to_json() if return_dict else report
+
+    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Prints what the model is made of, in a few lines.
+
+        Args:
+            print_fn: in place of Keras' printing.
+        """
+        (print_fn or print_line)(describe(self))
+
+
+class FitHistory(keras.callbacks.History):
+    """What `RealmQA.fit` returns.
+
+    Attributes:
+        history: figures of each epoch by their names.
+        report: `FinetuneReport`: also seconds, and questions left out.
+    """
+
+    def __init__(self, report: FinetuneReport):
+        super().__init__()
+        self.report = report
+        self.history = report.figures
+        self.epoch = list(
+            range(max(map(len, self.history.values()), default=0))
+        )

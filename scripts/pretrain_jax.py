@@ -23,8 +23,10 @@ import time
 import keras
 import numpy as np
 
-from realm_tf._constants import MASKS
+from realm_tf import RealmPretrainer
+from realm_tf.optimizers import BertAdamW, WarmupLinearDecay
 
+MASKS = ("salient", "recurring", "random-tokens", "random-spans")
 MODEL_NAME = "model.keras"
 
 
@@ -68,55 +70,29 @@ def write_features(
     masks: str,
 ) -> None:
     """Writes a model and batches of fixed shape for it."""
+    # Here, as they need TensorFlow.
+    from realm_tf import RealmQA
+    from realm_tf.data import Corpus, make_masks
+    from realm_tf.options import MaskedSentenceOptions
+    from realm_tf.training import write_masked_features
+
     if output.exists():
-        # Its index and its batches would be taken for those of this model.
         raise SystemExit(
             f"`--output` must be a new folder. Received: {output}, which "
             "exists. Choose another, or delete it."
         )
-    from realm_tf import RealmQA
-    from realm_tf.data.corpus.corpus import Corpus
-    from realm_tf.data.spans.sentence_masks import make_masks
-    from realm_tf.models.realm_pretrainer import RealmPretrainer
-    from realm_tf.options import MaskedSentenceOptions
-    from realm_tf.training.datasets.masked_sentence_dataset import (
-        MaskedSentenceDataset,
-    )
-    from realm_tf.training.pretraining_stages import (
-        make_refresher,
-        new_encoder,
-    )
-    from realm_tf.training.refresh.exchange import Exchange
-    from realm_tf.training.refresh.index_follower import IndexFollower
-
-    qa = RealmQA.from_preset(preset)
     opened = Corpus.open(corpus)
-    chosen = make_masks(masks, opened)
-    qa.fit_projection(opened)
-    exchange = Exchange(output / "exchange")
-    exchange.begin(qa, opened)
-    exchange.write_snapshot(0, qa.query_embedder, qa.block_embedder)
-    make_refresher(qa, opened, exchange).refresh()
-    data = MaskedSentenceDataset(
+    model = write_masked_features(
+        RealmQA.from_preset(preset),
         opened,
-        chosen,
-        IndexFollower(exchange, opened, qa.featurizer, qa.query_embedder),
-        qa.featurizer,
+        make_masks(masks, opened),
+        output,
         MaskedSentenceOptions(
             batch_size=batch_size, query_length=query_length, trim=False
         ),
+        num_batches=num_batches,
     )
-    model = RealmPretrainer(
-        qa.block_embedder,
-        qa.encoder or new_encoder(qa, opened),
-        qa.query_embedder,
-    )
-    model.build(None)
     model.save(output / MODEL_NAME)
-    for step in range(num_batches):
-        np.savez_compressed(
-            output / f"batch-{step:06d}.npz", **data.batch(step)
-        )
 
 
 def train(
@@ -126,9 +102,6 @@ def train(
     num_warmup_steps: int | None,
 ) -> None:
     """Trains on all batches once, and says how fast it was."""
-    from realm_tf.models.realm_pretrainer import RealmPretrainer
-    from realm_tf.optimizers.bert_adamw import BertAdamW, WarmupLinearDecay
-
     model: RealmPretrainer = keras.saving.load_model(features / MODEL_NAME)
     files = sorted(features.glob("batch-*.npz"))
     steps = len(files)
@@ -169,7 +142,6 @@ def write_preset(
 ) -> None:
     """A preset with the weights that were trained."""
     from realm_tf import RealmQA
-    from realm_tf.models.realm_pretrainer import RealmPretrainer
 
     qa = RealmQA.from_preset(preset)
     model: RealmPretrainer = keras.saving.load_model(trained, compile=False)

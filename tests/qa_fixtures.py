@@ -4,6 +4,8 @@ import contextlib
 
 import pytest
 
+from realm_tf.checkpoints import named_presets
+
 
 @pytest.fixture(scope="session")
 def qa(make_qa, city_corpus, tmp_path_factory):
@@ -38,3 +40,12 @@ def any_index(qa):
     """The same model; the test may give it another index."""
     with keep_index(qa):
         yield qa
+
+
+@pytest.fixture
+def registry():
+    """Presets that the test registers have their names until it ends."""
+    before = dict(named_presets.PRESETS)
+    yield
+    named_presets._REGISTERED.clear()
+    named_presets._REGISTERED.update(before)

@@ -19,12 +19,20 @@ from realm_tf.layers.span_reader import SpanReader
 _WEIGHTS_NAME = "model.safetensors"
 _CONFIG_NAME = "config.json"
 _VOCABULARY_NAME = "vocab.txt"
+_NAMES = (_CONFIG_NAME, _WEIGHTS_NAME, _VOCABULARY_NAME)
 _ALLOWED = {
     "model_type": ("bert",),
     # What `BertBackbone` computes; it would not notice anything else.
     "hidden_act": (None, "gelu", "gelu_new", "gelu_pytorch_tanh"),
     "position_embedding_type": (None, "absolute"),
 }
+
+
+def is_bert_folder(path: pathlib.Path) -> bool:
+    """Whether `BertFolder.open` is for this folder."""
+    if not all((path / name).is_file() for name in _NAMES):
+        return False
+    return _read_json(path / _CONFIG_NAME).get("model_type") == "bert"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +67,9 @@ class BertFolder:
             ValueError: if the folder is no BERT, naming what is missing.
         """
         path = pathlib.Path(path)
-        names = (_CONFIG_NAME, _WEIGHTS_NAME, _VOCABULARY_NAME)
-        missing = [name for name in names if not (path / name).is_file()]
-        if missing:
+        if missing := [n for n in _NAMES if not (path / n).is_file()]:
             raise ValueError(
-                f"A BERT folder must hold {', '.join(names)}. Received: "
+                f"A BERT folder must hold {', '.join(_NAMES)}. Received: "
                 f"{path}, without {', '.join(missing)}. Save the model with "
                 "`save_pretrained(folder)` and name that folder."
             )
@@ -92,17 +98,6 @@ class BertFolder:
             )
         return cls(path, featurizer, _pooling(path), config["hidden_size"])
 
-    @property
-    def finetuned_embedding_dim(self) -> int:
-        """Width of the embeddings that fine-tuning starts with.
-
-        A sentence encoder keeps its own: after the same fine-tuning of
-        all-MiniLM-L6-v2, 384 dimensions find 0.88 of the answers among five
-        blocks and 128 dimensions 0.82 (benchmarks/open_qa.py).
-        """
-        is_sentence_encoder = self.pooling == "mean"
-        return self.hidden_dim if is_sentence_encoder else EMBEDDING_DIM
-
     def load_backbone(
         self, *, dropout: float = 0.1, dtype: Any = None
     ) -> keras.Model:
@@ -121,9 +116,9 @@ class BertFolder:
     def load_parts(
         self,
         *,
-        embedding_dim: int = EMBEDDING_DIM,
+        embedding_dim: int | None = None,
         pooling: str | None = None,
-        dropout: float = 0.1,
+        dropout: float = 0.0,
         dtype: Any = None,
         logit_scale: float | None = None,
     ) -> Parts:
@@ -133,9 +128,13 @@ class BertFolder:
         which pre-training goes on with.
 
         Args:
-            embedding_dim: width of the embeddings.
+            embedding_dim: width of the embeddings. Defaults to that of the
+                model with mean pooling (after the same fine-tuning of
+                all-MiniLM-L6-v2, 384 dimensions found 0.88 of the answers
+                among five blocks and 128 dimensions 0.82), otherwise to 128.
             pooling: "cls" or "mean"; defaults to that of the folder.
-            dropout: see `load_backbone`.
+            dropout: rate in training. Published: 0.1, with which training
+                takes a third more time.
             dtype: see `load_backbone`.
             logit_scale: expected inner product of an embedding with itself,
                 set by the layer norm of a "cls" embedder. Published start:
@@ -153,6 +152,10 @@ class BertFolder:
         """
         pooling = pooling or self.pooling
         is_sentence_encoder = pooling == "mean"
+        if embedding_dim is None:
+            embedding_dim = (
+                self.hidden_dim if is_sentence_encoder else EMBEDDING_DIM
+            )
         embedder = Embedder(
             self.load_backbone(dropout=dropout, dtype=dtype),
             embedding_dim=embedding_dim,
@@ -191,8 +194,13 @@ def _scale_logits(embedder: Embedder, logit_scale: float) -> None:
 
 
 def _pooling(path: pathlib.Path) -> str:
-    pooling = _read_json(path / "1_Pooling" / _CONFIG_NAME, default={})
-    return "mean" if pooling.get("pooling_mode_mean_tokens") else "cls"
+    config = _read_json(path / "1_Pooling" / _CONFIG_NAME, default={})
+    # sentence-transformers names the modes since 5.4, and had flags before.
+    modes = config.get("pooling_mode")
+    is_mean = modes in ("mean", ["mean"])
+    if modes is None:
+        is_mean = bool(config.get("pooling_mode_mean_tokens"))
+    return "mean" if is_mean else "cls"
 
 
 def _read_json(

@@ -10,7 +10,7 @@ import safetensors.numpy
 import tensorflow as tf
 
 from realm_tf.checkpoints.files.tensor_file import check_disk_space
-from realm_tf.checkpoints.presets import Parts
+from realm_tf.checkpoints.presets import Parts, read_preset
 from realm_tf.checkpoints.variable_names import (
     EMBEDDER,
     ENCODER,
@@ -56,6 +56,32 @@ TF1_LAYOUTS: dict[str, Layout] = {
     "embedder": {"block_embedder": _tf1(EMBEDDER, _DEEP, "module/module/")},
     "bert": {"encoder": _tf1(ENCODER, "")},
 }
+
+
+def export_preset(
+    preset: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    layout: str,
+) -> None:
+    """Writes a preset in a published layout; loading it gives equal weights.
+
+    Args:
+        preset: folder of a preset.
+        folder: new folder.
+        layout: a model class of transformers 4.38 ("RealmForOpenQA",
+            "RealmScorer", "RealmEmbedder", "RealmReader",
+            "RealmKnowledgeAugEncoder"), or "orqa", "embedder" or "bert" for a
+            TensorFlow 1 checkpoint.
+
+    Raises:
+        ValueError: if a part is missing, or computes what the layout cannot
+            tell.
+        FileExistsError: if the folder is there.
+        OSError: if there is no room.
+    """
+    is_tf1 = layout in TF1_LAYOUTS
+    write = export_tf1 if is_tf1 else export_hugging_face
+    write(read_preset(preset, dtype="float32"), folder, layout)
 
 
 def export_hugging_face(

@@ -15,7 +15,8 @@ from realm_tf.errors import CheckpointError
 
 _HUB = "hf://"
 # What an importer reads; repositories also hold the same weights for others.
-_PATTERNS = ["*.json", "*.txt", "*.safetensors", "*.bin", "*.npy"]
+_PATTERNS = ["*.json", "*.txt", "*.safetensors", "*.bin", "*.npy", "*.h5"]
+_PATTERNS += ["corpus/*", "index/*"]  # of a preset
 
 
 def fetched(source: str | os.PathLike[str]) -> pathlib.Path:

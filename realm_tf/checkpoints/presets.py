@@ -189,6 +189,12 @@ def write_index(folder: pathlib.Path, index: BlockIndex) -> None:
     shutil.copy(index_versions.updates_file(index.path, index.version), target)
 
 
+def has_index(folder: pathlib.Path) -> bool:
+    """Whether a preset has a corpus and an index, and so can answer."""
+    names = (CORPUS_NAME, INDEX_NAME)
+    return all((folder / name).is_dir() for name in names)
+
+
 def check_outside(corpus: pathlib.Path, preset: str | os.PathLike[str]) -> None:
     """Checks that a preset to be replaced does not hold a corpus in use.
 
@@ -249,7 +255,7 @@ def _read_layer(
     trunk = {**settings["backbone"], "dtype": policy}
     if dropout is not None:
         trunk["dropout"] = dropout
-        if settings.get("pooling") == "cls":  # of others: none, as from_bert
+        if settings.get("pooling") == "cls":  # means have none
             settings = {**settings, "dropout": dropout}
     backbone = keras_hub.models.BertBackbone(**trunk)
     layer = _LAYERS[name](**{**settings, "backbone": backbone})

@@ -4,3 +4,5 @@ No model, no format and no training is defined here. Start with `app.py`.
 """
 
 from realm_tf.cli.app import main as main
+
+__all__ = ["main"]

@@ -26,13 +26,15 @@ from realm_tf.cli.ui import console
 from realm_tf.cli.ui.options import Settings, examples
 
 _FAILURE = 1
+_MISSING_PACKAGE = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 class _App(click.Group):
     """A group whose errors are one message each.
 
-    Exit codes: 0 success, 1 failure, 2 wrong use, 130 interrupted.
+    Exit codes: 0 success, 1 failure, 2 wrong use or a missing package, 130
+    interrupted.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -50,9 +52,21 @@ class _App(click.Group):
             except Exception as error:
                 if settings.debug:
                     traceback.print_exc()
-                console.print_error(error)
+                console.print_error(_with_advice(error))
                 code = _FAILURE
+                if isinstance(error, ModuleNotFoundError):
+                    code = _MISSING_PACKAGE
         ctx.exit(code)
+
+
+def _with_advice(error: Exception) -> Exception:
+    """A missing package is named with the command that installs it."""
+    if not isinstance(error, ModuleNotFoundError) or "pip" in str(error):
+        return error
+    return ImportError(
+        f"This command needs TensorFlow and Keras. Received: {error.name} is "
+        "not installed. Install them with `pip install 'realm-tf[tf]'`."
+    )
 
 
 @click.group(

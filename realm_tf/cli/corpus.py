@@ -48,7 +48,8 @@ def corpus() -> None:
 @click.option(
     "--processes",
     type=options.POSITIVE,
-    help="Default: 1 for up to 32 MiB of files, else one a core.",
+    help="Number of processes. Default: 1 for up to 32 MiB of files, else "
+    "one a core.",
 )
 @click.option("--skip-bad", is_flag=True, help="Count bad records, go on.")
 @click.option(

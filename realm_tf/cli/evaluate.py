@@ -18,13 +18,9 @@ from realm_tf.cli.ui.progress import progress_bar
 from realm_tf.cli.ui.tables import show_facts
 
 if TYPE_CHECKING:
-    from realm_tf.data.corpus.answer import Answer
     from realm_tf.data.questions.questions import Question
     from realm_tf.evaluation.report import Report
     from realm_tf.realm_qa import RealmQA
-
-_CUT_OFFS = (1, 5, 20)
-_BATCH_SIZE = 16  # questions between two steps of the progress bar
 
 
 @click.command(
@@ -59,7 +55,7 @@ _BATCH_SIZE = 16  # questions between two steps of the progress bar
     "--json",
     "report_file",
     type=options.NEW_FILE,
-    help="Write the report there, and beside it REPORT.questions.jsonl.",
+    help="Write the report to this file, and REPORT.questions.jsonl.",
 )
 @options.dtype_option()
 @options.shared_options
@@ -114,21 +110,10 @@ def score_questions(
     qa: "RealmQA", questions: list["Question"], num_read: int
 ) -> "Report":
     """Answers all questions with a progress bar, and scores the answers."""
-    from realm_tf.evaluation.evaluator import evaluate as score
-
     with progress_bar("Answering", "questions") as bar:
-
-        def predict(texts: list[str]) -> list["Answer"]:
-            answers = qa.predict(
-                texts,
-                num_read=num_read,
-                num_retrieved=max(num_read, *_CUT_OFFS),
-                num_alternatives=0,
-            )
-            bar.advance(len(answers), len(questions))
-            return answers
-
-        return score(predict, questions, ks=_CUT_OFFS, batch_size=_BATCH_SIZE)
+        return qa.evaluate(
+            questions, num_read=num_read, return_dict=False, progress=bar.count
+        )
 
 
 def _write(report: "Report", facts: dict[str, Any], path: pathlib.Path) -> None:

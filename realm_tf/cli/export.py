@@ -7,10 +7,12 @@ from typing import Any
 import click
 
 from realm_tf.cli.ui import console, options
+from realm_tf.cli.ui.class_options import class_options
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.model import open_model
 from realm_tf.cli.ui.progress import progress_bar
 from realm_tf.cli.ui.tables import folder_bytes, show_facts
+from realm_tf.options import ExportOptions
 
 
 @click.command(
@@ -32,30 +34,13 @@ from realm_tf.cli.ui.tables import folder_bytes, show_facts
 )
 @click.option(
     "--models",
-    default="query_embedder,block_embedder,reader",
+    default=",".join(ExportOptions().models).replace("realm_", ""),
     show_default=True,
-    help="Also: qa (answers from the corpus by itself), scann_qa (with "
-    "ScaNN's operations, for a server built with them).",
+    help="Names of the models. Also: qa, which answers from the corpus by "
+    "itself; scann_qa, with ScaNN's operations, for a server built with them.",
 )
-@click.option(
-    "--num-answers",
-    type=options.POSITIVE,
-    default=5,
-    show_default=True,
-    help="Answers the reader returns, the best included.",
-)
-@click.option(
-    "--storage",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="Type of the embeddings within qa.",
-)
-@click.option("--jit-compile", is_flag=True, help="Compile with XLA.")
-@click.option(
-    "--server-path",
-    help="Where the server sees the folder, such as /bundle in a "
-    "container. Default: where it is here.",
+@class_options(
+    ExportOptions, "num_answers", "storage", "jit_compile", "server_path"
 )
 @click.option(
     "--dtype",
@@ -99,7 +84,6 @@ def _export(
     models: str,
     **export_options: Any,
 ) -> dict[str, Any]:
-    from realm_tf.options import ExportOptions
     from realm_tf.serving import bundle as bundles
     from realm_tf.serving.export.exporter import export as write_export
     from realm_tf.serving.export.server_configs import (

@@ -47,12 +47,9 @@ def export_checkpoint(
     Importing it again gives the same weights, bit for bit.
     """
     prepare_tensorflow()
-    from realm_tf.checkpoints.exporting import export_hugging_face, export_tf1
-    from realm_tf.checkpoints.presets import read_preset
+    from realm_tf.checkpoints.exporting import export_preset
 
-    parts = read_preset(preset, dtype="float32")
-    write = export_hugging_face if layout.startswith("Realm") else export_tf1
-    write(parts, output, layout)
+    export_preset(preset, output, layout)
     show_facts(
         {
             "output": str(output),

@@ -8,12 +8,14 @@ import click
 
 from realm_tf.cli.evaluate import score_questions
 from realm_tf.cli.ui import options
+from realm_tf.cli.ui.class_options import class_options, make
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.model import kept_index
 from realm_tf.cli.ui.output import check_output
 from realm_tf.cli.ui.precision import choose_dtype
 from realm_tf.cli.ui.progress import progress_bar
 from realm_tf.cli.ui.tables import folder_bytes, show_facts
+from realm_tf.options import FinetuneOptions
 
 if TYPE_CHECKING:
     from realm_tf.realm_qa import RealmQA
@@ -31,7 +33,9 @@ _SMALL_BYTES = 256 * 2**20  # corpora below are copied into the preset
     )
 )
 @click.option("--bert", type=options.FOLDER, help="Start from this BERT.")
-@click.option("--preset", type=options.FOLDER, help="Go on from this model.")
+@click.option(
+    "--preset", type=options.FOLDER, help="Continue from this preset."
+)
 @options.corpus_option()
 @click.option(
     "--train",
@@ -47,8 +51,10 @@ _SMALL_BYTES = 256 * 2**20  # corpora below are copied into the preset
     type=options.FILE,
     help="Questions to score the trained model on.",
 )
-@click.option("--dev-split", help="Score those of this split only.")
-@click.option("--skip-bad", is_flag=True, help="Leave bad records out.")
+@click.option(
+    "--dev-split", help="Score the --dev questions of this split only."
+)
+@click.option("--skip-bad", is_flag=True, help="Skip invalid records.")
 @click.option(
     "--output", "-o", required=True, type=options.NEW_PATH, help="New preset."
 )
@@ -61,17 +67,16 @@ _SMALL_BYTES = 256 * 2**20  # corpora below are copied into the preset
 @click.option(
     "--embedding-dim",
     type=options.POSITIVE,
-    help="Width of the embeddings, with --bert. Default: that of a "
-    "sentence-transformers trunk, 128 for others.",
+    help="Width of the embeddings, with --bert. Default: that of the model "
+    "with mean pooling, otherwise 128.",
 )
 @click.option(
     "--dropout",
     type=options.PROBABILITY,
-    default=0.0,
-    show_default=True,
-    help="Of the trunks; published: 0.1, which takes a third more time.",
+    help="Dropout rate in training; published: 0.1, which takes a third more "
+    "time. Default: that of the preset, 0 with --bert.",
 )
-@options.training_options
+@class_options(FinetuneOptions)
 @options.dtype_option()
 @options.json_option()
 @options.shared_options
@@ -88,7 +93,7 @@ def finetune(
     overwrite: bool,
     include_corpus: bool | None,
     embedding_dim: int | None,
-    dropout: float,
+    dropout: float | None,
     dtype: str,
     as_json: bool,
     **training: Any,
@@ -100,66 +105,47 @@ def finetune(
     further options training suits a small BERT, some ten thousand questions
     and less than an hour on two cores.
     """
-    starts = {"bert": bert, "preset": preset}
-    given = [(name, path) for name, path in starts.items() if path is not None]
+    given = [path for path in (bert, preset) if path is not None]
     if len(given) != 1:
         raise click.UsageError("Give either --bert or --preset.")
     if embedding_dim is not None and bert is None:
         raise click.UsageError("--embedding-dim goes with --bert.")
+    finetune_options = make(FinetuneOptions, training)
     check_output(output, overwrite)
     prepare_tensorflow()
     import keras
 
     from realm_tf.data.corpus.corpus import Corpus
     from realm_tf.data.questions.questions import read_questions
-    from realm_tf.options import FinetuneOptions
-    from realm_tf.training.finetuning import finetune as train_model
+    from realm_tf.realm_qa import RealmQA
 
-    finetune_options = FinetuneOptions(
-        **{name: value for name, value in training.items() if value is not None}
-    )
     questions = read_questions(train, split=split, skip_bad=skip_bad)
     dev_questions = read_questions(dev, split=dev_split, skip_bad=skip_bad)
     opened = Corpus.open(corpus)
     keras.utils.set_random_seed(finetune_options.seed)
-    qa = _untrained(*given[0], embedding_dim, dropout, dtype)
+    qa = RealmQA.from_preset(
+        given[0],
+        embedding_dim=embedding_dim,
+        dropout=dropout,
+        dtype=choose_dtype(dtype),
+    )
     with progress_bar() as bar:
-        report = train_model(
-            qa,
-            opened,
+        history = qa.fit(
             questions,
-            finetune_options,
+            opened,
+            options=finetune_options,
+            verbose=0,
             progress=bar.show_stage,
         )
     if include_corpus is None:
         include_corpus = folder_bytes(corpus) < _SMALL_BYTES
     _save(qa, output, include_corpus, overwrite)
     facts = {"preset": str(output), "includes_corpus": include_corpus}
-    facts |= _facts(report)
+    facts |= _facts(history.report)
     if dev_questions:
         scores = score_questions(qa, dev_questions, qa.num_read).to_json()
         facts |= {f"dev_{name}": score for name, score in scores.items()}
     show_facts(facts, as_json)
-
-
-def _untrained(
-    start: str,
-    folder: pathlib.Path,
-    embedding_dim: int | None,
-    dropout: float,
-    dtype: str,
-) -> "RealmQA":
-    from realm_tf.checkpoints.bert import BertFolder
-    from realm_tf.realm_qa import RealmQA
-
-    policy = choose_dtype(dtype)
-    if start == "preset":
-        return RealmQA.from_preset(folder, dropout=dropout, dtype=policy)
-    if embedding_dim is None:
-        embedding_dim = BertFolder.open(folder).finetuned_embedding_dim
-    return RealmQA.from_bert(
-        folder, embedding_dim=embedding_dim, dropout=dropout, dtype=policy
-    )
 
 
 def _save(

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from realm_tf.cli.ui import options
+from realm_tf.cli.ui.class_options import class_options
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.model import kept_index
 from realm_tf.cli.ui.progress import progress_bar
 from realm_tf.cli.ui.tables import folder_bytes, show_facts
+from realm_tf.options import LoadOptions
 
 if TYPE_CHECKING:
     from realm_tf.checkpoints.checkpoint import Checkpoint, Embeddings
@@ -44,7 +46,7 @@ _COPIES = 3  # of the text, while a corpus is built
     "--records",
     type=options.FILE_OR_FOLDER,
     help="The blocks: block_records.npy, the folder of blocks.tfr, or shards "
-    "of a retrieval corpus. Default: those beside the checkpoint.",
+    "of a retrieval corpus. Default: the files beside the checkpoint.",
 )
 @click.option(
     "--embeddings",
@@ -63,25 +65,13 @@ _COPIES = 3  # of the text, while a corpus is built
     show_default=True,
     help="Layout of the sources.",
 )
-@click.option(
-    "--num-heads",
-    type=options.POSITIVE,
-    help="Attention heads, where a TF checkpoint has none for each 64 wide.",
-)
-@click.option(
-    "--vocabulary", type=options.FILE, help="vocab.txt, if none is there."
-)
-@click.option(
-    "--partial",
-    is_flag=True,
-    help="Accept variables that are missing or left over, and list them.",
-)
+@class_options(LoadOptions, "num_heads", "vocabulary", "partial")
 @click.option(
     "--searcher",
     type=click.Choice(["auto", "brute_force", "scann"]),
     default="auto",
     show_default=True,
-    help="Of the index.",
+    help="Searcher of the index.",
 )
 @options.json_option()
 @options.shared_options

@@ -39,7 +39,7 @@ _FOLDER = click.argument("folder", type=options.FOLDER)
     "-o",
     required=True,
     type=options.NEW_PATH,
-    help="Index folder; if it exists, it gets a new version.",
+    help="Index folder; an existing one gets a new version.",
 )
 @click.option(
     "--searcher",
@@ -138,7 +138,9 @@ def verify(
 @click.argument("sources", nargs=-1, required=True, type=options.FILE_OR_FOLDER)
 @options.preset_option()
 @options.corpus_option()
-@click.option("--format", default="auto", show_default=True, help="Of files.")
+@click.option(
+    "--format", default="auto", show_default=True, help="Format of the files."
+)
 @click.option("--skip-bad", is_flag=True, help="Count bad records, go on.")
 @options.dtype_option()
 @options.json_option()

@@ -1,16 +1,24 @@
 """realm-tf pretrain: a retriever learns without questions."""
 
+import dataclasses
 import pathlib
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from realm_tf.cli.ui import options, pretrain_options
+from realm_tf.cli.ui.class_options import make
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.output import check_output
 from realm_tf.cli.ui.precision import choose_dtype
 from realm_tf.cli.ui.progress import progress_bar
 from realm_tf.cli.ui.tables import show_facts
+from realm_tf.options import (
+    InverseClozeOptions,
+    MaskedSentenceOptions,
+    RefreshOptions,
+    TrainingOptions,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -38,8 +46,6 @@ def pretrain() -> None:
 @pretrain_options.shared
 @pretrain_options.ict
 def ict(
-    mask_rate: float,
-    run_length: int | None,
     chunk_size: int | None,
     query_length: int | None,
     probe_every: int | None,
@@ -47,24 +53,16 @@ def ict(
     **shared: Any,
 ) -> None:
     """Inverse Cloze Task: find the block that a sentence was taken from."""
-    run = _Run(shared)
-    from realm_tf.options import InverseClozeOptions
+    run = _Run(shared, InverseClozeOptions)
     from realm_tf.training.pretraining_stages import pretrain_inverse_cloze
 
-    data = InverseClozeOptions(
-        batch_size=shared["batch_size"],
-        mask_rate=mask_rate,
-        run_length=run_length,
-        trim=not shared["static_shapes"],
-        seed=shared["seed"],
-    )
     with progress_bar("Pre-training", "steps") as bar:
         model = pretrain_inverse_cloze(
             run.qa,
             run.corpus,
             run.work,
             run.training,
-            data,
+            run.data,
             mask_duplicates=not keep_duplicates,
             chunk_size=chunk_size,
             query_length=query_length,
@@ -91,23 +89,18 @@ def mlm(
     spans: pathlib.Path | None,
     masks: str,
     passage_bytes: int,
-    refresh_every: int,
-    refresh: str,
     bucket: str | None,
-    max_staleness_steps: int | None,
-    on_stale: str,
-    timeout: float | None,
     marginalize: str,
     freeze_retriever: bool,
     gradient_checkpointing: bool,
     **shared: Any,
 ) -> None:
     """Masked words: retrieve what helps to predict them (REALM)."""
-    run = _Run(shared)
+    run = _Run(shared, MaskedSentenceOptions)
+    refresh = make(RefreshOptions, shared)
     from realm_tf.data.corpus.corpus import Corpus
     from realm_tf.data.spans.salient_spans import default_path
     from realm_tf.data.spans.sentence_masks import make_masks
-    from realm_tf.options import MaskedSentenceOptions
     from realm_tf.training.pretraining_stages import pretrain_masked_words
 
     if shared["candidates"] == "mentions" and (text or masks != "recurring"):
@@ -120,7 +113,7 @@ def mlm(
             "--passage-bytes goes with --masks random-tokens or random-spans; "
             "a salient span is masked in its sentence alone."
         )
-    if bucket and refresh != "external":
+    if bucket and refresh.mode != "external":
         raise click.UsageError("--bucket goes with --refresh external.")
     sentences = Corpus.open(text) if text else run.corpus
     spans = spans or default_path(sentences.path)
@@ -130,22 +123,6 @@ def mlm(
             f"--corpus {sentences.path}`, or name their folder with --spans."
         )
     block_length = shared["block_length"]
-    data = MaskedSentenceOptions(
-        trim=not shared["static_shapes"],
-        **{
-            name: shared[name]
-            for name in (
-                "batch_size",
-                "num_candidates",
-                "candidates",
-                "query_length",
-                "max_masks",
-                "own_block",
-                "exclude_neighbours",
-                "seed",
-            )
-        },
-    )
     with progress_bar("Pre-training", "steps") as bar:
         model = pretrain_masked_words(
             run.qa,
@@ -159,7 +136,7 @@ def mlm(
             ),
             run.work,
             run.training,
-            data,
+            run.data,
             text=sentences,
             marginalize=marginalize,
             block_length=block_length,
@@ -167,12 +144,8 @@ def mlm(
             gradient_checkpointing=gradient_checkpointing,
             probe=run.probe,
             progress=_show(bar),
-            every_n_steps=refresh_every,
-            mode=refresh,
             bucket=bucket,
-            max_staleness_steps=max_staleness_steps,
-            on_stale=on_stale,
-            timeout=timeout,
+            **dataclasses.asdict(refresh),
         )
     run.save(model)
 
@@ -180,7 +153,7 @@ def mlm(
 class _Run:
     """What both stages begin and end with."""
 
-    def __init__(self, shared: dict[str, Any]):
+    def __init__(self, shared: dict[str, Any], data: type):
         starts = [shared[n] for n in ("bert", "preset") if shared[n]]
         if len(starts) != 1:
             raise click.UsageError("Give either --bert or --preset.")
@@ -188,6 +161,8 @@ class _Run:
         self.overwrite: bool = shared["overwrite"]
         self.as_json: bool = shared["as_json"]
         check_output(self.output, self.overwrite)
+        self.training = make(TrainingOptions, shared)
+        self.data: Any = make(data, shared)
         self.work: pathlib.Path = shared["work"] or self.output.with_name(
             f"{self.output.name}.training"
         )
@@ -197,21 +172,10 @@ class _Run:
 
         from realm_tf.data.corpus.corpus import Corpus
         from realm_tf.data.questions.questions import read_questions
-        from realm_tf.options import TrainingOptions
 
         if shared["deterministic"]:
             tf.config.experimental.enable_op_determinism()
         keras.utils.set_random_seed(shared["seed"])
-        names = (
-            "num_steps",
-            "learning_rate",
-            "num_warmup_steps",
-            "checkpoint_every",
-            "log_every",
-        )
-        self.training = TrainingOptions(
-            **{n: shared[n] for n in names if shared[n] is not None}
-        )
         self.probe = read_questions(
             shared["probe"], split=shared["probe_split"]
         )
@@ -249,18 +213,13 @@ class _Run:
 def _untrained(shared: dict[str, Any]) -> "RealmQA":
     from realm_tf.realm_qa import RealmQA
 
-    options = {
-        "dropout": shared["dropout"],
-        "dtype": choose_dtype(shared["dtype"]),
-    }
-    if shared["preset"]:
-        return RealmQA.from_preset(shared["preset"], **options)
-    return RealmQA.from_bert(
-        shared["bert"],
+    return RealmQA.from_preset(
+        shared["preset"] or shared["bert"],
         embedding_dim=shared["embedding_dim"],
         pooling=shared["pooling"],
         logit_scale=shared["logit_scale"],
-        **options,
+        dropout=shared["dropout"],
+        dtype=choose_dtype(shared["dtype"]),
     )
 
 

@@ -30,7 +30,7 @@ from realm_tf.cli.ui.tables import show_facts
 @click.option(
     "--corpus",
     type=options.FOLDER,
-    help="The corpus on this machine. Default: where the trainer has it.",
+    help="Corpus on this machine. Default: the path on the trainer.",
 )
 @click.option(
     "--timeout",
@@ -56,7 +56,7 @@ from realm_tf.cli.ui.tables import show_facts
     type=options.POSITIVE,
     default=1,
     show_default=True,
-    help="How many share it. Number 0 builds the index; others may end.",
+    help="Number of workers. Worker 0 builds the index; others may end.",
 )
 @options.dtype_option("mixed_float16")
 @options.json_option()

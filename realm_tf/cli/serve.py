@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from realm_tf.cli.ui import console, options
+from realm_tf.cli.ui.class_options import class_options
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.options import ServiceOptions
 
@@ -56,15 +57,13 @@ _TOKEN_VARIABLE = "REALM_TF_TOKEN"
     "--token",
     envvar=_TOKEN_VARIABLE,
     help="Bearer token that changes of documents and index must carry. "
-    f"Default: ${_TOKEN_VARIABLE}; without one, they are off unless the "
-    "address is that of this machine only and no proxy passes them on.",
+    f"Default: ${_TOKEN_VARIABLE}; without a token changes are refused, "
+    "unless the address is local and no proxy is in front.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=30.0,
-    show_default=True,
-    help="Seconds for a request.",
+@class_options(
+    ServiceOptions,
+    "request_timeout",
+    flags={"request_timeout": "--timeout"},
 )
 @options.shared_options
 def serve(
@@ -73,7 +72,7 @@ def serve(
     host: str,
     port: int,
     token: str | None,
-    timeout: float,
+    request_timeout: float,
 ) -> None:
     """Answers questions over HTTP, and shows a page to ask them.
 
@@ -93,9 +92,9 @@ def serve(
         ) from error
     service = QueryService(
         bundle,
-        backend_opener(backend, bundle, timeout),
+        backend_opener(backend, bundle, request_timeout),
         ServiceOptions(
-            request_timeout=timeout,
+            request_timeout=request_timeout,
             token=token,
             is_local=is_loopback(host),
         ),

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     "--output",
     "-o",
     type=options.NEW_PATH,
-    help="Default: beside the corpus, with .spans at the end of its name.",
+    help="Folder to write. Default: CORPUS.spans.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace spans there.")
 @options.dtype_option()

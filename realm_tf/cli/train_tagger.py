@@ -17,7 +17,9 @@ from realm_tf.cli.ui.tables import show_facts
         "realm-tf train-tagger --bert bert --data ner.jsonl.gz -o tagger"
     ),
 )
-@click.option("--bert", required=True, type=options.FOLDER, help="Its trunk.")
+@click.option(
+    "--bert", required=True, type=options.FOLDER, help="BERT to start from."
+)
 @click.option(
     "--data",
     required=True,
@@ -50,7 +52,7 @@ from realm_tf.cli.ui.tables import show_facts
     type=int,
     default=0,
     show_default=True,
-    help="Of weights and order.",
+    help="Seed of weights and order.",
 )
 @options.dtype_option()
 @options.json_option()

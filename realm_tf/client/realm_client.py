@@ -10,8 +10,8 @@ import urllib3
 
 from realm_tf.client.answer_json import answer_from_json, block_from_json
 from realm_tf.data.corpus.answer import Answer
+from realm_tf.data.corpus.article import ArticleLike, as_article
 from realm_tf.data.corpus.blocks import Block
-from realm_tf.data.corpus.documents import ArticleLike, as_article
 from realm_tf.data.questions.question_texts import check_questions
 from realm_tf.errors import ServiceUnavailableError, UnknownDocumentError
 

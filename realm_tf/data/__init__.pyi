@@ -7,6 +7,7 @@ from realm_tf.data.questions.questions import Question as Question
 from realm_tf.data.questions.questions import read_questions as read_questions
 from realm_tf.data.spans.salient_spans import tag_corpus as tag_corpus
 from realm_tf.data.spans.sentence_masks import make_masks as make_masks
+from realm_tf.data.spans.span_taggers import CombinedTagger as CombinedTagger
 from realm_tf.data.spans.span_taggers import (
     DateNumberTagger as DateNumberTagger,
 )

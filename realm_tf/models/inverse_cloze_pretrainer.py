@@ -7,7 +7,6 @@ from keras import ops
 
 from realm_tf._constants import MASKED_LOGIT
 from realm_tf._replicas import (
-    check_fit,
     gather_over_replicas,
     share_of_mean,
     weighted_mean,
@@ -15,6 +14,7 @@ from realm_tf._replicas import (
 from realm_tf.layers.backbone_layer import tower_features
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.retriever import Retriever
+from realm_tf.models.pretrainer import Pretrainer
 
 _METRICS = (
     "accuracy",
@@ -27,7 +27,7 @@ _METRICS = (
 
 
 @keras.saving.register_keras_serializable(package="realm_tf")
-class InverseClozePretrainer(keras.Model):
+class InverseClozePretrainer(Pretrainer):
     """Inverse Cloze Task: a sentence finds the block it was taken from.
 
     logits_ij = e(sentence_i) . e(block_j), over the blocks j of all replicas;
@@ -151,10 +151,6 @@ class InverseClozePretrainer(keras.Model):
         from realm_tf.models.gradient_cache import cached_train_step
 
         return cached_train_step(self, *args)
-
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        check_fit(self)
-        return super().fit(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         is_shared = self.query_embedder is self.embedder

@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from realm_tf.checkpoints import presets
 from realm_tf.data.corpus.answer import Answer, Evidence
+from realm_tf.data.corpus.article import ArticleLike
 from realm_tf.data.corpus.corpus import Corpus
-from realm_tf.data.corpus.documents import ArticleLike, cut_documents
+from realm_tf.data.corpus.documents import cut_documents
 from realm_tf.data.questions.question_texts import (
     check_question,
     check_questions,
@@ -29,7 +32,7 @@ from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,
 )
 from realm_tf.layers.span_reader import SpanReader
-from realm_tf.models.index_building import build_block_index
+from realm_tf.models.index_building import Documents, build_block_index
 from realm_tf.models.open_qa import OpenQA
 from realm_tf.models.projection import fit_projection
 from realm_tf.retrieval.index.block_index import BlockIndex
@@ -137,16 +140,17 @@ class QuestionAnswerer(abc.ABC):
 
     def build_index(
         self,
-        source: Corpus | str | os.PathLike[str] | Iterable[ArticleLike],
+        source: Documents,
         path: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> BlockIndex:
         """Embeds a corpus, and answers from it from now on.
 
         Args:
-            source: `Corpus`, path of a corpus folder, or articles: `Article`,
-                dict with "text" and optionally "id" and "title", pair of title
-                and text, or text.
+            source: `Corpus`; path of a corpus folder, or of a file or folder
+                that `build_corpus` reads; or articles: `Article`, dict with
+                "text" and optionally "id" and "title", pair of title and text,
+                or text.
             path: the index folder; a new version is added to one that exists.
                 A corpus made of articles goes to `corpus` in it. Defaults to a
                 temporary folder that lives as long as the index.
@@ -202,6 +206,18 @@ class QuestionAnswerer(abc.ABC):
         if self.query_embedder is self.block_embedder:
             copy = presets.copy_layer(self.block_embedder)
             self._set_embedders(copy, self.block_embedder)
+
+    def move_to(self, strategy: tf.distribute.Strategy) -> None:
+        """Makes the variables anew in the scope of a strategy, once."""
+        if self.model.distribute_strategy is strategy:
+            return
+        with strategy.scope():
+            block_embedder = presets.copy_layer(self.block_embedder)
+            query_embedder = block_embedder
+            if self.query_embedder is not self.block_embedder:
+                query_embedder = presets.copy_layer(self.query_embedder)
+            self.reader = presets.copy_layer(self.reader)
+            self._set_embedders(query_embedder, block_embedder)
 
     @property
     def embedder_fingerprint(self) -> str:
@@ -329,8 +345,8 @@ class QuestionAnswerer(abc.ABC):
         self.require_index().delete(document_ids)
 
     @abc.abstractmethod
-    def export(self, folder: str | os.PathLike[str], **options: Any) -> Any:
-        """Writes SavedModels for servers, with corpus and index beside."""
+    def fit(self, questions: Any) -> keras.callbacks.History:
+        """Trains it; defined above `training`."""
 
     def require_index(self) -> BlockIndex:
         """`index`, or a `ValueError` that says how to get one."""

@@ -6,11 +6,7 @@ import keras
 from keras import ops
 
 from realm_tf._constants import NULL_BLOCK_POSITION
-from realm_tf._replicas import (
-    check_fit,
-    sum_over_replicas,
-    weighted_mean,
-)
+from realm_tf._replicas import sum_over_replicas, weighted_mean
 from realm_tf.layers.backbone_layer import tower_features
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.knowledge_augmented_encoder import (
@@ -23,6 +19,7 @@ from realm_tf.losses.marginal_likelihood import (
     retrieval_utility,
     token_log_probs,
 )
+from realm_tf.models.pretrainer import Pretrainer
 
 _METRICS = (
     "null_mlm_loss",
@@ -34,7 +31,7 @@ _NULL_LENGTH = 3  # [CLS] [SEP] [SEP]
 
 
 @keras.saving.register_keras_serializable(package="realm_tf")
-class RealmPretrainer(keras.Model):
+class RealmPretrainer(Pretrainer):
     """Learns to retrieve and to read from masked words alone.
 
     p(y | x) = sum_z p(y | z, x) p(z | x), over the null block and the blocks
@@ -77,6 +74,25 @@ class RealmPretrainer(keras.Model):
 
     Raises:
         ValueError: if `marginalize` is unknown.
+
+    Example:
+    ```python
+    qa = RealmQA.from_preset("bert-base-uncased")
+    index = qa.build_index("passages.jsonl")
+    data = MaskedSentenceDataset(
+        index.corpus,
+        RandomSpanMasks(),
+        FixedIndex(qa),
+        qa.featurizer,
+        MaskedSentenceOptions(batch_size=16),
+    )
+    model = RealmPretrainer(
+        qa.block_embedder, new_encoder(qa, index.corpus)
+    )
+    model.compile(optimizer=BertAdamW(3e-5))
+    model.fit(data, epochs=1)
+    ```
+    `RealmQA.pretrain` also refreshes the index, and can resume.
 
     Source: Guu et al., 2020, section 3 (arXiv:2002.08909); original:
     `language/realm/model.py`. HF: RealmEmbedder, RealmScorer and
@@ -208,10 +224,6 @@ class RealmPretrainer(keras.Model):
         ):
             mean, total = weighted_mean(values, counts)
             self._means[name].update_state(mean, sample_weight=total)
-
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        check_fit(self)
-        return super().fit(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         is_shared = self.query_embedder is self.embedder

@@ -12,10 +12,10 @@ class ExportOptions:
     """Which SavedModels `RealmQA.export` writes, and how.
 
     Args:
-        models: names of the models, with or without "realm_". Default: those
-            of the query service. `realm_qa` answers from the corpus by itself;
-            `realm_scann_qa` does so with ScaNN's operations, which no stock
-            server has.
+        models: names of the models, with or without "realm_". Default: what
+            the query service needs. `realm_qa` answers from the corpus by
+            itself; `realm_scann_qa` does so with ScaNN's operations, which no
+            stock server has.
         num_answers: answers to a question, with the best one.
         storage: dtype of the embeddings inside `realm_qa`.
         jit_compile: compile the layers with XLA; servers then need

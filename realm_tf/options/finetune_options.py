@@ -18,7 +18,7 @@ class FinetuneOptions:
         retriever_epochs: epochs of the retriever stage, which trains the
             embedder to find the blocks of the questions; 0 skips the stage.
         retriever_batch_size: blocks in a batch of the retriever stage; every
-            block is a negative for the questions of the others.
+            block is a negative for the other questions.
         retriever_learning_rate: peak learning rate of the retriever stage.
         epochs: epochs of the reader stage, which trains the reader.
         batch_size: questions in a batch of the reader stage.
@@ -28,11 +28,11 @@ class FinetuneOptions:
         require_answer: always read a block with the answer, and skip questions
             without one. The original does neither.
         train_query_embedder: train the question embedder in the reader stage,
-            too, as published. After a retriever stage it overfits: on 12,585
-            questions like those of SQuAD, answers found among five blocks fell
+            too, as published. Overfits after a retriever stage: on 12,585
+            questions of SQuAD's kind, answers found among five blocks fell
             from 0.88 to 0.84.
-        train_token_embeddings: train the embeddings of the vocabulary, too.
-            They are half of a small backbone; a step without them is a tenth
+        train_token_embeddings: train the embeddings of the vocabulary, too,
+            which are half of a small backbone. Without, a step is a tenth
             faster.
         seed: seed of the order of the data.
     """

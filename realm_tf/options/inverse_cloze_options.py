@@ -14,12 +14,12 @@ class InverseClozeOptions:
         mask_rate: probability that the sentence is removed from its block.
         run_length: neighbouring blocks that share a batch, as hard negatives.
             Default: a twelfth of the batch, as published.
-        trim: pad to the longest row of a batch, not to the full length. Static
-            shapes (TPU, XLA) need `False`.
+        trim: pad to the longest row of a batch, not to the full length. Turn
+            off for static shapes (TPU, XLA).
         seed: seed of the order and the sentences.
     """
 
-    batch_size: int = limited(4096, least=2)
+    batch_size: int = limited(32, least=2)
     mask_rate: float = limited(0.9, least=0, most=1)
     run_length: int | None = None
     trim: bool = True

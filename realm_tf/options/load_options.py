@@ -19,7 +19,7 @@ class LoadOptions:
             configuration, or 0.1.
         dtype: dtype policy of the backbones.
         partial: accept a checkpoint with missing or unused variables, which
-            `Checkpoint.initial` and `Checkpoint.skipped` list.
+            are listed.
     """
 
     num_heads: int | None = None

@@ -13,9 +13,9 @@ class MaskedSentenceOptions:
     Args:
         batch_size: sentences in a batch, over all replicas. Published: 512.
         num_candidates: candidate blocks of a sentence, with the null block.
-        candidates: where candidate blocks come from. "search" retrieves them;
-            "mentions" takes other blocks with the masked span, which teaches
-            an encoder to read and needs masks of recurring spans.
+        candidates: where candidate blocks come from. "search" retrieves
+            blocks; "mentions" takes other blocks with the masked span, which
+            teaches an encoder to read and needs masks of recurring spans.
         own_block: what happens to the block that a sentence comes from.
             "exclude" never retrieves the block, as published; "cut" retrieves
             the block without the sentence, for a corpus that says most things
@@ -24,12 +24,12 @@ class MaskedSentenceOptions:
         max_masks: masked tokens of a sentence that count in the loss.
         exclude_neighbours: never retrieve other blocks of the sentence's
             article; for sentences of the corpus that is searched.
-        trim: pad to the longest row of a batch, not to the full length. Static
-            shapes (TPU, XLA) need `False`.
+        trim: pad to the longest row of a batch, not to the full length. Turn
+            off for static shapes (TPU, XLA).
         seed: seed of the order, the sentences and the masks.
     """
 
-    batch_size: int = 512
+    batch_size: int = 8
     num_candidates: int = 8
     candidates: Literal["search", "mentions"] = "search"
     own_block: Literal["exclude", "cut"] = "exclude"

@@ -18,17 +18,20 @@ class ReadingOptions:
         require_answer: read the best-ranked block with the answer where the
             search did not find one, and skip questions without any. The
             original does neither, and learns nothing from such questions.
-        trim: pad to the longest row of a batch, not to `joint_length`. Static
-            shapes (TPU, XLA) need `False`.
+        trim: pad to the longest row of a batch, not to `joint_length`. Turn
+            off for static shapes (TPU, XLA).
+        drop_remainder: skip the questions that do not fill a batch, other ones
+            in every epoch; `False` makes a smaller last batch.
         seed: seed of the order.
     """
 
-    batch_size: int = 16
-    num_retrieved: int = 5000
-    num_read: int = 5
+    batch_size: int = 8
+    num_retrieved: int = 500
+    num_read: int = 2
     max_span_width: int = 10
     require_answer: bool = True
     trim: bool = True
+    drop_remainder: bool = True
     seed: int = limited(0, least=0)
 
     def __post_init__(self) -> None:

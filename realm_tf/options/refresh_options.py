@@ -17,8 +17,8 @@ class RefreshOptions:
             which stops meanwhile; every run is the same. "background": in a
             child process beside the training. "external": by
             `realm-tf refresh --watch` on another machine.
-        max_staleness_steps: oldest index to train with, in steps; with
-            on_stale="wait" at least `every_n_steps`. Default: any age.
+        max_staleness_steps: oldest index to train with, in steps; at least
+            `every_n_steps` where `on_stale` is "wait". Default: any age.
         on_stale: what to do when the index is too old: "wait" for the next
             one, "warn", or "stop" the training.
         timeout: seconds to wait for an index before an error. Default: wait

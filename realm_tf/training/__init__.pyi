@@ -1,4 +1,7 @@
 from realm_tf.training.finetuning import finetune as finetune
+from realm_tf.training.masked_features import (
+    write_masked_features as write_masked_features,
+)
 from realm_tf.training.pretraining import read_log as read_log
 from realm_tf.training.pretraining_stages import (
     pretrain_inverse_cloze as pretrain_inverse_cloze,

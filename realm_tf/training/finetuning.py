@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -28,9 +28,7 @@ from realm_tf.training.datasets.reading_dataset import ReadingDataset
 from realm_tf.training.datasets.retriever_dataset import RetrieverDataset
 from realm_tf.training.multi_worker import check_parts, is_multi_worker
 from realm_tf.training.out_of_memory import explain_out_of_memory
-
-Progress = Callable[[str, int, int, dict[str, float]], None]
-"""Called with stage, steps done, steps in all, and the latest figures."""
+from realm_tf.training.stage_fitting import READER, RETRIEVER, StageFitting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +47,20 @@ class FinetuneReport:
     num_questions: int
     num_left_out: int
 
+    @property
+    def figures(self) -> dict[str, list[float]]:
+        """Figures of each epoch by names as `reader_loss`, `val_reader_loss`.
+
+        Those of the retriever stage come first and have epochs of their own.
+        """
+        return {
+            f"val_{stage}_{name[4:]}"
+            if name.startswith("val_")
+            else f"{stage}_{name}": values
+            for stage, history in self.history.items()
+            for name, values in history.items()
+        }
+
 
 def finetune(
     qa: QuestionAnswerer,
@@ -56,9 +68,9 @@ def finetune(
     questions: Sequence[Question],
     options: FinetuneOptions | None = None,
     *,
+    validation_data: Sequence[Question] = (),
     index_path: str | os.PathLike[str] | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    progress: Progress | None = None,
+    **fitting: Any,
 ) -> FinetuneReport:
     """Trains retriever and reader on questions with answers.
 
@@ -77,9 +89,11 @@ def finetune(
             marks its answer, that is the label; otherwise any block with an
             answer is.
         options: `FinetuneOptions`.
+        validation_data: questions that are scored after every epoch, in the
+            way they would be trained on: those without an answer in the corpus
+            are left out if `options.require_answer`.
         index_path: folder of the new index; defaults to a temporary one.
-        callbacks: of `fit`, in both stages.
-        progress: see `Progress`.
+        **fitting: of `StageFitting`, such as `callbacks` and `progress`.
 
     Returns:
         `FinetuneReport`.
@@ -97,8 +111,13 @@ def finetune(
             f"more. Received: strategy={type(strategy).__name__}. Make the "
             "model in the scope of a `MirroredStrategy`, or of none."
         )
-    run = _Run(qa, corpus, options or FinetuneOptions(), callbacks, progress)
-    return run.finetune(questions, index_path)
+    run = _Run(
+        qa, corpus, options or FinetuneOptions(), StageFitting(**fitting)
+    )
+    return run.finetune(questions, validation_data, index_path)
+
+
+_Labeled = tuple[Sequence[Question], AnswerLabels]
 
 
 class _Run:
@@ -109,44 +128,47 @@ class _Run:
         qa: QuestionAnswerer,
         corpus: Corpus,
         options: FinetuneOptions,
-        callbacks: Sequence[keras.callbacks.Callback],
-        progress: Progress | None,
+        fitting: StageFitting,
     ):
         self.qa = qa
         self.corpus = corpus
         self.options = options
-        self.callbacks = list(callbacks)
-        self.progress = progress or (lambda *_: None)
+        self.fitting = fitting
+        self.strategy = qa.model.distribute_strategy
+        self.num_replicas = self.strategy.num_replicas_in_sync
+        self.has_first_index = False
         self.seconds: dict[str, float] = {}
         self.history: dict[str, dict[str, list[float]]] = {}
 
     def finetune(
         self,
         questions: Sequence[Question],
+        validation_data: Sequence[Question],
         index_path: str | os.PathLike[str] | None,
     ) -> FinetuneReport:
-        labels = self._timed(
-            "answers",
-            lambda: AnswerLabels(self.corpus, questions, self.qa.featurizer),
-        )
+        sets = [questions, *([validation_data] if validation_data else [])]
+        labeled = self._timed("answers", lambda: self._label(sets))
         if self.options.retriever_epochs:
             positives = self._timed(
-                "positives", lambda: self._positives(questions, labels)
+                "positives", lambda: [self._positives(s) for s in labeled]
             )
             self._timed(
-                "retriever",
-                lambda: self._train_retriever(questions, positives),
+                RETRIEVER, lambda: self._train_retriever(sets, positives)
             )
-        self._timed("index", lambda: self._build_index(index_path))
-        num_left_out = self._timed(
-            "reader", lambda: self._train_reader(questions, labels)
-        )
+        self._timed("index", lambda: self._build_index("index", index_path))
+        num_left_out = self._timed(READER, lambda: self._train_reader(labeled))
         return FinetuneReport(
             seconds=self.seconds,
             history=self.history,
             num_questions=len(questions) - num_left_out,
             num_left_out=num_left_out,
         )
+
+    def _label(self, sets: list[Sequence[Question]]) -> list[_Labeled]:
+        return [
+            (asked, AnswerLabels(self.corpus, asked, self.qa.featurizer))
+            for asked in sets
+        ]
 
     def _timed(self, stage: str, work: Callable[[], Any]) -> Any:
         start = time.monotonic()
@@ -155,22 +177,19 @@ class _Run:
         return result
 
     def _build_index(
-        self, path: str | os.PathLike[str] | None, stage: str = "index"
+        self, stage: str, path: str | os.PathLike[str] | None = None
     ) -> None:
         self.qa.build_index(
-            self.corpus,
-            path,
-            progress=lambda done, total: self.progress(stage, done, total, {}),
+            self.corpus, path, progress=self.fitting.begin(stage)
         )
 
-    def _positives(
-        self, questions: Sequence[Question], labels: AnswerLabels
-    ) -> np.ndarray:
+    def _positives(self, labeled: _Labeled) -> np.ndarray:
         """The block each question should find; -1 = none.
 
         A marked place is taken as it is. Otherwise the search of the
         untrained retriever chooses among the blocks with an answer.
         """
+        questions, labels = labeled
         known = [labels.question(i) for i in range(len(questions))]
         positives = np.array([_first(label.gold) for label in known])
         unmarked = [
@@ -179,7 +198,9 @@ class _Run:
             if len(label.gold) > 1 and not label.marks
         ]
         if unmarked:
-            self._build_index(None, "positives")
+            if not self.has_first_index:
+                self._build_index("positives")
+                self.has_first_index = True
             found = self.qa.search(
                 [questions[i].question for i in unmarked],
                 min(self.options.num_retrieved, self.corpus.num_blocks),
@@ -191,19 +212,24 @@ class _Run:
         return positives
 
     def _train_retriever(
-        self, questions: Sequence[Question], positives: np.ndarray
+        self, sets: list[Sequence[Question]], positives: list[np.ndarray]
     ) -> None:
         options = self.options
         self.qa.fit_projection(self.corpus)
-        data = RetrieverDataset(
-            questions,
-            positives,
-            self.corpus,
-            self.qa.featurizer,
-            batch_size=options.retriever_batch_size,
-            seed=options.seed,
+        data, validation_data = _pair(
+            RetrieverDataset(
+                questions,
+                found,
+                self.corpus,
+                self.qa.featurizer,
+                batch_size=options.retriever_batch_size,
+                reshuffle=questions is sets[0],
+                seed=options.seed,
+            )
+            for questions, found in zip(sets, positives, strict=True)
         )
-        model = DualEncoder(self.qa.block_embedder, self.qa.query_embedder)
+        with self.strategy.scope():
+            model = DualEncoder(self.qa.block_embedder, self.qa.query_embedder)
         with self._tables_frozen(model.embedder, model.query_embedder):
             # The stage is not in the original, whose schedule would warm up
             # for 100 steps at least.
@@ -211,43 +237,54 @@ class _Run:
             schedule = WarmupLinearDecay(
                 options.retriever_learning_rate, max(steps, 1), steps // 10
             )
-            model.compile(
-                optimizer=BertAdamW(schedule),
-                loss=InBatchLoss(),
-            )
-            self._fit("retriever", model, data, options.retriever_epochs)
+            with self.strategy.scope():
+                model.compile(
+                    optimizer=self.fitting.stage_optimizer(RETRIEVER)
+                    or BertAdamW(schedule),
+                    loss=InBatchLoss(),
+                    jit_compile=self.fitting.jit_compile,
+                )
+            self._fit(RETRIEVER, model, data, validation_data)
 
-    def _train_reader(
-        self, questions: Sequence[Question], labels: AnswerLabels
-    ) -> int:
+    def _train_reader(self, labeled: list[_Labeled]) -> int:
         options = self.options
         if options.train_query_embedder:
-            self.qa.separate_embedders()
-        data = ReadingDataset(
-            questions,
-            labels,
-            self.qa.require_index(),
-            self.qa.question_embedding,
-            ReadingOptions(
-                batch_size=options.batch_size,
-                num_retrieved=options.num_retrieved,
-                num_read=options.num_read,
-                max_span_width=self.qa.reader.max_span_width,
-                require_answer=options.require_answer,
-                seed=options.seed,
-            ),
+            with self.strategy.scope():
+                self.qa.separate_embedders()
+        data, validation_data = _pair(
+            ReadingDataset(
+                questions,
+                labels,
+                self.qa.require_index(),
+                self.qa.question_embedding,
+                ReadingOptions(
+                    batch_size=options.batch_size,
+                    num_retrieved=options.num_retrieved,
+                    num_read=options.num_read,
+                    max_span_width=self.qa.reader.max_span_width,
+                    require_answer=options.require_answer,
+                    # A smaller batch would have unequal parts for replicas.
+                    drop_remainder=questions is labeled[0][0]
+                    or self.num_replicas > 1,
+                    seed=options.seed,
+                ),
+            )
+            for questions, labels in labeled
         )
         query_embedder = self.qa.query_embedder
         with (
             self._tables_frozen(query_embedder, self.qa.reader),
             _trainable(query_embedder, options.train_query_embedder),
         ):
-            compile_open_qa(
-                self.qa.model,
-                options.learning_rate,
-                num_train_steps=data.num_batches * options.epochs,
-            )
-            self._fit("reader", self.qa.model, data, options.epochs)
+            with self.strategy.scope():
+                compile_open_qa(
+                    self.qa.model,
+                    options.learning_rate,
+                    num_train_steps=data.num_batches * options.epochs,
+                    optimizer=self.fitting.stage_optimizer(READER),
+                    jit_compile=self.fitting.jit_compile,
+                )
+            self._fit(READER, self.qa.model, data, validation_data)
         return data.num_left_out
 
     @contextlib.contextmanager
@@ -264,30 +301,22 @@ class _Run:
             yield
 
     def _fit(
-        self,
-        stage: str,
-        model: keras.Model,
-        data: RetrieverDataset | ReadingDataset,
-        epochs: int,
+        self, stage: str, model: keras.Model, data: Any, validation_data: Any
     ) -> None:
+        epochs = self.options.epochs
+        if stage == RETRIEVER:
+            epochs = self.options.retriever_epochs
         if not epochs:
             return
-        strategy = model.distribute_strategy
-        check_parts(data.batch_size, strategy.num_replicas_in_sync)
-        report = _Reporter(stage, data.num_batches * epochs, self.progress)
+        check_parts(data.batch_size, self.num_replicas)
         with explain_out_of_memory(self._sizes(stage)):
-            history = model.fit(
-                data.as_dataset(),
-                epochs=epochs,
-                shuffle=False,  # The data has another order in every epoch.
-                verbose=0,
-                callbacks=[report, *self.callbacks],
+            self.history[stage] = self.fitting.fit(
+                stage, model, data, validation_data, epochs
             )
-        self.history[stage] = history.history
 
     def _sizes(self, stage: str) -> dict[str, int]:
         options, featurizer = self.options, self.qa.featurizer
-        if stage == "retriever":
+        if stage == RETRIEVER:
             return {
                 "retriever_batch_size": options.retriever_batch_size,
                 "block_length": featurizer.block_length,
@@ -300,19 +329,27 @@ class _Run:
 
 
 def compile_open_qa(
-    model: OpenQA, learning_rate: float, *, num_train_steps: int
+    model: OpenQA,
+    learning_rate: float,
+    *,
+    num_train_steps: int,
+    optimizer: keras.optimizers.Optimizer | None = None,
+    jit_compile: bool | str = "auto",
 ) -> None:
-    """Compiles `RealmQA.model` with ORQA's losses, optimizer and metrics.
+    """Compiles an `OpenQA` with ORQA's losses, optimizer and metrics.
 
     Args:
         model: `OpenQA`.
         learning_rate: peak, after a tenth of the steps, but 100 steps at
             least and 10,000 at most.
         num_train_steps: the learning rate is 0 after them.
+        optimizer: in place of ORQA's and its learning rate.
+        jit_compile: see `keras.Model.compile`.
     """
     schedule = WarmupLinearDecay(learning_rate, max(num_train_steps, 1))
     model.compile(
-        optimizer=BertAdamW(schedule),
+        optimizer=optimizer or BertAdamW(schedule),
+        jit_compile=jit_compile,
         loss={RETRIEVAL: MarginalLoss(), READING: MarginalLoss()},
         metrics={
             RETRIEVAL: [AnswerRecallAtK(5)],
@@ -323,40 +360,21 @@ def compile_open_qa(
 
 @contextlib.contextmanager
 def _trainable(layer: keras.layers.Layer, trainable: bool) -> Iterator[None]:
-    """Lets a layer learn or not, and puts all its parts back afterwards."""
-    parts = [layer, *layer._flatten_layers(include_self=False)]
-    before = [part.trainable for part in parts]
-    if not trainable:
-        layer.trainable = False
+    """Freezes what learns in a layer, if it shall not, for a while."""
+    frozen = [] if trainable else layer.trainable_variables
+    for variable in frozen:
+        variable.trainable = False
     try:
         yield
     finally:
-        for part, was_trainable in zip(parts, before, strict=True):
-            part.trainable = was_trainable
+        for variable in frozen:
+            variable.trainable = True
 
 
-class _Reporter(keras.callbacks.Callback):
-    """Passes figures on, and stops where they are no longer numbers."""
-
-    def __init__(self, stage: str, num_steps: int, progress: Progress):
-        super().__init__()
-        self.stage = stage
-        self.num_steps = num_steps
-        self.report = progress
-        self.step = 0
-
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, float] | None = None
-    ) -> None:
-        self.step += 1
-        logs = logs or {}
-        if not np.isfinite(logs.get("loss", 0.0)):
-            raise ValueError(
-                "The loss must be finite. Received: "
-                f"loss={logs['loss']} at step {self.step} of the {self.stage}. "
-                "Lower the learning rate, or train in float32."
-            )
-        self.report(self.stage, self.step, self.num_steps, logs)
+def _pair(data: Iterable[Any]) -> tuple[Any, Any]:
+    """Data to train on and, if there is any, to validate with."""
+    train, *validation = data
+    return train, validation[0] if validation else None
 
 
 def _first(block_ids: np.ndarray) -> int:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from realm_tf._constants import MASKED_WORDS_LEARNING_RATE
 from realm_tf.checkpoints.presets import build, copy_layer
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question
@@ -24,6 +25,7 @@ from realm_tf.models.realm_pretrainer import RealmPretrainer
 from realm_tf.options import (
     InverseClozeOptions,
     MaskedSentenceOptions,
+    RefreshOptions,
     TrainingOptions,
 )
 from realm_tf.training.datasets.inverse_cloze_dataset import InverseClozeDataset
@@ -56,6 +58,7 @@ def pretrain_inverse_cloze(
     probe: Sequence[Question] = (),
     probe_every: int | None = None,
     strategy: tf.distribute.Strategy | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
 ) -> InverseClozePretrainer:
     """Trains the embedders of `qa` to find the block of a sentence.
@@ -77,6 +80,7 @@ def pretrain_inverse_cloze(
         probe_every: steps between probes, each of which embeds the corpus;
             default: the first step and the last.
         strategy: of several devices or hosts, in whose scope `qa` was made.
+        callbacks: of `fit`.
         progress: see `pretraining.Progress`.
 
     Returns:
@@ -95,17 +99,17 @@ def pretrain_inverse_cloze(
     )
     dataset = InverseClozeDataset(corpus, featurizer, data)
     training = training or TrainingOptions()
-    callbacks = []
+    probes: list[keras.callbacks.Callback] = []
     if probe:
         last = training.num_steps
         fresh = FreshIndex(qa, corpus)
-        callbacks.append(RecallProbe(fresh, probe, probe_every or last, last))
+        probes.append(RecallProbe(fresh, probe, probe_every or last, last))
     pretrain(
         model,
         dataset,
         folder,
         training,
-        callbacks=callbacks,
+        callbacks=[*probes, *callbacks],
         progress=progress,
     )
     return model
@@ -128,6 +132,7 @@ def pretrain_masked_words(
     index_options: dict[str, Any] | None = None,
     bucket: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
     **refresh_options: Any,
 ) -> RealmPretrainer:
@@ -160,6 +165,7 @@ def pretrain_masked_words(
         bucket: for `mode="external"`, a folder of a bucket (`gs://...`) through
             which the refresher is reached; default: a shared `folder/exchange`.
         strategy: of several devices or hosts, in whose scope `qa` was made.
+        callbacks: of `fit`.
         progress: see `pretraining.Progress`.
         **refresh_options: of `IndexRefresh`, such as `every_n_steps`.
 
@@ -171,7 +177,9 @@ def pretrain_masked_words(
             no refresher elsewhere; or index options that it cannot be given.
     """
     folder = pathlib.Path(folder)
-    training = training or TrainingOptions(learning_rate=3e-5)
+    training = training or TrainingOptions(
+        learning_rate=MASKED_WORDS_LEARNING_RATE
+    )
     data = data or MaskedSentenceOptions()
     if probe and not data.searches:
         raise ValueError(
@@ -199,7 +207,9 @@ def pretrain_masked_words(
             train_retriever=train_retriever and data.searches,
             gradient_checkpointing=gradient_checkpointing,
         )
-    every = refresh_options.setdefault("every_n_steps", 500)
+    every = refresh_options.setdefault(
+        "every_n_steps", RefreshOptions.every_n_steps
+    )
     if not train_retriever:
         # Its index never ages.
         refresh_options["every_n_steps"] = training.num_steps + 1
@@ -217,11 +227,11 @@ def pretrain_masked_words(
         MaskedSentenceDataset(text, masks, follower, featurizer, data)
         for follower in (index.follow(), index.follower)
     )
-    callbacks: list[keras.callbacks.Callback] = [
+    probes: list[keras.callbacks.Callback] = [
         ExampleProbe(shown, folder, every, training.num_steps)
     ]
     if isinstance(index, _TrainingIndex) and probe:
-        callbacks.append(RecallProbe(index.follow(), probe, every))
+        probes.append(RecallProbe(index.follow(), probe, every))
     with _trainable_as_before(qa.query_embedder, qa.block_embedder):
         pretrain(
             model,
@@ -229,7 +239,7 @@ def pretrain_masked_words(
             folder,
             training,
             refresh=index.refresh,
-            callbacks=callbacks,
+            callbacks=[*probes, *callbacks],
             progress=progress,
         )
     qa.reader.backbone.set_weights(qa.encoder.backbone.get_weights())

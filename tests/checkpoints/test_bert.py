@@ -26,7 +26,6 @@ def test_a_plain_folder_is_pooled_by_cls(tiny_bert):
     assert (bert.path, bert.pooling, bert.hidden_dim) == (tiny_bert, "cls", 4)
     words = (tiny_bert / "vocab.txt").read_text("utf-8").splitlines()
     assert list(bert.featurizer.vocabulary) == words
-    assert bert.finetuned_embedding_dim == 128
 
 
 def test_a_sentence_encoder_is_pooled_by_mean_and_keeps_its_width(folder):
@@ -35,7 +34,15 @@ def test_a_sentence_encoder_is_pooled_by_mean_and_keeps_its_width(folder):
     )
     bert = BertFolder.open(str(folder))
     assert bert.pooling == "mean"
-    assert bert.finetuned_embedding_dim == 4
+    assert bert.load_parts().query_embedder.embedding_dim == 4
+    assert bert.load_parts(pooling="cls").query_embedder.embedding_dim == 128
+
+
+@pytest.mark.parametrize("mode", ["mean", ["mean"], "cls", ["mean", "max"]])
+def test_the_pooling_of_newer_sentence_encoders_is_named(folder, mode):
+    set_json(folder / "1_Pooling" / "config.json", pooling_mode=mode)
+    is_mean = mode in ("mean", ["mean"])
+    assert BertFolder.open(folder).pooling == ("mean" if is_mean else "cls")
 
 
 def test_a_sentence_encoder_with_another_pooling_is_pooled_by_cls(folder):

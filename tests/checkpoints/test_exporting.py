@@ -9,6 +9,7 @@ from realm_tf.checkpoints.exporting import (
     HUGGING_FACE_LAYOUTS,
     TF1_LAYOUTS,
     export_hugging_face,
+    export_preset,
     export_tf1,
 )
 from realm_tf.checkpoints.files.tf_checkpoint import TFCheckpoint
@@ -115,3 +116,19 @@ def test_a_sentence_encoder_has_no_published_layout(
     parts = Parts(featurizer, qa.query_embedder, qa.block_embedder, qa.reader)
     with pytest.raises(ValueError, match="has `pooling='cls'`"):
         export_hugging_face(parts, tmp_path / "out", "RealmForOpenQA")
+
+
+@pytest.mark.parametrize("layout", ["RealmReader", "orqa"])
+def test_preset_is_exported_in_its_layout(release, tmp_path, layout):
+    checkpoint = load(release.write_hugging_face(tmp_path / "source", "openqa"))
+    checkpoint.save(tmp_path / "preset")
+    export_preset(tmp_path / "preset", tmp_path / "out", layout)
+    again = load(tmp_path / "out", num_heads=release.HEADS)
+    for a, b in zip(
+        again.parts.reader.weights,
+        checkpoint.parts.reader.weights,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(FileExistsError, match="out"):
+        export_preset(tmp_path / "preset", tmp_path / "out", layout)

@@ -1,7 +1,20 @@
+import json
+import shutil
+
 import pytest
 
-from realm_tf.checkpoints.loading import combine, load
+from realm_tf.checkpoints.loading import (
+    BERT,
+    PRESET,
+    PUBLISHED,
+    combine,
+    load,
+    load_parts,
+    recognise,
+)
+from realm_tf.checkpoints.named_presets import register_preset
 from realm_tf.errors import CheckpointError
+from realm_tf.realm_qa import RealmQA
 
 
 @pytest.fixture
@@ -63,3 +76,119 @@ def test_other_vocabularies_are_refused(release, checkpoints, tmp_path):
     (folder / "vocab.txt").write_text("\n".join(words[:-2]), "utf-8")
     with pytest.raises(CheckpointError, match="must share a vocabulary"):
         combine([checkpoints["embedder"], load(folder)])
+
+
+# What a user has, whatever it is.
+
+
+@pytest.fixture(scope="module")
+def preset(make_qa, tmp_path_factory):
+    path = tmp_path_factory.mktemp("loading") / "preset"
+    make_qa(dropout=0.3).save_to_preset(path)
+    return path
+
+
+def test_every_kind_is_recognised(preset, tiny_bert, release, tmp_path):
+    assert recognise(preset) is PRESET
+    assert recognise(tiny_bert) is BERT
+    for name in ("embedder", "openqa"):
+        folder = release.write_hugging_face(tmp_path / name, name)
+        assert recognise(folder) is PUBLISHED
+    hub = release.write_tf1(tmp_path / "tf1", "embedder")
+    assert recognise(hub) is PUBLISHED
+
+
+def test_a_bert_without_safetensors_is_a_published_checkpoint(
+    tiny_bert, tmp_path
+):
+    folder = shutil.copytree(tiny_bert, tmp_path / "bert")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    assert recognise(folder) is PUBLISHED
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_what_is_nothing_of_the_kind_is_refused(tmp_path, exists):
+    path = tmp_path if exists else tmp_path / "x"
+    found = "is none of these" if exists else "does not exist"
+    with pytest.raises(
+        CheckpointError, match=f"a preset, a BERT .*a published.*{found}"
+    ):
+        load_parts(path)
+
+
+def test_what_exists_is_listed_where_a_name_is_unknown(preset, registry):
+    register_preset("realm_cities", "", preset)
+    with pytest.raises(CheckpointError, match="Names: realm_cities"):
+        load_parts("realm_towns")
+
+
+def test_a_preset_is_loaded_by_path_and_by_name(preset, registry):
+    register_preset("realm_cities", "", preset)
+    for source in (preset, str(preset), "realm_cities"):
+        parts, folder = load_parts(source, dropout=None)
+        assert folder == preset
+        assert parts.reader.backbone.dropout == 0.3
+        assert parts.options["official"] is False
+    parts, _ = load_parts(preset, dropout=0.0, official=True)
+    assert parts.reader.backbone.dropout == 0.0
+    assert parts.options["official"] is True
+
+
+def test_a_bert_takes_the_options_of_parts_and_of_the_featurizer(tiny_bert):
+    parts, folder = load_parts(tiny_bert, embedding_dim=3, block_length=40)
+    assert folder is None
+    assert parts.query_embedder.embedding_dim == 3
+    assert parts.featurizer.block_length == 40
+
+
+def test_a_checkpoint_takes_another_block_embedder(release, tmp_path):
+    openqa, embedder = (
+        release.write_hugging_face(tmp_path / name, name)
+        for name in ("openqa", "embedder")
+    )
+    parts, folder = load_parts(openqa, block_embedder=embedder, official=True)
+    assert folder is None
+    assert parts.query_embedder is not parts.block_embedder
+    assert parts.options["official"] is True
+    assert "official" not in load_parts(openqa)[0].options
+
+
+def test_several_checkpoints_are_combined(release, tmp_path):
+    sources = [
+        release.write_hugging_face(tmp_path / name, name)
+        for name in ("embedder", "encoder")
+    ]
+    parts, folder = load_parts(sources)
+    assert folder is None
+    assert list(parts.layers) == ["query_embedder", "reader", "encoder"]
+
+
+def test_an_option_of_another_kind_is_refused_by_name(
+    preset, tiny_bert, release, tmp_path
+):
+    with pytest.raises(ValueError, match="`pooling` must not be .* a preset"):
+        load_parts(preset, pooling="mean")
+    with pytest.raises(ValueError, match="`partial` must not be .* a BERT"):
+        load_parts(tiny_bert, partial=True)
+    with pytest.raises(ValueError, match="options are .*embedding_dim.*query_"):
+        load_parts(tiny_bert, widht=3)
+    sources = [release.write_hugging_face(tmp_path / "e", "embedder")]
+    with pytest.raises(ValueError, match="`verify` must not be .* published"):
+        load_parts(sources, verify=False)
+
+
+def test_a_folder_of_another_model_is_refused(tiny_bert, tmp_path):
+    folder = shutil.copytree(tiny_bert, tmp_path / "roberta")
+    config = json.loads((folder / "config.json").read_text())
+    config["model_type"] = "roberta"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="`model_type` must be one of"):
+        load_parts(folder)
+
+
+def test_a_published_checkpoint_must_have_all_parts(release, tmp_path):
+    folder = release.write_hugging_face(tmp_path / "x", "openqa")
+    assert RealmQA.from_preset(folder).reader is not None
+    folder = release.write_hugging_face(tmp_path / "y", "encoder")
+    with pytest.raises(ValueError, match="embedders and a reader.*y with enco"):
+        RealmQA.from_preset(folder)

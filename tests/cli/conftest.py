@@ -141,7 +141,7 @@ def corpus(articles_file, run, tiny_bert, tmp_path_factory) -> pathlib.Path:
 def preset(tiny_bert, corpus, tmp_path_factory) -> pathlib.Path:
     """A model without a corpus, for reading only."""
     path = tmp_path_factory.mktemp("preset") / "preset"
-    RealmQA.from_bert(tiny_bert, embedding_dim=4).save_to_preset(path)
+    RealmQA.from_preset(tiny_bert, embedding_dim=4).save_to_preset(path)
     return path
 
 

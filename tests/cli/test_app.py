@@ -48,6 +48,20 @@ def test_failures_are_one_message_and_code_1(error, fail, raising):
     assert fail(*raising(error)) == "Error: wrong\n"
 
 
+@pytest.mark.parametrize("name", ["tensorflow", "array_record"])
+def test_missing_package_is_code_2_with_the_command(name, fail, raising):
+    error = ModuleNotFoundError(f"No module named {name!r}", name=name)
+    assert fail(*raising(error), code=2) == (
+        f"Error: This command needs TensorFlow and Keras. Received: {name} is "
+        "not installed. Install them with `pip install 'realm-tf[tf]'`.\n"
+    )
+
+
+def test_missing_package_keeps_its_own_advice(fail, raising):
+    error = ModuleNotFoundError("`pip install x`.", name="x")
+    assert fail(*raising(error), code=2) == "Error: `pip install x`.\n"
+
+
 def test_interruption_is_code_130(fail, raising):
     assert fail(*raising(KeyboardInterrupt()), code=130) == "Interrupted.\n"
 

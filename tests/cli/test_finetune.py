@@ -62,7 +62,7 @@ def test_finetune_leaves_the_corpus_out_if_told(
 def test_finetune_checks_its_output_before_it_trains(
     fail, monkeypatch, preset, tmp_path, train
 ):
-    monkeypatch.setattr("realm_tf.training.finetuning.finetune", None)
+    monkeypatch.setattr(RealmQA, "fit", None)
     command = (*train, "--preset", preset)
     (tmp_path / "preset").mkdir()
     (tmp_path / "preset" / "letter.txt").write_text("mine")

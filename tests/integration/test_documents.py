@@ -58,7 +58,7 @@ def test_files_that_are_named_exist():
 
 
 def test_the_first_example_of_the_readme(tiny_bert, tmp_path, monkeypatch):
-    RealmQA.from_bert(tiny_bert, embedding_dim=4).save_to_preset(
+    RealmQA.from_preset(tiny_bert, embedding_dim=4).save_to_preset(
         tmp_path / "preset"
     )
     monkeypatch.chdir(tmp_path)

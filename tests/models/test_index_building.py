@@ -5,7 +5,7 @@ import tempfile
 import numpy as np
 import pytest
 
-from realm_tf.models.index_building import build_block_index
+from realm_tf.models.index_building import build_block_index, open_corpus
 
 
 @pytest.fixture
@@ -56,3 +56,27 @@ def test_a_failure_keeps_the_index_that_answers(any_index):
         any_index.build_index(["Nice is a city."], searcher="nonsense")
     assert any_index.index is before
     assert any_index.ask("what?").blocks
+
+
+def test_temporary_corpus_lives_as_long_as_it_is_used(
+    build, short_featurizer, tmp_path
+):
+    corpus = build().corpus  # the index itself is gone
+    index = build_block_index(
+        corpus,
+        tmp_path / "index",
+        short_featurizer,
+        lambda corpus: (np.ones((corpus.num_blocks, 4)), "ones"),
+    )
+    folder = corpus.path.parent
+    del corpus
+    gc.collect()
+    assert index.corpus[0].text == "Lima is a city."
+    assert folder.is_dir()
+    del index
+    gc.collect()
+    assert not folder.exists()
+
+
+def test_corpus_that_is_given_stays(city_corpus, short_featurizer):
+    assert open_corpus(city_corpus, None, short_featurizer) is city_corpus

@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from realm_tf._manifest import FolderError, MismatchError
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import FolderError, MismatchError, UnknownDocumentError
 from realm_tf.layers.span_reader import SpanReader
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.realm_qa import RealmQA
-from realm_tf.retrieval.index.block_updates import UnknownDocumentError
 
 
 @pytest.fixture(scope="module")
@@ -494,6 +493,24 @@ def test_embedders_are_separated_once(make_qa):
         np.testing.assert_array_equal(mine, other)
     qa.separate_embedders()
     assert qa.query_embedder is query
+
+
+def test_model_moves_to_a_strategy_once(make_qa, strategy, city_corpus):
+    for separate in (False, True):
+        qa = make_qa(separate=separate)
+        fingerprint = qa.embedder_fingerprint
+        qa.build_index(city_corpus)
+        before = qa.ask("who?")
+        qa.move_to(strategy)
+        assert qa.model.distribute_strategy is strategy
+        assert (qa.query_embedder is qa.block_embedder) != separate
+        assert qa.embedder_fingerprint == fingerprint
+        after = qa.ask("who?")
+        assert after.blocks == before.blocks
+        assert after.probability == pytest.approx(before.probability, rel=1e-4)
+        reader = qa.reader
+        qa.move_to(strategy)
+        assert qa.reader is reader
 
 
 def test_wide_spans_are_read(make_qa):

@@ -15,6 +15,7 @@ FOLDER = pathlib.Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 ASK = FOLDER / "01_ask_your_documents.ipynb"
 PRETRAIN = FOLDER / "02_pretrain.ipynb"
+FINETUNE = FOLDER / "03_finetune_qa.ipynb"
 
 PROBE = """
 import dataclasses
@@ -45,6 +46,13 @@ def pretrain_cells(tiny_bert, tmp_path_factory):
     """Executed cells of `02_pretrain` by id."""
     notebook = nbformat.read(PRETRAIN, as_version=4)
     return execute(notebook, tiny_bert, tmp_path_factory.mktemp("pretrain"))
+
+
+@pytest.fixture(scope="module")
+def finetune_cells(tiny_bert, tmp_path_factory):
+    """Executed cells of `03_finetune_qa` by id."""
+    notebook = nbformat.read(FINETUNE, as_version=4)
+    return execute(notebook, tiny_bert, tmp_path_factory.mktemp("finetune"))
 
 
 def execute(notebook, bert, folder):
@@ -107,8 +115,7 @@ def test_evidence_is_escaped(cells):
 
 def test_losses_are_finite(cells):
     losses = json.loads(printed(cells["probe"]))
-    losses["fit"] = ast.literal_eval(shown(cells["fit"], "text/plain"))["loss"]
-    assert losses.keys() == {"retriever", "reader", "fit"}
+    assert losses.keys() == {"retriever", "reader"}
     for values in losses.values():
         assert values and all(map(math.isfinite, values))
 
@@ -144,3 +151,15 @@ def test_pretraining_is_plotted_and_measured(pretrain_cells):
     assert "## Step" in shown(pretrain_cells["examples"], "text/markdown")
     preset = pathlib.Path(printed(pretrain_cells["save"]).strip())
     assert (preset / "manifest.json").is_file()
+
+
+def test_finetuning_is_plotted_measured_and_saved(finetune_cells):
+    assert shown(finetune_cells["history"], "image/png")
+    scores = ast.literal_eval(shown(finetune_cells["after"], "text/plain"))
+    assert scores.keys() == {"exact_match", "f1", "answer_recall_at_5"}
+    for before, after in scores.values():
+        assert 0 <= before <= 1 and 0 <= after <= 1
+    assert "|" in printed(finetune_cells["wrong"])
+    is_same, preset = printed(finetune_cells["save"]).splitlines()
+    assert is_same == "True"
+    assert (pathlib.Path(preset) / "manifest.json").is_file()

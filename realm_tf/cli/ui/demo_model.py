@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import pathlib
 import random
 import shutil
@@ -84,10 +83,10 @@ def demo_preset(
 
 def _cache_folder() -> pathlib.Path:
     """A folder to keep things in; a temporary one if there is no other."""
-    given = os.environ.get("REALM_TF_CACHE")
+    from realm_tf.checkpoints.named_presets import cache_folder
+
     try:
-        home = pathlib.Path("~").expanduser()
-        folder = pathlib.Path(given) if given else home / ".cache" / "realm_tf"
+        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()  # can it be written?
         return folder
@@ -165,31 +164,24 @@ def _train(
 ) -> None:
     import keras
 
-    from realm_tf.checkpoints.bert import BertFolder
     from realm_tf.data.corpus.corpus_builder import build_corpus
     from realm_tf.data.questions.questions import read_questions
     from realm_tf.options import FinetuneOptions
     from realm_tf.realm_qa import RealmQA
-    from realm_tf.training.finetuning import finetune
 
     console.print_note("Training the demo's model, some minutes, once ...")
     keras.utils.set_random_seed(_TRAINING["seed"])
-    qa = RealmQA.from_bert(
-        bert,
-        embedding_dim=BertFolder.open(bert).finetuned_embedding_dim,
-        dropout=0.0,
-        dtype=choose_dtype(dtype),
-    )
+    qa = RealmQA.from_preset(bert, dtype=choose_dtype(dtype))
     known = read_questions(questions, split="train")
     known = random.Random(0).sample(known, min(_NUM_QUESTIONS, len(known)))
     with tempfile.TemporaryDirectory() as work, progress_bar() as bar:
         corpus = build_corpus(passages, f"{work}/corpus", qa.featurizer)
-        finetune(
-            qa,
-            corpus,
+        qa.fit(
             known,
-            FinetuneOptions(**_TRAINING),
+            corpus,
+            options=FinetuneOptions(**_TRAINING),
             index_path=f"{work}/index",
+            verbose=0,
             progress=bar.show_stage,
         )
         qa.save_to_preset(preset, include_corpus=True, overwrite=True)

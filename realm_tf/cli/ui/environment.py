@@ -1,5 +1,6 @@
 """TensorFlow, prepared before it is imported."""
 
+import importlib.util
 import os
 
 import click
@@ -15,7 +16,10 @@ def prepare_tensorflow() -> None:
 
     Raises:
         ClickException: if the environment asks for something else.
+        ModuleNotFoundError: if TensorFlow is not installed.
     """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ModuleNotFoundError(name="tensorflow")
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if backend != "tensorflow":
         raise click.ClickException(

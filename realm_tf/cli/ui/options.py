@@ -100,32 +100,6 @@ def tokenizer_options(command: Any) -> Any:
     )(command)
 
 
-# Names and types of `FinetuneOptions`, whose defaults hold: it cannot be
-# imported here, where TensorFlow must not be.
-_TRAINING = (
-    ("retriever_epochs", int, "Epochs that train the retriever alone."),
-    ("retriever_batch_size", int, "Blocks in a batch of these."),
-    ("retriever_learning_rate", float, "Peak, of these."),
-    ("epochs", int, "Epochs that train question embedder and reader."),
-    ("batch_size", int, "Questions in a batch of these."),
-    ("learning_rate", float, "Peak, of these."),
-    ("num_retrieved", int, "Blocks in the retrieval loss."),
-    ("num_read", int, "Blocks read for a question in training."),
-    ("require_answer", bool, "Whether a right block is always among them."),
-    ("train_query_embedder", bool, "Whether it learns with the reader."),
-    ("train_token_embeddings", bool, "Whether the wordpieces learn too."),
-    ("seed", int, "Of weights and order."),
-)
-
-
-def training_options(command: Any) -> Any:
-    """Adds the fields of `FinetuneOptions`; `None` where not given."""
-    for name, kind, text in reversed(_TRAINING):
-        flag = f"--{name.replace('_', '-')}"
-        command = click.option(flag, type=kind, help=text)(command)
-    return command
-
-
 def json_option() -> Decorator:
     """`--json`: output for programs."""
     return click.option(
@@ -144,5 +118,5 @@ def dtype_option(*more: str) -> Decorator:
         type=click.Choice(["auto", "float32", "mixed_bfloat16", *more]),
         default="auto",
         show_default=True,
-        help="Precision; auto is bfloat16 where the hardware has it.",
+        help="Precision; auto is bfloat16 on hardware that has bfloat16.",
     )

@@ -4,13 +4,20 @@ from typing import Any
 
 import click
 
-from realm_tf._constants import MASKS
+from realm_tf._constants import MASKED_WORDS_LEARNING_RATE, MASKS
 from realm_tf.cli.ui import options
+from realm_tf.cli.ui.class_options import class_options
+from realm_tf.options import (
+    InverseClozeOptions,
+    MaskedSentenceOptions,
+    RefreshOptions,
+    TrainingOptions,
+)
 
 _SHARED = (
     click.option("--bert", type=options.FOLDER, help="Start from this BERT."),
     click.option(
-        "--preset", type=options.FOLDER, help="Go on from this model."
+        "--preset", type=options.FOLDER, help="Continue from this preset."
     ),
     options.corpus_option(),
     click.option(
@@ -29,9 +36,8 @@ _SHARED = (
     click.option(
         "--embedding-dim",
         type=options.POSITIVE,
-        default=128,
-        show_default=True,
-        help="Width of the embeddings, with --bert.",
+        help="Width of the embeddings, with --bert. Default: that of the "
+        "model with mean pooling, otherwise 128.",
     ),
     click.option(
         "--pooling",
@@ -48,9 +54,8 @@ _SHARED = (
     click.option(
         "--dropout",
         type=options.PROBABILITY,
-        default=0.1,
-        show_default=True,
-        help="Of the trunks and embeddings.",
+        help="Dropout rate in training; published: 0.1, which takes a third "
+        "more time. Default: that of the preset, 0 with --bert.",
     ),
     click.option(
         "--separate-embedders",
@@ -60,7 +65,7 @@ _SHARED = (
     click.option(
         "--block-length",
         type=click.IntRange(min=4),
-        help="Wordpieces of a block in training. Default: the model's.",
+        help="Tokens of a block in training. Default: what the model reads.",
     ),
     click.option(
         "--probe",
@@ -68,75 +73,30 @@ _SHARED = (
         type=options.FILE,
         help="Questions whose recall is shown; never trained on.",
     ),
-    click.option("--probe-split", help="Those of this split only."),
     click.option(
-        "--num-steps",
-        type=options.POSITIVE,
-        help="Steps in all. Default: 100,000.",
-    ),
-    click.option(
-        "--num-warmup-steps",
-        type=click.IntRange(min=0),
-        help="Default: a tenth, 100 to 10,000.",
-    ),
-    click.option(
-        "--checkpoint-every",
-        type=options.POSITIVE,
-        help="Steps, a multiple of --log-every. Default: 500.",
-    ),
-    click.option(
-        "--log-every",
-        type=options.POSITIVE,
-        help="Steps whose figures are averaged. Default: 50.",
+        "--probe-split", help="Use the --probe questions of this split only."
     ),
     click.option(
         "--seed",
         type=int,
         default=0,
         show_default=True,
-        help="Of weights and data.",
-    ),
-    click.option(
-        "--static-shapes",
-        is_flag=True,
-        help="Pad to the full length always, for XLA and TPU.",
+        help="Seed of weights and data.",
     ),
     click.option(
         "--deterministic",
         is_flag=True,
-        help="The same to the last bit in every run; slower.",
+        help="Give equal bits in every run; slower.",
     ),
     options.dtype_option("mixed_float16"),
     options.json_option(),
     options.shared_options,
 )
 _ICT = (
-    click.option(
-        "--batch-size",
-        type=click.IntRange(min=2),
-        default=32,
-        show_default=True,
-        help="Blocks; published: 4096.",
+    class_options(
+        InverseClozeOptions, "batch_size", "mask_rate", "run_length", "trim"
     ),
-    click.option(
-        "--learning-rate",
-        type=float,
-        default=1e-4,
-        show_default=True,
-        help="Peak.",
-    ),
-    click.option(
-        "--mask-rate",
-        type=options.PROBABILITY,
-        default=0.9,
-        show_default=True,
-        help="How often the sentence leaves its block.",
-    ),
-    click.option(
-        "--run-length",
-        type=options.POSITIVE,
-        help="Neighbouring blocks in a batch. Default: a twelfth of it.",
-    ),
+    class_options(TrainingOptions),
     click.option(
         "--chunk-size",
         type=options.POSITIVE,
@@ -145,7 +105,7 @@ _ICT = (
     click.option(
         "--query-length",
         type=click.IntRange(min=3),
-        help="Wordpieces of a sentence in training. Default: the model's.",
+        help="Tokens of a sentence in training. Default: what the model reads.",
     ),
     click.option(
         "--probe-every",
@@ -167,7 +127,8 @@ _MLM = (
     click.option(
         "--spans",
         type=options.NEW_PATH,
-        help="Default: beside the corpus of the sentences.",
+        help="Folder of the salient spans. Default: beside the corpus of the "
+        "sentences.",
     ),
     click.option(
         "--masks",
@@ -185,73 +146,37 @@ _MLM = (
         help="Text around a sentence with random masks, as BERT reads it; 0 "
         "for the sentence alone.",
     ),
-    click.option(
-        "--batch-size",
-        type=options.POSITIVE,
-        default=8,
-        show_default=True,
-        help="Sentences; published: 512.",
+    class_options(
+        MaskedSentenceOptions,
+        "batch_size",
+        "num_candidates",
+        "candidates",
+        "own_block",
+        "query_length",
+        "max_masks",
+        "exclude_neighbours",
+        "trim",
     ),
-    click.option(
-        "--learning-rate",
-        type=float,
-        default=3e-5,
-        show_default=True,
-        help="Peak.",
+    class_options(
+        TrainingOptions,
+        defaults={"learning_rate": MASKED_WORDS_LEARNING_RATE},
     ),
-    click.option(
-        "--num-candidates",
-        type=options.POSITIVE,
-        default=8,
-        show_default=True,
-        help="Blocks for each, the null block counted.",
-    ),
-    click.option(
-        "--candidates",
-        type=click.Choice(["search", "mentions"]),
-        default="search",
-        show_default=True,
-        help="mentions: any blocks that have the recurring span, which teaches "
-        "to read.",
-    ),
-    click.option(
-        "--own-block",
-        type=click.Choice(["exclude", "cut"]),
-        default="exclude",
-        show_default=True,
-        help="cut: the sentence's block may be found, without the sentence; "
-        "for a corpus that says most things once.",
-    ),
-    click.option(
-        "--query-length",
-        type=click.IntRange(min=3),
-        default=96,
-        show_default=True,
-        help="Wordpieces of a sentence.",
-    ),
-    click.option(
-        "--max-masks",
-        type=options.POSITIVE,
-        default=10,
-        show_default=True,
-        help="Wordpieces in the loss of a sentence.",
-    ),
-    click.option(
-        "--exclude-neighbours",
-        is_flag=True,
-        help="Leave out all blocks of the sentence's article.",
+    class_options(
+        RefreshOptions,
+        flags={"every_n_steps": "--refresh-every", "mode": "--refresh"},
     ),
     click.option(
         "--marginalize",
         type=click.Choice(["token", "example"]),
         default="token",
         show_default=True,
-        help="As the code, or as the paper.",
+        help="Sum over blocks for each token, as the original code, or for "
+        "each example, as the paper.",
     ),
     click.option(
         "--freeze-retriever",
         is_flag=True,
-        help="Teach the encoder to read, with the embedders as they are.",
+        help="Train the encoder alone, with frozen embedders.",
     ),
     click.option(
         "--gradient-checkpointing",
@@ -259,40 +184,9 @@ _MLM = (
         help="Compute activations twice, to save memory.",
     ),
     click.option(
-        "--refresh-every",
-        type=options.POSITIVE,
-        default=500,
-        show_default=True,
-        help="Steps.",
-    ),
-    click.option(
-        "--refresh",
-        type=click.Choice(["sync", "background", "external"]),
-        default="sync",
-        show_default=True,
-        help="Where the index is refreshed.",
-    ),
-    click.option(
         "--bucket",
         help="Folder of a bucket (gs://...) where --refresh external is "
         "reached, if not over a shared OUTPUT.training/exchange.",
-    ),
-    click.option(
-        "--max-staleness-steps",
-        type=options.POSITIVE,
-        help="Oldest index to train with, at least --refresh-every.",
-    ),
-    click.option(
-        "--on-stale",
-        type=click.Choice(["wait", "warn", "stop"]),
-        default="wait",
-        show_default=True,
-        help="What to do with an older one.",
-    ),
-    click.option(
-        "--timeout",
-        type=float,
-        help="Seconds to wait for an index of another process. Default: any.",
     ),
 )
 

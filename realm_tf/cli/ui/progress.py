@@ -76,7 +76,7 @@ class ProgressBar:
     def show_stage(
         self, stage: str, done: int, total: int, figures: Mapping[str, float]
     ) -> None:
-        """Shows a stage of fine-tuning; see `training.finetuning.Progress`."""
+        """Shows a stage of fine-tuning; see `stage_fitting.Progress`."""
         if stage != self._stage:
             self.begin(*_STAGES[stage])
             self._stage = stage

@@ -2,54 +2,16 @@
 
 import os
 import pathlib
-import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from realm_tf._manifest import MANIFEST_NAME
+from realm_tf.data.corpus.article import ArticleLike, as_article
 from realm_tf.data.corpus.article_formats import check_article
 from realm_tf.data.corpus.blocks import Article, Block, split_into_blocks
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.data.text.featurizer import Featurizer
-
-ArticleLike = Article | Mapping[str, str] | tuple[str, str] | str
-"""`Article`, dict with "text" and optionally "id" and "title", pair of title
-and text, or text."""
-
-
-def as_article(article: ArticleLike, default_id: str = "") -> Article:
-    """Converts to an `Article`.
-
-    Args:
-        article: see `ArticleLike`.
-        default_id: document id of an article that names none.
-
-    Raises:
-        TypeError: if it is nothing of the kind.
-
-    Example:
-    >>> as_article(("Emma", "Emma is a novel."), "1")
-    Article(document_id='1', title='Emma', text='Emma is a novel.')
-    """
-    parts: tuple[Any, ...] = ()
-    if isinstance(article, Article):
-        parts = (article.document_id, article.title, article.text)
-    elif isinstance(article, str):
-        parts = (default_id, "", article)
-    elif isinstance(article, tuple) and len(article) == 2:
-        parts = (default_id, *article)
-    elif isinstance(article, Mapping) and "text" in article:
-        document_id = article.get("id", default_id)
-        if type(document_id) is int:
-            document_id = str(document_id)
-        parts = (document_id, article.get("title", ""), article["text"])
-    if not parts or not all(isinstance(part, str) for part in parts):
-        raise TypeError(
-            "An article must be an `Article`, a dict with a 'text', a pair of "
-            f"title and text, or a text. Received: {reprlib.repr(article)}. "
-            "Give id, title and text as texts."
-        )
-    return Article(*parts)
 
 
 def as_corpus(
@@ -60,22 +22,26 @@ def as_corpus(
     """Opens a corpus, or builds one of articles.
 
     Args:
-        source: `Corpus`, path of a corpus folder, or articles, which are
-            numbered where they have no id.
+        source: `Corpus`; path of a corpus folder, or of a file or folder that
+            `build_corpus` reads; or articles, which are numbered where they
+            have no id.
         path: where a corpus of articles is built.
         featurizer: `Featurizer`.
     """
     if isinstance(source, Corpus):
         return source
+    articles: Any = source
     if isinstance(source, str | os.PathLike):
-        return Corpus.open(source)
-    if isinstance(source, Article | Mapping):
+        if (pathlib.Path(source) / MANIFEST_NAME).exists():
+            return Corpus.open(source)
+    elif isinstance(source, Article | Mapping):
         raise TypeError(
-            "`source` must be a `Corpus`, its path, or several articles. "
+            "`source` must be a `Corpus`, a path, or several articles. "
             f"Received: {type(source).__name__}. Put a single article in a "
             "list."
         )
-    articles = [as_article(article, str(i)) for i, article in enumerate(source)]
+    else:
+        articles = [as_article(a, str(i)) for i, a in enumerate(source)]
     return build_corpus(
         articles, path, featurizer, max_wordpieces=featurizer.block_length
     )

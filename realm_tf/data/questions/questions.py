@@ -86,7 +86,9 @@ def read_questions(
         paths = [paths]
     questions = []
     for path in paths:
-        records = jsonl.read_jsonl(path, parse=_question, skip_bad=skip_bad)
+        records = jsonl.read_jsonl(
+            path, parse=question_of_record, skip_bad=skip_bad
+        )
         named = [
             _complete(question, f"{os.path.basename(path)}:{line}", regex)
             for line, question in records
@@ -130,7 +132,12 @@ def _check_rule(
         )
 
 
-def _question(record: dict[str, Any]) -> Question:
+def question_of_record(record: dict[str, Any]) -> Question:
+    """The question of one JSON object; see `read_questions`.
+
+    Raises:
+        ValueError: naming the field that is bad.
+    """
     passage_ids = _texts(record, "passage_ids")
     answers = () if passage_ids and _has_none(record) else _answers(record)
     return Question(

@@ -99,7 +99,7 @@ def default_path(corpus: str | os.PathLike[str]) -> pathlib.Path:
 def tag_corpus(
     corpus: Corpus,
     tagger: SpanTagger,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
     *,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -109,7 +109,8 @@ def tag_corpus(
     Args:
         corpus: `Corpus`.
         tagger: `SpanTagger`.
-        path: folder to write.
+        path: folder to write. Default: beside the corpus, where `make_masks`
+            looks for it.
         overwrite: replace spans that are there.
         progress: called with the numbers of blocks tagged and in all.
 
@@ -126,6 +127,7 @@ def tag_corpus(
             if progress is not None:
                 progress(end, corpus.num_blocks)
 
+    path = path or default_path(corpus.path)
     options = {"tagger": type(tagger).__name__}
     return write_spans(corpus, rows(), path, options, overwrite=overwrite)
 

@@ -2,8 +2,6 @@
 
 import re
 
-import sentencex
-
 # A block of 288 wordpieces holds about 1,300 characters. Longer runs without
 # a full stop are lists and tables, and would be cut off when they are read.
 MAX_SENTENCE_CHARACTERS = 1_000
@@ -69,6 +67,8 @@ def byte_offsets(text: str, places: list[int]) -> list[int]:
 
 def _sentence_ends(text: str) -> list[int]:
     """Ends of consecutive pieces that cover `text`, each short enough."""
+    import sentencex  # here, as readers of blocks do not need it
+
     ends: list[int] = []
     start = 0  # of the sentence
     reached = 0  # end of what the sentence holds already

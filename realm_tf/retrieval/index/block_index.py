@@ -239,6 +239,21 @@ class BlockIndex:
         hidden = len(self._hidden(snapshot.deleted))
         return self._matrix.num_rows + snapshot.matrix.num_rows - hidden
 
+    def whole_corpus(self) -> "Corpus":
+        """`corpus`, which must hold all that can be found.
+
+        Raises:
+            ValueError: if documents were added or deleted since it was built.
+        """
+        if not self._updates.is_empty:
+            raise ValueError(
+                "The corpus of the index must hold all documents. Received: "
+                f"{self.path}, with documents added or deleted since. Call "
+                "`qa.index = qa.index.compact(corpus_path, qa.featurizer)` "
+                "first, or name a corpus."
+            )
+        return self.corpus
+
     @property
     def embedding_dim(self) -> int:
         """Width of queries and embeddings."""

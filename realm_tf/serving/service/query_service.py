@@ -9,7 +9,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from realm_tf.data.corpus.documents import ArticleLike, cut_documents
+from realm_tf.data.corpus.article import ArticleLike
+from realm_tf.data.corpus.documents import cut_documents
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import (
     BadRequestError,

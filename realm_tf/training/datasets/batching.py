@@ -6,7 +6,11 @@ _BATCHES_SORTED_TOGETHER = 32
 
 
 def length_batches(
-    lengths: np.ndarray, batch_size: int, rng: np.random.Generator
+    lengths: np.ndarray,
+    batch_size: int,
+    rng: np.random.Generator,
+    *,
+    drop_remainder: bool = True,
 ) -> list[np.ndarray]:
     """Shuffles rows, then groups those of similar length.
 
@@ -18,6 +22,7 @@ def length_batches(
         batch_size: rows in each batch. What is left over is left out this
             time; another order leaves out others.
         rng: source of the order.
+        drop_remainder: `False` puts what is left over into a last batch.
 
     Returns:
         list of int arrays `(batch_size,)`: the rows of each batch.
@@ -28,9 +33,11 @@ def length_batches(
     for start in range(0, len(order), width):
         group = order[start : start + width]
         group = group[np.argsort(lengths[group], kind="stable")]
-        spare = len(group) % batch_size
-        kept = np.delete(
-            group, rng.choice(len(group), size=spare, replace=False)
+        spare = rng.choice(
+            len(group), size=len(group) % batch_size, replace=False
         )
+        kept = np.delete(group, spare)
         batches += list(kept.reshape(-1, batch_size))
+        if len(spare) and not drop_remainder:
+            batches.append(group[spare])
     return [batches[i] for i in rng.permutation(len(batches))]

@@ -10,6 +10,7 @@ from realm_tf.data.corpus.blocks import Block, block_uid
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.spans.sentence_masks import Draw, RecurringSpanMasks
 from realm_tf.data.text.packing import trim
+from realm_tf.training.refresh.fixed_index import FixedIndex
 from realm_tf.training.refresh.index_follower import IndexFollower, Retrieval
 
 # What a search may find in vain: the block itself, and copies of others.
@@ -130,12 +131,17 @@ class RetrievedBlocks(CandidateBlocks):
     """The blocks that an index finds.
 
     Args:
-        follower: `IndexFollower`.
+        follower: `IndexFollower` or `FixedIndex`.
         count: see `CandidateBlocks`.
         **kwargs: of `CandidateBlocks`.
     """
 
-    def __init__(self, follower: IndexFollower, count: int, **kwargs: bool):
+    def __init__(
+        self,
+        follower: IndexFollower | FixedIndex,
+        count: int,
+        **kwargs: bool,
+    ):
         super().__init__(follower.corpus, count, **kwargs)
         self.follower = follower
 

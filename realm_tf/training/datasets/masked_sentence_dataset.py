@@ -28,6 +28,7 @@ from realm_tf.training.datasets.candidate_blocks import (
     RetrievedBlocks,
 )
 from realm_tf.training.datasets.step_dataset import StepDataset
+from realm_tf.training.refresh.fixed_index import FixedIndex
 from realm_tf.training.refresh.index_follower import IndexFollower
 
 logger = logging.getLogger(__name__)
@@ -49,8 +50,8 @@ class MaskedSentenceDataset(StepDataset):
         text: `Corpus` the sentences are from; may be another than the one
             that is searched.
         masks: `SentenceMasks`, of the blocks of `text`.
-        follower: `IndexFollower` of the index that is searched; not used, and
-            may be None, where nothing is searched.
+        follower: `IndexFollower` of the index that is searched, or
+            `FixedIndex`; not used, and may be None, where nothing is searched.
         featurizer: `Featurizer` of both corpora.
         options: `MaskedSentenceOptions`.
 
@@ -71,7 +72,7 @@ class MaskedSentenceDataset(StepDataset):
         self,
         text: Corpus,
         masks: SentenceMasks,
-        follower: IndexFollower | None,
+        follower: IndexFollower | FixedIndex | None,
         featurizer: Featurizer,
         options: MaskedSentenceOptions | None = None,
     ):
@@ -79,6 +80,8 @@ class MaskedSentenceDataset(StepDataset):
         self.masks = masks
         self.featurizer = featurizer
         self.options = options or MaskedSentenceOptions()
+        batches = text.num_blocks // self.options.batch_size
+        self.steps_per_epoch = max(1, batches)
         self.candidates = self._candidates(follower)
         self.num_skipped = 0
         self._skipped: dict[int, int] = {}
@@ -146,7 +149,9 @@ class MaskedSentenceDataset(StepDataset):
             "`query_length`."
         )
 
-    def _candidates(self, follower: IndexFollower | None) -> CandidateBlocks:
+    def _candidates(
+        self, follower: IndexFollower | FixedIndex | None
+    ) -> CandidateBlocks:
         options = self.options
         count = options.num_candidates - 1
         if options.candidates == "mentions":

@@ -102,7 +102,8 @@ class ReadingDataset:
     @property
     def num_batches(self) -> int:
         """Batches in an epoch."""
-        return len(self._rows) // self.batch_size
+        full, spare = divmod(len(self._rows), self.batch_size)
+        return full + bool(spare and not self.options.drop_remainder)
 
     def as_dataset(self) -> tf.data.Dataset:
         """One epoch; each iteration has another order.
@@ -112,7 +113,8 @@ class ReadingDataset:
             are int8 for `MarginalLoss`: `retrieval` `(batch, num_retrieved)`
             and `reading` `(batch, num_read, num_spans)`.
         """
-        batch, read = self.batch_size, self.options.num_read
+        batch = self.batch_size if self.options.drop_remainder else None
+        read = self.options.num_read
         dim = self.index.embedding_dim
         query_length = joint_length = num_spans = None
         if not self.options.trim:
@@ -152,7 +154,12 @@ class ReadingDataset:
         lengths = np.array([self._length(ids[ids >= 0]) for ids in read])
         rng = np.random.default_rng((self.options.seed, self._num_epochs))
         self._num_epochs += 1
-        for rows in length_batches(lengths, self.batch_size, rng):
+        for rows in length_batches(
+            lengths,
+            self.batch_size,
+            rng,
+            drop_remainder=self.options.drop_remainder,
+        ):
             yield self._batch(rows, retrieved[rows], read[rows])
 
     def _retrieve(self) -> np.ndarray:

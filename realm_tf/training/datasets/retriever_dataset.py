@@ -31,6 +31,7 @@ class RetrieverDataset:
         batch_size: blocks in a batch.
         num_questions: most questions of a block in a batch; others have their
             turn in another epoch.
+        reshuffle: another order, and other negatives, in every epoch.
         seed: of the order.
 
     Raises:
@@ -46,11 +47,13 @@ class RetrieverDataset:
         *,
         batch_size: int = 32,
         num_questions: int = 4,
+        reshuffle: bool = True,
         seed: int = 0,
     ):
         self.corpus = corpus
         self.featurizer = featurizer
         self.num_questions = num_questions
+        self.reshuffle = reshuffle
         self._seed = seed
         self._num_epochs = 0
         self._questions: dict[int, list[str]] = {}
@@ -93,7 +96,7 @@ class RetrieverDataset:
 
     def _batches(self) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
         rng = np.random.default_rng((self._seed, self._num_epochs))
-        self._num_epochs += 1
+        self._num_epochs += self.reshuffle
         order = np.array([block for run in self._runs(rng) for block in run])
         # What fills no batch is left out this time, anywhere in the order: at
         # its end it would always be the longest blocks.

@@ -16,6 +16,9 @@ class StepDataset(abc.ABC):
     The state of such data is the number of the next step, and nothing else.
     """
 
+    steps_per_epoch: int
+    """Number of steps in which every block has its turn."""
+
     @abc.abstractmethod
     def batch(self, step: int) -> dict[str, np.ndarray]:
         """Features of the batch of a step, counted from 0."""

@@ -71,3 +71,10 @@ def test_commands_without_tensorflow_work_anywhere(
     assert failed.exit_code == 1
     assert f"Unset {name}" in failed.stderr
     assert failed.stderr.count("\n") == 1
+
+
+def test_tensorflow_that_is_not_installed_is_named(prepare, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        prepare()
+    assert caught.value.name == "tensorflow"

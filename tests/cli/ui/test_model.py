@@ -99,7 +99,7 @@ def test_an_index_of_other_weights_is_built_again(
 ):
     preset = copied(preset, tmp_path)
     first = open_quietly(preset, corpus).require_index()
-    other = RealmQA.from_bert(tiny_bert, embedding_dim=8)
+    other = RealmQA.from_preset(tiny_bert, embedding_dim=8)
     other.save_to_preset(tmp_path / "other")
     shutil.copytree(preset / "indexes", tmp_path / "other" / "indexes")
     second = open_quietly(tmp_path / "other", corpus).require_index()

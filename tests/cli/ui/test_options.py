@@ -1,11 +1,8 @@
-import dataclasses
-
 import click
 import pytest
 
 from realm_tf.cli import main
 from realm_tf.cli.ui import options
-from realm_tf.options import FinetuneOptions
 
 
 def commands(group=main, path=()):
@@ -59,12 +56,6 @@ def test_help_explains_every_option_and_has_examples(path, run):
     assert "--quiet" in text and "--debug" in text
     # A service has no result to print.
     assert "--json" in text or path == ("serve",)
-
-
-def test_training_options_are_those_of_the_library():
-    fields = dataclasses.fields(FinetuneOptions)
-    given = [(name, kind) for name, kind, _ in options._TRAINING]
-    assert given == [(field.name, field.type) for field in fields]
 
 
 def test_settings_are_remembered_wherever_they_are_given():

@@ -2,50 +2,9 @@ import pytest
 
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.corpus import Corpus
-from realm_tf.data.corpus.documents import as_article, as_corpus, cut_documents
+from realm_tf.data.corpus.documents import as_corpus, cut_documents
 
 EMMA = Article("emma", "Emma", "Emma is a novel.")
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        (EMMA, EMMA),
-        ("A text.", Article("7", "", "A text.")),
-        (("Emma", "A text."), Article("7", "Emma", "A text.")),
-        ({"text": "A text."}, Article("7", "", "A text.")),
-        ({"id": 3, "text": "A text."}, Article("3", "", "A text.")),
-        (
-            {"id": "a", "title": "b", "text": "c", "more": None},
-            Article("a", "b", "c"),
-        ),
-    ],
-)
-def test_articles_are_what_people_have(given, expected):
-    assert as_article(given, "7") == expected
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        None,
-        5,
-        b"A text.",
-        ("a", "b", "c"),
-        ["a", "b"],
-        ("a", None),
-        {"title": "no text"},
-        {"text": None},
-        {"text": "a", "title": None},
-        {"text": "a", "id": None},
-        {"text": "a", "id": True},
-        Article("a", "b", None),
-    ],
-    ids=repr,
-)
-def test_something_else_is_no_article(given):
-    with pytest.raises(TypeError, match="An article must be"):
-        as_article(given)
 
 
 def test_corpus_is_built_of_articles(short_featurizer, tmp_path):
@@ -102,3 +61,14 @@ def test_documents_that_cannot_be_added_are_refused(
 ):
     with pytest.raises(ValueError, match=match):
         cut_documents([EMMA, document], short_featurizer)
+
+
+def test_corpus_is_built_of_a_file_or_a_folder(short_featurizer, tmp_path):
+    file = tmp_path / "texts" / "emma.jsonl"
+    file.parent.mkdir()
+    file.write_text('{"id": "emma", "title": "Emma", "text": "A novel."}\n')
+    for i, given in enumerate((str(file), file.parent)):
+        corpus = as_corpus(given, tmp_path / str(i), short_featurizer)
+        assert corpus[0].text == "A novel."
+    with pytest.raises(ValueError, match="`sources` must be"):
+        as_corpus(tmp_path / "x", tmp_path / "y", short_featurizer)

@@ -51,8 +51,11 @@ def test_progress_counts_blocks(city_corpus, tmp_path):
     assert calls == [(len(city_corpus), len(city_corpus))]
 
 
-def test_spans_stand_beside_their_corpus():
-    assert str(span_store.default_path("a/corpus")) == "a/corpus.spans"
+def test_spans_stand_beside_their_corpus(cities, short_featurizer, tmp_path):
+    corpus = build_corpus(cities, tmp_path / "corpus", short_featurizer)
+    spans = tag_corpus(corpus, DateNumberTagger())
+    assert spans.path == tmp_path / "corpus.spans"
+    assert span_store.default_path(corpus.path) == spans.path
 
 
 def test_other_spans_are_replaced_only_if_told(city_corpus, tmp_path):

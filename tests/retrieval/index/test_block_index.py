@@ -164,6 +164,16 @@ def test_a_new_version_does_not_lose_updates(
     assert build_index(make_corpus(20, "corpus-b")).version == 2
 
 
+def test_the_corpus_is_whole_without_updates(
+    build_index, make_blocks, make_embeddings
+):
+    index = build_index()
+    assert index.whole_corpus() is index.corpus
+    index.delete(["doc-0"])
+    with pytest.raises(ValueError, match="added or deleted since"):
+        index.whole_corpus()
+
+
 def test_a_damaged_version_can_be_built_anew(build_index):
     index = build_index()
     (index.folder / "manifest.json").write_text("{")

@@ -321,7 +321,7 @@ def test_models_and_index_are_published_together(
 
 KILLED = """
 import os, signal, sys
-import realm_tf.serving.{module} as module
+import realm_tf.serving.export.{module} as module
 def kill(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
 module.{name} = kill

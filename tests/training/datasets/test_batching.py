@@ -44,3 +44,10 @@ def test_another_order_leaves_out_other_rows():
         batches = length_batches(np.arange(5), 2, rng)
         left_out |= set(range(5)) - set(np.concatenate(batches).tolist())
     assert left_out == set(range(5))
+
+
+def test_what_is_left_over_can_be_a_last_batch():
+    rng = np.random.default_rng(0)
+    batches = length_batches(np.arange(10), 4, rng, drop_remainder=False)
+    assert sorted(len(batch) for batch in batches) == [2, 4, 4]
+    assert sorted(np.concatenate(batches).tolist()) == list(range(10))

@@ -298,3 +298,18 @@ def test_labels_of_another_corpus_are_refused(
             indexed_qa.question_embedding,
             ReadingOptions(),
         )
+
+
+def test_what_is_left_over_can_be_a_last_batch(make_dataset, town_questions):
+    dataset = make_dataset(
+        town_questions,
+        batch_size=4,
+        num_read=2,
+        num_retrieved=6,
+        drop_remainder=False,
+    )
+    sizes = [len(x["read_mask"]) for x, _ in epoch(dataset)]
+    assert sorted(sizes) == [2, 4, 4]
+    assert dataset.num_batches == 3
+    whole = make_dataset(town_questions[:8], batch_size=4, drop_remainder=False)
+    assert whole.num_batches == 2

@@ -152,3 +152,19 @@ def test_batch_is_no_larger_than_the_blocks_with_questions(
 def test_too_few_blocks_are_refused(positives, town_corpus, short_featurizer):
     with pytest.raises(ValueError, match="at least 2 blocks"):
         make_dataset(town_corpus, short_featurizer, positives)
+
+
+def test_batches_can_be_the_same_in_every_epoch(town_corpus, short_featurizer):
+    for reshuffle in (True, False):
+        dataset = make_dataset(
+            town_corpus,
+            short_featurizer,
+            [*range(10)],
+            batch_size=4,
+            reshuffle=reshuffle,
+        )
+        first, second = (
+            [x["block_token_ids"].tolist() for x, _ in epoch(dataset)]
+            for _ in range(2)
+        )
+        assert (first != second) == reshuffle

@@ -1,0 +1,144 @@
+"""StageFitting: how Keras fits the stages of a fine-tuning."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from realm_tf.models.keras_display import print_line, progress_bar
+
+RETRIEVER, READER = STAGES = ("retriever", "reader")
+
+Progress = Callable[[str, int, int, dict[str, float]], None]
+"""Called with stage, steps done, steps in all, and the latest figures."""
+
+_TITLES = {
+    "positives": "Embedding the corpus before training",
+    RETRIEVER: "Training the retriever",
+    "index": "Embedding the corpus",
+    READER: "Training the reader",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class StageFitting:
+    """How Keras fits the stages; see `RealmQA.compile` and `RealmQA.fit`.
+
+    Args:
+        optimizer: `None` for `BertAdamW` with the learning rates of
+            `FinetuneOptions`; or what `keras.optimizers.get` takes, of which
+            each stage gets a copy; or a dict of them, one for each stage.
+        jit_compile: as in `keras.Model.compile`.
+        callbacks: as in `keras.Model.fit`, in both stages.
+        verbose: as in `keras.Model.fit`.
+        progress: see `Progress`.
+
+    Raises:
+        ValueError: if `optimizer` is unknown, or of an unknown stage.
+    """
+
+    optimizer: Any = None
+    jit_compile: bool | str = "auto"
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    verbose: int | str = 0
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        for stage in STAGES:
+            self.stage_optimizer(stage)
+
+    def stage_optimizer(self, stage: str) -> keras.optimizers.Optimizer | None:
+        """A new optimizer, as each holds the state of one model."""
+        chosen = self.optimizer
+        # A dict may also be the configuration of an optimizer.
+        if isinstance(chosen, Mapping) and "class_name" not in chosen:
+            if unknown := sorted(chosen.keys() - set(STAGES)):
+                raise ValueError(
+                    "`optimizer` must be one optimizer, or a dict with the "
+                    f"keys {', '.join(STAGES)}. Received: {unknown[0]!r}."
+                )
+            chosen = chosen.get(stage)
+        if chosen is None:
+            return None
+        given = keras.optimizers.get(chosen)
+        return type(given).from_config(given.get_config())
+
+    def begin(self, stage: str) -> Callable[..., None]:
+        """Shows that a stage begins.
+
+        Returns:
+            function of steps done, steps in all and figures, to be called at
+            every step.
+        """
+        if self.progress is not None:
+            report = self.progress
+            return lambda done, total, logs=None: report(
+                stage, done, total, logs or {}
+            )
+        if not self.verbose:
+            return lambda *_: None
+        print_line(_TITLES[stage])
+        if stage in STAGES:
+            return lambda *_: None  # Keras shows its own bar.
+        return progress_bar(self.verbose, "block")
+
+    def fit(
+        self,
+        stage: str,
+        model: keras.Model,
+        data: Any,
+        validation_data: Any,
+        epochs: int,
+    ) -> dict[str, list[float]]:
+        """Fits the model of a stage.
+
+        Args:
+            stage: one of `STAGES`.
+            model: `keras.Model`, compiled.
+            data: `RetrieverDataset` or `ReadingDataset`.
+            validation_data: of the same class, or None.
+            epochs: number of epochs.
+
+        Returns:
+            figures of each epoch.
+
+        Raises:
+            ValueError: if the loss is not finite.
+        """
+        show = self.begin(stage)
+        steps = _Steps(stage, data.num_batches * epochs, show)
+        history = model.fit(
+            data.as_dataset(),
+            epochs=epochs,
+            shuffle=False,  # The data has another order in every epoch.
+            verbose=self.verbose,
+            validation_data=validation_data and validation_data.as_dataset(),
+            callbacks=[steps, *self.callbacks],
+        )
+        return history.history
+
+
+class _Steps(keras.callbacks.Callback):
+    """Passes figures on, and stops where they are no longer numbers."""
+
+    def __init__(self, stage: str, num_steps: int, show: Callable[..., None]):
+        super().__init__()
+        self.stage = stage
+        self.num_steps = num_steps
+        self.show = show
+        self.step = 0
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, float] | None = None
+    ) -> None:
+        self.step += 1
+        logs = logs or {}
+        if not np.isfinite(logs.get("loss", 0.0)):
+            raise ValueError(
+                "The loss must be finite. Received: "
+                f"loss={logs['loss']} at step {self.step} of the {self.stage}. "
+                "Lower the learning rate, or train in float32."
+            )
+        self.show(self.step, self.num_steps, logs)
