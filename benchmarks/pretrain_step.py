@@ -16,7 +16,6 @@ Markdown.
 import argparse
 import pathlib
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ import keras_hub
 import machine
 import numpy as np
 import tensorflow as tf
+from timing import fastest, matmul_rate, products
 
 from realm_tf import RealmQA
 from realm_tf.checkpoints import export_preset
@@ -94,7 +94,9 @@ def main() -> None:
     print(f"peak memory, MB | {machine.peak_memory_mb():,.0f}")
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(
+    arguments: Sequence[str] | None = None,
+) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
         "--stage", choices=["ict", "mlm", "encoder"], default="mlm"
@@ -112,22 +114,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--jit-compile", action="store_true")
     parser.add_argument("--num-steps", type=int, default=5)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.peer and args.stage != "encoder":
         parser.error("`--peer` compares the encoder. Add --stage encoder.")
     if args.peer and args.dtype not in LOSS_TOLERANCE:
         parser.error(f"`--peer` is for {', '.join(LOSS_TOLERANCE)}.")
     return args
-
-
-def products(layers: int, width: int, rows: int, length: int) -> int:
-    """Multiplications of a trunk: four projections, two wide ones, attention.
-
-    Look-ups of tables and the pooler are left out.
-    """
-    tokens = rows * length
-    dense = 4 * width * width + 2 * width * 4 * width
-    return layers * (tokens * dense + 2 * tokens * length * width)
 
 
 def make_trunk(size: str) -> keras.Model:
@@ -240,15 +232,6 @@ def rows(prefix: str, *shape: int) -> dict[str, np.ndarray]:
     }
 
 
-def matmul_rate(dtype: str) -> float:
-    """Floating-point operations a second of one large product."""
-    size = 2048
-    half = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
-    x = tf.cast(tf.random.normal((size, size)), half.get(dtype, "float32"))
-    product = tf.function(lambda: tf.linalg.matmul(x, x))
-    return 2 * size**3 / fastest([lambda: product().numpy()], 10)[0]
-
-
 def make_step(
     model: keras.Model, features: dict[str, Any], jit: bool
 ) -> Callable[[], float]:
@@ -278,6 +261,7 @@ def make_peer_step(
         peer = transformers.RealmKnowledgeAugEncoder.from_pretrained(
             pathlib.Path(folder) / "peer",
             num_candidates=features["scores"].shape[1],
+            hidden_act="gelu_pytorch_tanh",  # "gelu_new", in one operation
         )
     peer.eval()  # without dropout, as ours
     rows, _, length = features["joint_token_ids"].shape
@@ -327,24 +311,6 @@ def write_peer(
     qa.save_to_preset(folder / "preset")
     layout = "RealmKnowledgeAugEncoder"
     export_preset(folder / "preset", folder / "peer", layout)
-
-
-def fastest(works: Sequence[Callable[[], Any]], count: int) -> list[float]:
-    """Seconds of the fastest of `count` calls of each, made in turn.
-
-    The first call of each, which compiles, is left out.
-    """
-    for work in works:
-        work()
-    seconds = []
-    for _ in range(count):
-        row = []
-        for work in works:
-            start = time.perf_counter()
-            work()
-            row.append(time.perf_counter() - start)
-        seconds.append(row)
-    return [min(column) for column in zip(*seconds, strict=True)]
 
 
 if __name__ == "__main__":

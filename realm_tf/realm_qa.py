@@ -141,7 +141,7 @@ class RealmQA(QuestionAnswerer):
         Returns:
             `Bundle`; see `realm_tf.serving.export.exporter.export`.
         """
-        return export(self, folder, ExportOptions(**options))
+        return export(self.parts, self.index, folder, ExportOptions(**options))
 
     def compile(
         self, optimizer: Any = None, *, jit_compile: bool | str = "auto"

@@ -10,8 +10,7 @@ from realm_tf import options
 from realm_tf._constants import MASKED_WORDS_LEARNING_RATE
 from realm_tf.cli import main
 from realm_tf.cli.ui.class_options import class_options, descriptions, make
-from realm_tf.options.finetune_options import FinetuneOptions
-from realm_tf.options.training_options import TrainingOptions
+from realm_tf.options import FinetuneOptions, TrainingOptions
 
 # Command -> the classes its options are made from.
 MADE = {
