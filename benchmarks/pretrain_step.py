@@ -261,6 +261,7 @@ def make_peer_step(
         peer = transformers.RealmKnowledgeAugEncoder.from_pretrained(
             pathlib.Path(folder) / "peer",
             num_candidates=features["scores"].shape[1],
+            hidden_act="gelu_pytorch_tanh",  # "gelu_new", in one operation
         )
     peer.eval()  # without dropout, as ours
     rows, _, length = features["joint_token_ids"].shape

@@ -16,8 +16,7 @@ import torch
 import transformers
 
 from realm_tf import RealmQA
-from realm_tf.checkpoints.exporting import export_hugging_face
-from realm_tf.checkpoints.presets import read_preset
+from realm_tf.checkpoints import export_preset
 
 NUM_READ = 5
 # Random scores of spans are all alike. So much larger, one span wins, and the
@@ -82,8 +81,7 @@ def make_model(args: argparse.Namespace, work: pathlib.Path) -> RealmQA:
 def make_peer(qa: RealmQA, work: pathlib.Path) -> Any:
     """The same weights, blocks and embeddings in transformers."""
     folder = work / "hugging_face"
-    parts = read_preset(work / "preset", dtype="float32")
-    export_hugging_face(parts, folder, "RealmForOpenQA")
+    export_preset(work / "preset", folder, "RealmForOpenQA")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     ids = np.arange(qa.index.num_blocks)
     texts = [block.text.encode() for block in qa.index.blocks(ids)]

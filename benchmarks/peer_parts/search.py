@@ -14,8 +14,7 @@ import faiss
 import numpy as np
 import timing
 
-from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
-from realm_tf.retrieval.searchers.scann_searcher import ScannSearcher
+from realm_tf.retrieval import BruteForceSearcher, ScannSearcher
 
 DIM = 128
 K = 5

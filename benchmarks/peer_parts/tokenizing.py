@@ -9,7 +9,7 @@ import inputs
 import timing
 import tokenizers
 
-from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.data import Featurizer
 
 SINGLE = 200  # texts that are tokenized one by one
 LEAST_SAME = 0.98  # share of texts; docs name what differs
