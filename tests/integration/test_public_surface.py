@@ -45,8 +45,8 @@ SURFACE = {
         SearchResult searcher_recall_at_k
     """,
     "realm_tf.training": """
-        finetune pretrain_inverse_cloze pretrain_masked_words read_log
-        train_tagger
+        FixedIndex MaskedSentenceDataset finetune new_encoder
+        pretrain_inverse_cloze pretrain_masked_words read_log train_tagger
     """,
 }
 ERRORS = """
