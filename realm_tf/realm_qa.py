@@ -85,19 +85,20 @@ class RealmQA(QuestionAnswerer):
                 - the name of a preset, see `RealmQA.presets`;
                 - a preset that `save_to_preset` or `realm-tf` wrote. It
                   answers at once if it has a corpus and an index;
-                - a BERT in the Hugging Face layout, from whose trunk embedder
-                  and reader start, to be trained. With sentence-transformers,
-                  embeddings are means whose projection is fitted by PCA to the
-                  first corpus that is indexed, and which retrieve well;
+                - a BERT in the Hugging Face layout, from whose backbone
+                  embedder and reader start, to be trained. With
+                  sentence-transformers, embeddings are means whose projection
+                  is fitted by PCA to the first corpus that is indexed, and
+                  which retrieve well;
                 - a published checkpoint of REALM, ORQA or BERT, see
                   `realm_tf.checkpoints.load`, or a list of several with
                   different parts, such as an embedder and an encoder.
 
                 Where it is: a folder, `hf://owner/name`, or an address that
                 `tf.io.gfile` reads, such as `gs://...`.
-            **options: `dtype`, the dtype policy of the trunks (default: Keras'
-                global one), and `dropout`, the rate in training (default: what
-                was saved, or 0). Others belong to one kind:
+            **options: `dtype`, the dtype policy of the backbones (default:
+                Keras' global one), and `dropout`, the rate in training
+                (default: what was saved, or 0). Others belong to one kind:
 
                 - of a preset: `verify=False` skips the comparison of every
                   file's SHA-256; `official`, see `RealmQA`;
@@ -126,7 +127,7 @@ class RealmQA(QuestionAnswerer):
             **parts.options,
         )
         if folder is not None and has_index(folder):
-            verify = options.get("verify", True)
+            verify = options.get("verify") is not False
             corpus = Corpus.open(folder / CORPUS_NAME, verify=verify)
             qa.open_index(folder / INDEX_NAME, corpus, verify=verify)
         return qa

@@ -78,17 +78,15 @@ class RealmPretrainer(Pretrainer):
     Example:
     ```python
     qa = RealmQA.from_preset("bert-base-uncased")
-    index = qa.build_index("passages.jsonl")
+    corpus = qa.build_index("passages.jsonl").corpus
     data = MaskedSentenceDataset(
-        index.corpus,
-        RandomSpanMasks(),
+        corpus,
+        make_masks("random-spans", corpus),
         FixedIndex(qa),
         qa.featurizer,
         MaskedSentenceOptions(batch_size=16),
     )
-    model = RealmPretrainer(
-        qa.block_embedder, new_encoder(qa, index.corpus)
-    )
+    model = RealmPretrainer(qa.block_embedder, new_encoder(qa, corpus))
     model.compile(optimizer=BertAdamW(3e-5))
     model.fit(data, epochs=1)
     ```

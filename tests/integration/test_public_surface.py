@@ -53,8 +53,9 @@ SURFACE = {
         SearchResult searcher_recall_at_k
     """,
     "realm_tf.training": """
-        finetune pretrain_inverse_cloze pretrain_masked_words read_log
-        train_tagger write_masked_features
+        FixedIndex MaskedSentenceDataset finetune new_encoder
+        pretrain_inverse_cloze pretrain_masked_words read_log train_tagger
+        write_masked_features
     """,
 }
 ERRORS = """

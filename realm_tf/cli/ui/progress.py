@@ -69,10 +69,6 @@ class ProgressBar:
         """Shows that `done` of `total` units are done."""
         self.update(done, done / max(1, total))
 
-    def advance(self, more: int, total: int) -> None:
-        """Shows that `more` of `total` units were done since the last call."""
-        self.count(self.done + more, total)
-
     def show_stage(
         self, stage: str, done: int, total: int, figures: Mapping[str, float]
     ) -> None:

@@ -48,16 +48,6 @@ def test_what_was_skipped_is_not_in_the_rate(show):
     assert "85 blocks, 0.5/s" in show(use)
 
 
-def test_advance_adds_up(show):
-    def use(bar):
-        bar.advance(10, 40)
-        bar.advance(20, 40)
-
-    shown = show(use)
-    assert "30 blocks" in shown
-    assert "75%" in shown
-
-
 def test_count_of_nothing_is_shown(show):
     assert "0 blocks" in show(lambda bar: bar.count(0, 0))
 
