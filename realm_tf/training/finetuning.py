@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question
@@ -218,6 +219,7 @@ class _Run:
                 optimizer=BertAdamW(schedule),
                 loss=InBatchLoss(),
             )
+            _make_variables(model, {})
             self._fit("retriever", model, data, options.retriever_epochs)
 
     def _train_reader(
@@ -322,6 +324,30 @@ def compile_open_qa(
             READING: [exact_match, reader_oracle],
         },
     )
+    _make_variables(model, {RETRIEVAL: (1, 1), READING: (1, 1, 1)})
+
+
+def _make_variables(
+    model: keras.Model, shapes: dict[str, tuple[int, ...]]
+) -> None:
+    """Makes the variables of the optimizer, the losses and the metrics.
+
+    Without a strategy Keras makes them in the trace of the first step, and has
+    to trace the step again.
+
+    Args:
+        model: compiled, with the layers frozen that shall not learn.
+        shapes: a shape for each output; {} if no loss or metric has variables.
+    """
+    with model.distribute_strategy.scope():
+        if tf.distribute.has_strategy():
+            return
+    if shapes:
+        labels = {name: np.zeros(x, np.int8) for name, x in shapes.items()}
+        logits = {name: np.zeros(x, np.float32) for name, x in shapes.items()}
+        model.compute_loss(y=labels, y_pred=logits)
+        model.compute_metrics(None, labels, logits)
+    model.optimizer.build(model.trainable_variables)
 
 
 @contextlib.contextmanager
