@@ -1,4 +1,6 @@
+import gc
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -152,3 +154,17 @@ def test_batch_is_no_larger_than_the_blocks_with_questions(
 def test_too_few_blocks_are_refused(positives, town_corpus, short_featurizer):
     with pytest.raises(ValueError, match="at least 2 blocks"):
         make_dataset(town_corpus, short_featurizer, positives)
+
+
+def test_dataset_keeps_its_batches_and_goes_with_them(
+    town_corpus, short_featurizer
+):
+    data = make_dataset(town_corpus, short_featurizer, range(10), batch_size=5)
+    reference = weakref.ref(data)
+    iterator = iter(data.as_dataset().take(2))
+    del data
+    gc.collect()
+    assert len(list(iterator)) == 2
+    del iterator
+    gc.collect()
+    assert reference() is None
