@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import realm_tf._version as _version
+from realm_tf.errors import FolderError
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +30,6 @@ _CHECKSUM = "sha256"  # of everything else in the manifest
 _MAX_MANIFEST_BYTES = 64 * 2**20
 _MAX_COUNT = 2**48
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class FolderError(ValueError):
-    """A folder is missing, incomplete, damaged or of another kind."""
-
-
-class MismatchError(ValueError):
-    """Two folders, or a folder and a model, do not belong together."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from realm_tf.checkpoints.files.tensor_file import (
-    CheckpointError,
-    check_disk_space,
-)
+from realm_tf.checkpoints.files.tensor_file import check_disk_space
+from realm_tf.errors import CheckpointError
 
 _HUB = "hf://"
 # What an importer reads; repositories also hold the same weights for others.

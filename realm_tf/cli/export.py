@@ -99,8 +99,8 @@ def _export(
     models: str,
     **export_options: Any,
 ) -> dict[str, Any]:
+    from realm_tf.options import ExportOptions
     from realm_tf.serving import bundle as bundles
-    from realm_tf.serving.export.exporter import ExportOptions
     from realm_tf.serving.export.exporter import export as write_export
     from realm_tf.serving.export.server_configs import (
         SCANN_MODELS_CONFIG,
@@ -121,7 +121,9 @@ def _export(
         preset, corpus, index, dtype=dtype, verify=True, needs_corpus=False
     )
     with progress_bar("Exporting", "parts") as bar:
-        bundle = write_export(qa, output, chosen, progress=bar.count)
+        bundle = write_export(
+            qa.parts, qa.index, output, chosen, progress=bar.count
+        )
     if chosen.jit_compile:
         console.print_note(f"On a processor, start the server with {XLA_FLAG}.")
     return {

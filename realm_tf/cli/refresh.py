@@ -1,13 +1,6 @@
 """realm-tf refresh: the index follows a training on another machine."""
 
-import atexit
-import os
 import pathlib
-import shutil
-import sys
-import tempfile
-import threading
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,9 +8,6 @@ from realm_tf.cli.ui import console, options
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.precision import choose_dtype
 from realm_tf.cli.ui.tables import show_facts
-
-if TYPE_CHECKING:
-    from realm_tf.training.refresh.exchange import Exchange
 
 
 @click.command(
@@ -68,7 +58,6 @@ if TYPE_CHECKING:
     show_default=True,
     help="How many share it. Number 0 builds the index; others may end.",
 )
-@click.option("--child", is_flag=True, hidden=True)
 @options.dtype_option("mixed_float16")
 @options.json_option()
 @options.shared_options
@@ -80,66 +69,28 @@ def refresh(
     searcher: str,
     worker: int,
     num_workers: int,
-    child: bool,
     dtype: str,
     as_json: bool,
 ) -> None:
     """Embeds all blocks again, whenever a training writes new weights.
 
-    It ends with the training. A training that is stopped and goes on is
+    It exits when the training ends. A training that stops and resumes is
     followed by the same process.
     """
     prepare_tensorflow()
-    from realm_tf.realm_qa import RealmQA
-    from realm_tf.training.refresh.refresher import Refresher, Waiting
+    from realm_tf.training.refresh.follow_training import follow_training
 
-    if child:
-        threading.Thread(target=_exit_with_trainer, daemon=True).start()
-    exchange = _exchange(watch, work, num_workers)
-    waiting = Waiting("a training", exchange, timeout)
-    while not exchange.is_begun:
-        waiting.wait()
-    qa = RealmQA.from_preset(exchange.model, dtype=choose_dtype(dtype))
-    refresher = Refresher(
-        exchange,
-        exchange.open_corpus(corpus),
-        qa.featurizer,
-        qa.query_embedder,
-        qa.block_embedder,
-        worker=worker,
-        num_workers=num_workers,
-        searcher=searcher,
-    )
-    count = refresher.watch(
+    count = follow_training(
+        watch,
+        work=work,
+        corpus=corpus,
+        dtype=choose_dtype(dtype),
         timeout=timeout,
         on_refresh=lambda step, seconds: console.print_note(
             f"Step {step}: embedded in {seconds:.1f} s."
         ),
+        num_workers=num_workers,
+        worker=worker,
+        searcher=searcher,
     )
     show_facts({"num_refreshes": count}, as_json)
-
-
-def _exchange(
-    watch: str, work: pathlib.Path | None, num_workers: int
-) -> "Exchange":
-    from realm_tf.training.refresh.bucket_exchange import BucketExchange
-    from realm_tf.training.refresh.exchange import Exchange
-
-    if "://" not in watch:
-        return Exchange(watch)
-    if num_workers > 1:
-        raise click.UsageError(
-            "Several workers share a folder, not a bucket. Give --watch a "
-            "folder, or leave --num-workers out."
-        )
-    if work is None:
-        work = pathlib.Path(tempfile.mkdtemp(prefix="realm_tf-"))
-        atexit.register(shutil.rmtree, work, ignore_errors=True)
-    return BucketExchange(watch, work)
-
-
-def _exit_with_trainer() -> None:
-    # The pipe closes when the trainer ends, however it does. What is half
-    # embedded then is of no use; the next writer removes it.
-    sys.stdin.buffer.read()
-    os._exit(0)

@@ -13,19 +13,14 @@ Source: Gao et al., 2021 (arXiv:2101.06983).
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
 from realm_tf.layers.backbone_layer import FEATURES
 
-if TYPE_CHECKING:
-    from realm_tf.models.inverse_cloze_pretrainer import InverseClozePretrainer
 
-
-def cached_train_step(
-    model: "InverseClozePretrainer", data: Any
-) -> dict[str, Any]:
+def cached_train_step(model: Any, data: Any) -> dict[str, Any]:
     """As `model.train_step`, in the memory of `model.chunk_size` rows.
 
     Args:

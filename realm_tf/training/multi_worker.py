@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from realm_tf._replicas import check_replicas, sum_over_replicas
-from realm_tf.training.callbacks import StepDataset
+from realm_tf.training.datasets.step_dataset import StepDataset
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:

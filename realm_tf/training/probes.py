@@ -17,13 +17,13 @@ from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question
 from realm_tf.data.text.answer_normalization import normalize_answer
-from realm_tf.realm_qa import RealmQA
+from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.training.callbacks import StepCallback
 from realm_tf.training.datasets.masked_sentence_dataset import (
     MaskedSentenceDataset,
 )
 from realm_tf.training.refresh.index_follower import IndexFollower, Retrieval
+from realm_tf.training.step_callback import StepCallback
 
 _KS = (1, 5, 20)
 _HEADING = re.compile(r"^## Step (\d+)$", re.MULTILINE)
@@ -33,11 +33,11 @@ class FreshIndex:
     """Embeds all blocks whenever it is asked; for stages without an index.
 
     Args:
-        qa: `RealmQA` whose embedders train.
+        qa: `QuestionAnswerer` whose embedders train.
         corpus: `Corpus` to embed.
     """
 
-    def __init__(self, qa: RealmQA, corpus: Corpus):
+    def __init__(self, qa: QuestionAnswerer, corpus: Corpus):
         self.qa = qa
         self.corpus = corpus
         self._folder = tempfile.mkdtemp(prefix="realm_tf-")

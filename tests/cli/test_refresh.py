@@ -48,7 +48,7 @@ def test_a_bucket_in_place_of_a_folder(corpus, preset, run, fail, tmp_path):
     exchange.write_snapshot(3, qa.query_embedder, qa.block_embedder)
     exchange.end()
     command = ("refresh", "--watch", url, "--corpus", corpus)
-    assert "--num-workers" in fail(*command, "--num-workers", 2, code=2)
+    assert "num_workers=2" in fail(*command, "--num-workers", 2)
     assert run(*command, "--json").json == {"num_refreshes": 1}
     assert exchange.index_steps() == {1: 3}
     # Another machine, which has nothing of it yet.

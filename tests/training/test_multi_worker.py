@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from realm_tf.training.callbacks import StepDataset
+from realm_tf.training.datasets.step_dataset import StepDataset
 from realm_tf.training.multi_worker import (
     fit_steps,
     is_chief,

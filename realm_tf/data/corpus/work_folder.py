@@ -9,7 +9,8 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from realm_tf._manifest import TEMPORARY_MARK, FolderError
+from realm_tf._manifest import TEMPORARY_MARK
+from realm_tf.errors import FolderError
 
 _PLAN_NAME = "plan.json"
 

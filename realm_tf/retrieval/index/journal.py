@@ -14,7 +14,7 @@ import shutil
 import struct
 import zlib
 
-from realm_tf._manifest import FolderError
+from realm_tf.errors import FolderError
 
 _MAGIC = b"RTFJRNL1"
 _HEADER = struct.Struct("<8sQQ")

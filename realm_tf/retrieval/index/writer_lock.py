@@ -9,12 +9,10 @@ import socket
 import time
 from collections.abc import Iterator
 
+from realm_tf.errors import LockedError
+
 _LOCK_NAME = ".writer.lock"
 _POLL_SECONDS = 0.02
-
-
-class LockedError(RuntimeError):
-    """Another writer is at work in the folder."""
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from realm_tf._manifest import FolderError
+from realm_tf.errors import FolderError
 
 # Squares and products of norms up to here stay far from float32's limit, where
 # ScaNN aborts the process. Norms of trained embeddings are about 10.

@@ -1,85 +1,30 @@
 """A model, its corpus and its index, to a folder that servers answer from."""
 
 import contextlib
-import dataclasses
 import os
 import pathlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from realm_tf._manifest import FolderError, MismatchError
+from realm_tf.checkpoints.presets import Parts
+from realm_tf.engine.fingerprints import (
+    embedder_fingerprint,
+    reader_fingerprint,
+)
+from realm_tf.errors import FolderError, MismatchError
+from realm_tf.options import ExportOptions
+from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.index.writer_lock import writer_lock
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.bundle import Bundle
-from realm_tf.serving.export import bundle_parts as side_index
-from realm_tf.serving.export import saved_model
+from realm_tf.serving.export import bundle_parts, saved_model
 from realm_tf.serving.export.module_builder import ModuleBuilder
 from realm_tf.serving.export.server_configs import write_server_configs
 
-if TYPE_CHECKING:
-    from realm_tf.realm_qa import RealmQA
-
-DEFAULT_MODELS = (
-    bundles.QUERY_EMBEDDER,
-    bundles.BLOCK_EMBEDDER,
-    bundles.READER,
-)
-STORAGES = ("float32", "bfloat16")
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportOptions:
-    """How a model is exported.
-
-    Args:
-        models: names, with or without "realm_"; default: those that the query
-            service needs. `realm_qa` answers from the corpus by itself;
-            `realm_scann_qa` does so with ScaNN's operations, which no stock
-            server has.
-        num_answers: answers that come back to a question, the best included.
-        storage: "float32" or "bfloat16": how `realm_qa` keeps embeddings.
-        jit_compile: compile the layers with XLA; servers then need
-            `--xla_cpu_compilation_enabled=true`.
-        server_path: where the server sees the folder; default: where it is on
-            this machine.
-    """
-
-    models: tuple[str, ...] = DEFAULT_MODELS
-    num_answers: int = 5
-    storage: str = "float32"
-    jit_compile: bool = False
-    server_path: str | None = None
-
-    def __post_init__(self) -> None:
-        names = tuple(_full_name(name) for name in self.models)
-        object.__setattr__(self, "models", tuple(dict.fromkeys(names)))
-        unknown = [n for n in self.models if n not in bundles.MODEL_NAMES]
-        if unknown or not self.models:
-            raise ValueError(
-                f"`models` must be among {', '.join(bundles.MODEL_NAMES)}. "
-                f"Received: {', '.join(unknown) or 'none'}."
-            )
-        if type(self.num_answers) is not int or self.num_answers < 1:
-            raise ValueError(
-                "`num_answers` must be an integer of at least 1. Received: "
-                f"num_answers={self.num_answers!r}."
-            )
-        if self.storage not in STORAGES:
-            raise ValueError(
-                f"`storage` must be one of {', '.join(STORAGES)}. Received: "
-                f"storage={self.storage!r}."
-            )
-        if self.server_path is not None and self.server_path[:1] != "/":
-            is_uri = "://" in self.server_path
-            if not is_uri:
-                raise ValueError(
-                    "`server_path` must be absolute, as servers insist. "
-                    f"Received: server_path={self.server_path!r}."
-                )
-
 
 def export(
-    qa: "RealmQA",
+    parts: Parts,
+    index: BlockIndex | None,
     folder: str | os.PathLike[str],
     options: ExportOptions | None = None,
     *,
@@ -96,7 +41,9 @@ def export(
     bundle.json does not name yet. Export again then.
 
     Args:
-        qa: `RealmQA`; with an index, its corpus and index are exported too.
+        parts: of the model.
+        index: `BlockIndex` of the model, which is exported with its corpus; or
+            None.
         folder: created if it does not exist.
         options: `ExportOptions`.
         progress: called with the numbers of parts written and to write.
@@ -113,16 +60,16 @@ def export(
     """
     options = options or ExportOptions()
     folder = pathlib.Path(folder)
-    _check_index(qa, options)
+    fingerprints = _fingerprints(parts)
+    _check_index(parts, index, options, fingerprints["embedder"])
     _previous(folder)  # before anything is written
-    fingerprints = _fingerprints(qa)
     progress = progress or (lambda done, total: None)
     num_parts = 1 + len(options.models)
     with writer_lock(folder):
         previous = _previous(folder)
         models = _kept_models(previous, options, fingerprints)
         saved_model.remove_leftovers(folder)
-        builder = ModuleBuilder(qa, options, fingerprints)
+        builder = ModuleBuilder(parts, index, options, fingerprints)
         with contextlib.ExitStack() as publishing:
             for done, name in enumerate(options.models, 1):
                 progress(done, num_parts)
@@ -136,58 +83,62 @@ def export(
                     )
                     models[name] = publishing.enter_context(version)
             # Before the models: what they embed must be found.
-            parts = _write_side(qa, folder, previous)
+            side = _write_side(
+                parts, index, folder, previous, fingerprints["embedder"]
+            )
         write_server_configs(folder, models, options.server_path)
         bundle = Bundle(
             path=folder,
-            featurizer=qa.featurizer.get_config(),
-            num_read=qa.num_read,
+            featurizer=parts.featurizer.get_config(),
+            num_read=parts.options["num_read"],
             num_answers=_num_answers(options, previous),
-            max_span_width=qa.reader.max_span_width,
-            embedding_dim=qa.block_embedder.embedding_dim,
+            max_span_width=parts.reader.max_span_width,
+            embedding_dim=parts.block_embedder.embedding_dim,
             models=models,
             **{f"{part}_fingerprint": f for part, f in fingerprints.items()},
-            **parts,
+            **side,
         )
         bundles.write_bundle(bundle)
         progress(num_parts, num_parts)
     return bundle
 
 
-def _fingerprints(qa: "RealmQA") -> dict[str, str]:
+def _fingerprints(parts: Parts) -> dict[str, str]:
+    featurizer = parts.featurizer
     return {
-        "embedder": qa.embedder_fingerprint,
-        "reader": qa.reader_fingerprint,
-        "tokenizer": qa.featurizer.fingerprint,
+        "embedder": embedder_fingerprint(parts.block_embedder, featurizer),
+        "reader": reader_fingerprint(parts.reader, featurizer),
+        "tokenizer": featurizer.fingerprint,
     }
 
 
-def _full_name(name: str) -> str:
-    return name if name.startswith("realm_") else f"realm_{name}"
-
-
-def _check_index(qa: "RealmQA", options: ExportOptions) -> None:
+def _check_index(
+    parts: Parts,
+    index: BlockIndex | None,
+    options: ExportOptions,
+    of_model: str,
+) -> None:
     alone = {bundles.QA, bundles.SCANN_QA} & set(options.models)
-    if alone and qa.index is None:
+    if alone and index is None:
         raise ValueError(
             f"{', '.join(sorted(alone))} must have an index to answer from. "
             "Received: none. Call `build_index` or `open_index` first, or "
             "name a corpus."
         )
-    if not qa.projection_fitted:
+    if not parts.options["projection_fitted"]:
         raise ValueError(
             "The projection must be fitted before the export. Received: a "
             "sentence encoder that has seen no corpus. Call `build_index` or "
             "fine-tune it first."
         )
-    if qa.index is None:
+    if index is None:
         return
-    of_index = qa.index.embedder_fingerprint
-    if qa.index.is_mismatched or of_index != qa.embedder_fingerprint:
+    of_index = index.embedder_fingerprint
+    if index.is_mismatched or of_index != of_model:
         raise MismatchError(
             "The index must be the model's own. Received:\n"
             f"  index={of_index[:16]}\n"
-            f"  model={qa.embedder_fingerprint[:16]}\n"
+            f"  model={of_model[:16]}\n"
             "Build it again with `build_index`, or `realm-tf index build`."
         )
 
@@ -241,17 +192,19 @@ def _num_answers(options: ExportOptions, previous: Bundle | None) -> int:
 
 
 def _write_side(
-    qa: "RealmQA",
+    parts: Parts,
+    index: BlockIndex | None,
     folder: pathlib.Path,
     previous: Bundle | None,
+    of_model: str,
 ) -> dict[str, Any]:
     """Writes vocabulary, corpus and index; returns their names."""
-    parts: dict[str, Any] = {
-        "vocabulary": side_index.write_vocabulary(folder, qa.featurizer)
+    side: dict[str, Any] = {
+        "vocabulary": bundle_parts.write_vocabulary(folder, parts.featurizer)
     }
-    if qa.index is not None:
-        parts["corpus"] = side_index.copy_corpus(folder, qa.index.corpus)
-        parts["index"] = side_index.copy_index(folder, qa.index)
-    elif previous and previous.embedder_fingerprint == qa.embedder_fingerprint:
-        parts |= {"corpus": previous.corpus, "index": previous.index}
-    return parts
+    if index is not None:
+        side["corpus"] = bundle_parts.copy_corpus(folder, index.corpus)
+        side["index"] = bundle_parts.copy_index(folder, index)
+    elif previous and previous.embedder_fingerprint == of_model:
+        side |= {"corpus": previous.corpus, "index": previous.index}
+    return side

@@ -8,22 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from realm_tf._manifest import FolderError
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.text.featurizer import Featurizer
-from realm_tf.engine.text_embedder import TextEmbedder, embedder_fingerprint
+from realm_tf.engine.fingerprints import embedder_fingerprint
+from realm_tf.engine.text_embedder import TextEmbedder
+from realm_tf.errors import FolderError, LockedError
 from realm_tf.layers.embedder import Embedder
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.retrieval.index.writer_lock import LockedError
 from realm_tf.training.refresh.exchange import QUERY_NAME, Exchange
 from realm_tf.training.refresh.shared_embedding import SharedEmbedding
+from realm_tf.training.refresh.waiting import Waiting
 
 logger = logging.getLogger(__name__)
 
-_FIRST_WAIT = 0.1  # seconds; each wait is twice the one before
-_LONGEST_WAIT = 10.0
-_LOG_EVERY = 60.0
-_LONGEST_LOCK = 60.0  # seconds
+_LOCK_WAIT = 0.1  # seconds
+_LONGEST_LOCK = 60.0
 _GOOD_RECALL = 0.9  # of the exact 20 best blocks, by ScaNN
 
 
@@ -194,7 +193,7 @@ class Refresher:
                 # another refresher is longer at it.
                 if start - unlocked > _LONGEST_LOCK:
                     raise
-                stop.wait(_FIRST_WAIT)
+                stop.wait(_LOCK_WAIT)
                 continue
             unlocked = time.monotonic()
             if step is not None:
@@ -207,57 +206,3 @@ class Refresher:
             else:
                 waiting.wait(stop)
         return count
-
-
-class Waiting:
-    """Waits longer and longer, says so now and then, gives up in time.
-
-    Args:
-        thing: what is waited for.
-        exchange: `Exchange` where it will appear.
-        timeout: seconds; None for ever.
-        longest: of the waits, in seconds.
-        log_every: seconds between warnings.
-    """
-
-    def __init__(
-        self,
-        thing: str,
-        exchange: Exchange,
-        timeout: float | None = None,
-        *,
-        longest: float = _LONGEST_WAIT,
-        log_every: float | None = None,
-    ):
-        self.thing = thing
-        self.exchange = exchange
-        self.timeout = timeout
-        self.longest = longest
-        self.log_every = _LOG_EVERY if log_every is None else log_every
-        self._start = self._logged = time.monotonic()
-        self._seconds = _FIRST_WAIT
-
-    def wait(self, stop: threading.Event | None = None) -> None:
-        """Waits once, or until `stop`.
-
-        Raises:
-            TimeoutError: if it has waited too long by now.
-        """
-        now = time.monotonic()
-        waited = now - self._start
-        if self.timeout is not None and waited >= self.timeout:
-            raise TimeoutError(
-                f"There must be {self.thing} in time. Received: none in "
-                f"{waited:.0f} seconds in {self.exchange.path}. Start the "
-                "other process, check the path, or raise the time."
-            )
-        if now - self._logged >= self.log_every:
-            self._logged = now
-            logger.warning(
-                "Waiting for %s in %s since %.0f seconds.",
-                self.thing,
-                self.exchange.path,
-                waited,
-            )
-        (stop or threading.Event()).wait(self._seconds)
-        self._seconds = min(2 * self._seconds, self.longest)

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from realm_tf.checkpoints.files.tensor_file import (
-    CheckpointError,
     JoinedTensorFile,
     RenamedTensorFile,
     TensorFile,
     check_disk_space,
 )
+from realm_tf.errors import CheckpointError
 
 
 class Given(TensorFile):

@@ -1,7 +1,7 @@
 import pytest
 
-from realm_tf._manifest import FolderError
 from realm_tf.data.corpus.work_folder import open_work_folder
+from realm_tf.errors import FolderError
 
 
 def leave(path, plan, name):

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from realm_tf.retrieval.index.writer_lock import LockedError, writer_lock
+from realm_tf.errors import LockedError
+from realm_tf.retrieval.index.writer_lock import writer_lock
 
 HOLD = """
 import sys

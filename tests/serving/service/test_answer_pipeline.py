@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from realm_tf._manifest import MismatchError
+from realm_tf.errors import MismatchError
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.serving.backends.backend import MODELS
 from realm_tf.serving.bundle import READER, read_bundle, write_bundle
@@ -29,6 +29,7 @@ def pipeline(bundle, backend, served_qa):
             breakers={name: CircuitBreaker(2) for name in MODELS},
             metrics=ServiceMetrics(),
             num_read=3,
+            num_answers=5,
             max_batch_size=4,
         )
 

@@ -157,11 +157,11 @@ def test_w2_child_that_ended_is_an_error(make):
         mode="background",
         refresher=None,
         every_n_steps=10_000,
-        child_options=["--nonsense"],
+        child_options={"nonsense": 1},
     )
     refresh.begin(0)
     try:
-        with pytest.raises(RuntimeError, match=r"code 2: .*--nonsense"):
+        with pytest.raises(RuntimeError, match=r"code 1: .*nonsense"):
             for step in range(1_000):
                 refresh.on_train_batch_end(step)
                 time.sleep(0.1)
@@ -171,10 +171,10 @@ def test_w2_child_that_ended_is_an_error(make):
 
 def test_w2_child_that_ends_before_the_first_index_is_an_error(make):
     refresh = make(
-        mode="background", refresher=None, child_options=["--nonsense"]
+        mode="background", refresher=None, child_options={"nonsense": 1}
     )
     try:
-        with pytest.raises(RuntimeError, match=r"code 2: .*--nonsense"):
+        with pytest.raises(RuntimeError, match=r"code 1: .*nonsense"):
             refresh.begin(0)
     finally:
         refresh.close()

@@ -6,17 +6,17 @@ import time
 import numpy as np
 import pytest
 
-from realm_tf._manifest import FolderError
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.corpus_builder import build_corpus
+from realm_tf.errors import FolderError, LockedError, RecallError
 from realm_tf.retrieval.index import index_builder, index_versions
-from realm_tf.retrieval.index.index_builder import RecallError
-from realm_tf.retrieval.index.writer_lock import LockedError, writer_lock
+from realm_tf.retrieval.index.writer_lock import writer_lock
 from realm_tf.training.pretraining_stages import make_refresher
 from realm_tf.training.refresh import refresher as refresher_module
+from realm_tf.training.refresh import waiting
 from realm_tf.training.refresh.exchange import Exchange
 from realm_tf.training.refresh.index_follower import IndexFollower
-from realm_tf.training.refresh.refresher import Refresher, Waiting
+from realm_tf.training.refresh.refresher import Refresher
 
 
 def test_index_of_the_newest_snapshot_is_published(
@@ -213,7 +213,7 @@ def test_watch_ends_when_told(refresher):
 def test_w14_a_trainer_that_never_appears(
     exchange, refresher, monkeypatch, caplog
 ):
-    monkeypatch.setattr(refresher_module, "_LOG_EVERY", 0.2)
+    monkeypatch.setattr(waiting, "_LOG_EVERY", 0.2)
     looks = []
     newest = exchange.newest_snapshot
     monkeypatch.setattr(
@@ -228,20 +228,6 @@ def test_w14_a_trainer_that_never_appears(
     assert 1.0 <= time.monotonic() - start < 10
     assert len(looks) < 10  # it waits longer and longer
     assert "Waiting for a snapshot" in caplog.text
-
-
-def test_waiting_doubles(exchange, monkeypatch):
-    slept = []
-
-    class Stop:
-        def wait(self, seconds):
-            slept.append(seconds)
-
-    waiting = Waiting("it", exchange)
-    for _ in range(9):
-        waiting.wait(Stop())
-    assert slept[:3] == [0.1, 0.2, 0.4]
-    assert slept[-2:] == [10.0, 10.0]
 
 
 def test_first_of_several_builds_the_index(
