@@ -4,6 +4,9 @@ PYTHON := $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 REQUIREMENTS := setup.cfg pyproject.toml
+# Tests trace models most of the time, which takes one core. A file runs in one
+# process, so that its fixtures are made once.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint clean
@@ -15,10 +18,10 @@ demo: $(VENV)/demo.stamp ## Answer questions over the bundled corpus
 	$(BIN)/realm-tf demo
 
 test: $(VENV)/dev.stamp ## Run the tests
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-all: $(VENV)/dev.stamp ## Run the tests, the slow ones too
-	$(BIN)/pytest -m "not parity"
+	$(PYTEST) -m "not parity"
 
 lint: $(VENV)/dev.stamp ## Check format, style and types
 	$(BIN)/ruff format --check .

@@ -145,6 +145,28 @@ def preset(tiny_bert, corpus, tmp_path_factory) -> pathlib.Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def kept_models():
+    """Commands that leave models as they are open each folder only once.
+
+    Loading a model and tracing it takes longer than all else they do.
+    """
+    load, kept = RealmQA.from_preset, {}
+
+    def from_preset(path, **options):
+        key = (path, *sorted(options.items()))
+        if key not in kept:
+            qa = load(path, **options)
+            kept[key] = (qa, qa.index)
+        qa, index = kept[key]
+        qa.index = index
+        return qa
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RealmQA, "from_preset", from_preset)
+        yield
+
+
 @pytest.fixture(scope="session")
 def full_preset(preset, corpus, tmp_path_factory) -> pathlib.Path:
     """`preset` with corpus and index inside, for reading only."""

@@ -5,6 +5,8 @@ import pytest
 
 QUESTION = "Who wrote Emma?"
 
+pytestmark = pytest.mark.usefixtures("kept_models")
+
 
 def test_ask_answers_out_of_the_box(full_preset, run):
     text = run("ask", "--preset", full_preset, QUESTION).stdout

@@ -7,6 +7,8 @@ import realm_tf
 from realm_tf.cli.ui import demo_model
 from realm_tf.realm_qa import RealmQA
 
+pytestmark = pytest.mark.usefixtures("kept_models")
+
 
 @pytest.fixture
 def demo(articles_file, monkeypatch, questions_file, tiny_bert, tmp_path):

@@ -4,6 +4,8 @@ import pytest
 
 from realm_tf.data.corpus.corpus import Corpus
 
+pytestmark = pytest.mark.usefixtures("kept_models")
+
 
 @pytest.fixture
 def evaluate(full_preset, questions_file):

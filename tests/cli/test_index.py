@@ -6,6 +6,8 @@ import pytest
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.retrieval.index.block_index import BlockIndex
 
+pytestmark = pytest.mark.usefixtures("kept_models")
+
 
 @pytest.fixture(scope="session")
 def built(preset, corpus, run, tmp_path_factory):

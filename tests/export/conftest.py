@@ -11,14 +11,6 @@ SCRIPTS = pathlib.Path(__file__).parents[2] / "export"
 
 
 @pytest.fixture(scope="session")
-def qa(make_qa, city_corpus, tmp_path_factory):
-    """A model with the index of the cities, for reading only."""
-    qa = make_qa(separate=True)
-    qa.build_index(city_corpus, tmp_path_factory.mktemp("qa") / "index")
-    return qa
-
-
-@pytest.fixture(scope="session")
 def full_preset(qa, tmp_path_factory):
     """A preset with corpus and index, for reading only."""
     path = tmp_path_factory.mktemp("preset") / "preset"

@@ -29,9 +29,11 @@ def free_ports(count):
     return ports
 
 
-def start(kind, corpus, folder, **environment):
+def start(corpus, folder, kinds, **environment):
+    for kind in kinds:
+        (folder / kind).mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, PROGRAM, kind, corpus.path, VOCABULARY, folder],
+        [sys.executable, PROGRAM, corpus.path, VOCABULARY, folder, *kinds],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -44,19 +46,27 @@ def finish(process):
     assert process.returncode == 0, output[-3000:]
 
 
-def weights(folder, task):
-    with np.load(folder / f"weights-{task}.npz") as file:
-        return [file[f"{i}"] for i in range(len(file.files))]
+@pytest.fixture(scope="module")
+def alone(town_corpus, tmp_path_factory):
+    """The folder of a host that trained by itself."""
+    folder = tmp_path_factory.mktemp("alone")
+    finish(start(town_corpus, folder, ["ict", "mlm"]))
+    return folder
 
 
-def run_together(kind, corpus, folder):
-    """Runs the program on two hosts, which must both end well."""
+@pytest.fixture(scope="module")
+def together(town_corpus, tmp_path_factory):
+    """The folder of two hosts, which must both end well.
+
+    They train one model after the other, because starting takes longest.
+    """
+    folder = tmp_path_factory.mktemp("together")
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     hosts = [
         start(
-            kind,
-            corpus,
+            town_corpus,
             folder,
+            ["ict", "mlm", "stop"],
             TF_CONFIG=json.dumps(
                 {
                     "cluster": {"worker": workers},
@@ -73,15 +83,17 @@ def run_together(kind, corpus, folder):
         for host in hosts:
             host.kill()
             host.communicate()
+    return folder
+
+
+def weights(folder, task):
+    with np.load(folder / f"weights-{task}.npz") as file:
+        return [file[f"{i}"] for i in range(len(file.files))]
 
 
 @pytest.mark.parametrize("kind", ["ict", "mlm"])
-def test_two_hosts_train_like_one(kind, town_corpus, tmp_path):
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    for folder in (alone, together):
-        folder.mkdir()
-    finish(start(kind, town_corpus, alone))
-    run_together(kind, town_corpus, together)
+def test_two_hosts_train_like_one(kind, alone, together):
+    alone, together = alone / kind, together / kind
     for task in range(2):
         for one, other in zip(
             weights(together, task), weights(alone, 0), strict=True
@@ -91,10 +103,9 @@ def test_two_hosts_train_like_one(kind, town_corpus, tmp_path):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
 
 
-def test_all_hosts_stop_where_one_does(town_corpus, tmp_path):
-    run_together("stop", town_corpus, tmp_path)
+def test_all_hosts_stop_where_one_does(together):
     for task in range(2):
-        assert (tmp_path / f"steps-{task}.txt").read_text() == "2 True"
+        assert (together / f"stop/steps-{task}.txt").read_text() == "2 True"
 
 
 def test_one_host_is_its_own_chief(strategy):

@@ -1,8 +1,9 @@
-"""What one of two hosts runs, or one alone: pre-trains a tiny model.
+"""What one of two hosts runs, or one alone: pre-trains tiny models.
 
-two_hosts.py ict|mlm|stop CORPUS VOCABULARY FOLDER
+two_hosts.py CORPUS VOCABULARY FOLDER KIND...
 
-"stop" is ict, which the first host ends after two steps.
+Each KIND is ict, mlm or stop, which is ict that the first host ends after two
+steps. FOLDER has a folder for each.
 """
 
 import json
@@ -34,16 +35,25 @@ from realm_tf.training.pretraining_stages import (
     pretrain_masked_words,
 )
 
-kind, corpus, vocabulary, folder = sys.argv[1:]
+corpus_path, vocabulary, output, *kinds = sys.argv[1:]
 task = 0
 strategy = tf.distribute.get_strategy()
 if "TF_CONFIG" in os.environ:
     # Before anything else: it starts the server of this host.
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     task = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+corpus = Corpus.open(corpus_path)
 featurizer = Featurizer.from_file(
     vocabulary, query_length=16, block_length=48, joint_length=80
 )
+TRAINING = TrainingOptions(
+    num_steps=4,
+    learning_rate=1e-2,
+    num_warmup_steps=0,
+    checkpoint_every=2,
+    log_every=1,
+)
+DATA = InverseClozeOptions(batch_size=8, run_length=2)
 
 
 def trunk():
@@ -58,61 +68,61 @@ def trunk():
     )
 
 
-with strategy.scope():
-    embedder = Embedder(trunk(), embedding_dim=8, dropout=0.0)
-    qa = RealmQA(featurizer, embedder, embedder, SpanReader(trunk()))
-rng = np.random.default_rng(0)
-for weight in [*embedder.weights, *qa.reader.weights]:
-    if weight.path.endswith(("kernel", "embeddings")):
-        weight.assign(rng.normal(0, 0.5, weight.shape))
-keras.utils.set_random_seed(0)
-training = TrainingOptions(
-    num_steps=4,
-    learning_rate=1e-2,
-    num_warmup_steps=0,
-    checkpoint_every=2,
-    log_every=1,
-)
-data = InverseClozeOptions(batch_size=8, run_length=2)
-if kind == "stop":
-
-    class Stop(keras.callbacks.Callback):
-        steps = 0
-
-        def on_train_batch_end(self, batch, logs=None):
-            self.steps += 1
-            self.model.stop_training = task == 0 and self.steps == 2
-
+def make_qa():
     with strategy.scope():
-        model = InverseClozePretrainer(embedder)
-        model.compile(optimizer=new_optimizer(training))
+        embedder = Embedder(trunk(), embedding_dim=8, dropout=0.0)
+        qa = RealmQA(featurizer, embedder, embedder, SpanReader(trunk()))
+    rng = np.random.default_rng(0)
+    for weight in [*embedder.weights, *qa.reader.weights]:
+        if weight.path.endswith(("kernel", "embeddings")):
+            weight.assign(rng.normal(0, 0.5, weight.shape))
+    keras.utils.set_random_seed(0)
+    return qa
+
+
+class Stop(keras.callbacks.Callback):
+    steps = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        self.model.stop_training = task == 0 and self.steps == 2
+
+
+def stop(qa, folder):
+    with strategy.scope():
+        model = InverseClozePretrainer(qa.block_embedder)
+        model.compile(optimizer=new_optimizer(TRAINING))
         model.optimizer.build(model.trainable_variables)
-    dataset = InverseClozeDataset(Corpus.open(corpus), featurizer, data)
+    dataset = InverseClozeDataset(corpus, featurizer, DATA)
     fit_steps(model, dataset, 0, 4, [stop := Stop()])
     with open(f"{folder}/steps-{task}.txt", "w") as file:
         file.write(f"{stop.steps} {model.stop_training}")
-elif kind == "ict":
+
+
+def ict(qa, folder):
     pretrain_inverse_cloze(
-        qa,
-        Corpus.open(corpus),
-        folder,
-        training,
-        data,
-        strategy=strategy,
+        qa, corpus, folder, TRAINING, DATA, strategy=strategy
     )
-else:
+
+
+def mlm(qa, folder):
     pretrain_masked_words(
         qa,
-        Corpus.open(corpus),
+        corpus,
         RandomTokenMasks(),
         folder,
-        training,
+        TRAINING,
         MaskedSentenceOptions(batch_size=4, num_candidates=3, query_length=24),
         every_n_steps=2,
         strategy=strategy,
     )
-weights = [*embedder.weights, *qa.reader.backbone.weights]
-np.savez(
-    f"{folder}/weights-{task}.npz",
-    **{f"{i}": np.asarray(weight) for i, weight in enumerate(weights)},
-)
+
+
+for kind in kinds:
+    qa, folder = make_qa(), f"{output}/{kind}"
+    {"stop": stop, "ict": ict, "mlm": mlm}[kind](qa, folder)
+    weights = [*qa.block_embedder.weights, *qa.reader.backbone.weights]
+    np.savez(
+        f"{folder}/weights-{task}.npz",
+        **{f"{i}": np.asarray(weight) for i, weight in enumerate(weights)},
+    )

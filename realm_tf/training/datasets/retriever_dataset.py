@@ -1,5 +1,7 @@
 """tf.data for `DualEncoder`: blocks with the questions they answer."""
 
+import functools
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -165,9 +167,14 @@ def as_dataset(
     batches: Callable[[], Iterator[Any]], signature: Any, num_batches: int
 ) -> tf.data.Dataset:
     """A generator of batches as a dataset of known length."""
+    # TensorFlow keeps a generator, and with it data, embedder and index, until
+    # the process ends. The dataset keeps it in its place.
+    kept = functools.partial(batches)
+    reference: Any = weakref.ref(kept)
     dataset = tf.data.Dataset.from_generator(
-        batches, output_signature=signature
+        lambda: reference()(), output_signature=signature
     )
+    dataset.kept = kept
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(num_batches)
     )

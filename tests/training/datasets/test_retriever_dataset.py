@@ -1,4 +1,6 @@
+import gc
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -168,3 +170,17 @@ def test_batches_can_be_the_same_in_every_epoch(town_corpus, short_featurizer):
             for _ in range(2)
         )
         assert (first != second) == reshuffle
+
+
+def test_dataset_keeps_its_batches_and_goes_with_them(
+    town_corpus, short_featurizer
+):
+    data = make_dataset(town_corpus, short_featurizer, range(10), batch_size=5)
+    reference = weakref.ref(data)
+    iterator = iter(data.as_dataset().take(2))
+    del data
+    gc.collect()
+    assert len(list(iterator)) == 2
+    del iterator
+    gc.collect()
+    assert reference() is None
