@@ -10,9 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from realm_tf._files import check_disk_space
 from realm_tf.checkpoints.files.tensor_file import (
     CheckpointError,
-    check_disk_space,
 )
 
 _HUB = "hf://"

@@ -144,7 +144,7 @@ def _build_corpus(
     output: pathlib.Path,
     matrix: "Embeddings | None",
 ) -> "Corpus":
-    from realm_tf.checkpoints.files.tensor_file import check_disk_space
+    from realm_tf._files import check_disk_space
     from realm_tf.data.published.published_blocks import open_block_records
     from realm_tf.data.published.published_corpus import build_block_corpus
 
@@ -173,7 +173,7 @@ def _build_index(
     path: pathlib.Path,
     searcher: str,
 ) -> None:
-    from realm_tf.checkpoints.files.tensor_file import check_disk_space
+    from realm_tf._files import check_disk_space
     from realm_tf.engine.text_embedder import embedder_fingerprint
     from realm_tf.retrieval.index.block_index import BlockIndex
 

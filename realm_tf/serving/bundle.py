@@ -14,7 +14,7 @@ import pathlib
 import re
 from typing import Any
 
-from realm_tf import _manifest, _version
+from realm_tf import _files, _version
 from realm_tf._manifest import MANIFEST_NAME, FolderError
 
 KIND = "bundle"
@@ -131,7 +131,7 @@ def write_bundle(bundle: Bundle) -> None:
     del content["path"]
     content |= {"kind": KIND, "format_version": FORMAT_VERSION}
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
-    _manifest.replace_file(bundle.path / BUNDLE_NAME, text)
+    _files.replace_file(bundle.path / BUNDLE_NAME, text)
 
 
 def read_bundle(path: str | os.PathLike[str]) -> Bundle:

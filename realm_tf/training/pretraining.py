@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from realm_tf._manifest import replace_file
+from realm_tf._files import replace_file
 from realm_tf.optimizers.bert_adamw import (
     BertAdamW,
     SyncedLossScaleOptimizer,

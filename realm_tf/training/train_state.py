@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from realm_tf._files import TEMPORARY_MARK
 from realm_tf._manifest import (
-    TEMPORARY_MARK,
     FolderError,
     MismatchError,
     read_manifest,

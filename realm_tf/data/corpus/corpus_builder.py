@@ -1,17 +1,15 @@
 """Articles to a corpus folder, with several processes if need be."""
 
-import contextlib
-import errno
 import itertools
 import os
 import pathlib
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
 import numpy as np
 
 from realm_tf import _constants, _version
+from realm_tf._files import explain_full_disk
 from realm_tf.data.corpus import corpus_parts
 from realm_tf.data.corpus.articles import (
     ArticleFiles,
@@ -29,7 +27,6 @@ from realm_tf.data.text.featurizer import Featurizer
 
 # Below this the import of TensorFlow in every process, 5 s, is not worth it.
 _SMALL_BYTES = 32 * 2**20
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Progress = Callable[[int, int, float], None]
 
@@ -101,7 +98,11 @@ def build_corpus(
     plan = _plan(source, featurizer, max_wordpieces)
     with open_work_folder(path, plan) as work:
         tasks = tally.unfinished(corpus_parts.cut_into_parts(source, work))
-        with _no_space_explained(work):
+        advice = (
+            "Free some space and run the same command again to resume, or "
+            "remove that folder."
+        )
+        with explain_full_disk(work, advice):
             for counts in write_parts(
                 tasks, featurizer, max_wordpieces, num_processes
             ):
@@ -229,19 +230,3 @@ def _checked_processes(num_processes: int | None, source: ArticleSource) -> int:
 def token_dtype(vocabulary_size: int) -> type[np.unsignedinteger]:
     """Type of wordpieces on the disk."""
     return np.uint16 if vocabulary_size <= 65_535 else np.uint32
-
-
-@contextlib.contextmanager
-def _no_space_explained(work: pathlib.Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        raise OSError(
-            error.errno,
-            f"{work} must fit on the disk. Received: "
-            f"{shutil.disk_usage(work).free} bytes free "
-            f"({os.strerror(error.errno)}). Free some space and run the same "
-            "command again; it goes on from here, or remove that folder",
-        ) from error

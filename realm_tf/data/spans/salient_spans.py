@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from realm_tf._files import open_npy, write_npy_header
 from realm_tf._manifest import (
-    FolderError,
     Manifest,
     MismatchError,
     read_manifest,
@@ -180,12 +180,7 @@ def write_spans(
             )
         places.seek(0)
         with open(writer.path / "spans.npy", "wb") as file:
-            header = {
-                "descr": "<i4",
-                "fortran_order": False,
-                "shape": (len(numbers), 2),
-            }
-            np.lib.format.write_array_header_1_0(file, header)
+            write_npy_header(file, "<i4", (len(numbers), 2))
             shutil.copyfileobj(places, file)
         row_splits = np.zeros(corpus.num_blocks + 1, np.int64)
         np.cumsum(counts, out=row_splits[1:])
@@ -219,18 +214,5 @@ def _numbers(row: Sequence[Span], labels: dict[str, int]) -> list[int]:
 
 
 def _load(path: pathlib.Path, name: str, dtype: str, *shape: int) -> np.ndarray:
-    file = path / f"{name}.npy"
-    try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FolderError(
-            f"{file} must hold an array. Received: {error}. Tag the corpus "
-            "again with `realm-tf spans`."
-        ) from error
-    if array.dtype.str != dtype or array.shape != shape:
-        raise FolderError(
-            f"{file} must hold an array of type {dtype} and shape {shape}. "
-            f"Received: {array.dtype.str}, {array.shape}. Tag the corpus again "
-            "with `realm-tf spans`."
-        )
-    return np.asarray(array)
+    advice = "Tag the corpus again with `realm-tf spans`."
+    return open_npy(path / f"{name}.npy", dtype, shape, advice)

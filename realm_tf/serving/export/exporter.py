@@ -7,8 +7,8 @@ import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from realm_tf._files import writer_lock
 from realm_tf._manifest import FolderError, MismatchError
-from realm_tf.retrieval.index.writer_lock import writer_lock
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.bundle import Bundle
 from realm_tf.serving.export import bundle_parts as side_index

@@ -13,11 +13,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from realm_tf import _version
+from realm_tf._files import LockedError
 from realm_tf._manifest import FolderError, MismatchError
 from realm_tf.client.answer_json import answer_json, block_json
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.index.block_updates import UnknownDocumentError
-from realm_tf.retrieval.index.writer_lock import LockedError
 from realm_tf.serving.service import http_models as models
 from realm_tf.serving.service.answer_pipeline import Found
 from realm_tf.serving.service.circuit_breaker import ServiceUnavailableError

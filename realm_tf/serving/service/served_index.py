@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from realm_tf._files import LockedError
 from realm_tf._manifest import (
     MANIFEST_NAME,
     FolderError,
@@ -22,7 +23,6 @@ from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.retrieval.index import index_loader, index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.index.live_index import LiveIndex
-from realm_tf.retrieval.index.writer_lock import LockedError
 
 _EMBEDDERS_KEPT = 2  # while a model server turns from one to the next
 _UNUSED_SECONDS = 60.0  # until the index of a former embedder is let go

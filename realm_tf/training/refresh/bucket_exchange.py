@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from realm_tf._manifest import MANIFEST_NAME, FolderError, replace_file
+from realm_tf._files import replace_file, writer_lock
+from realm_tf._manifest import MANIFEST_NAME, FolderError
 from realm_tf.checkpoints.fetching import copy_folder
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.layers.embedder import Embedder
 from realm_tf.retrieval.index import index_versions
-from realm_tf.retrieval.index.writer_lock import writer_lock
 from realm_tf.training.refresh.exchange import Exchange, snapshot_steps
 
 if TYPE_CHECKING:

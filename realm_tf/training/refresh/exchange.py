@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from realm_tf._files import TEMPORARY_MARK, replace_file
 from realm_tf._manifest import (
     MANIFEST_NAME,
-    TEMPORARY_MARK,
     FolderError,
     MismatchError,
     read_manifest,
@@ -92,9 +92,7 @@ class Exchange:
                 )
         if not self.model.is_dir():
             qa.save_to_preset(self.model)
-        temporary = self._corpus.with_suffix(".writing")
-        temporary.write_text(json.dumps(description), encoding="utf-8")
-        temporary.replace(self._corpus)
+        replace_file(self._corpus, json.dumps(description))
 
     def end(self) -> None:
         """Tells refreshers that the training has ended."""

@@ -55,7 +55,7 @@ def die_after_five_parts(num_articles, num_blocks, fraction):
 source, vocabulary, folder = sys.argv[1:]
 corpus_parts.PART_CHARACTERS = 1
 points = {
-    "first part": (corpus_parts.pathlib.Path, "rename"),
+    "first part": (corpus_parts, "replacing"),
     "sixth part": (None, None),
     "blocks": (corpus_writer.array_record_module.ArrayRecordWriter, "close"),
     "arrays": (corpus_writer, "_write_npy"),
@@ -339,18 +339,18 @@ def test_full_disk_is_explained_and_the_build_goes_on(
     monkeypatch.setattr(corpus_parts, "PART_CHARACTERS", 1)
     path = tmp_path / "corpus"
     with (
-        pytest.raises(OSError, match="bytes free .*it goes on from") as caught,
+        pytest.raises(OSError, match="bytes are free .*to resume") as caught,
         files_up_to(1_000),
     ):
         build_corpus(articles_file, path, featurizer, **OPTIONS)
     assert caught.value.errno == errno.EFBIG
     # Room for the parts, none for the blocks.
     with (
-        pytest.raises(OSError, match="bytes were written.*run again") as caught,
+        pytest.raises(OSError, match="bytes are free.*run it again") as caught,
         files_up_to(10_000),
     ):
         build_corpus(articles_file, path, featurizer, **OPTIONS)
-    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.errno == errno.EFBIG
     assert not path.exists()
     written.clear()
     assert len(build_corpus(articles_file, path, featurizer, **OPTIONS)) == 40

@@ -11,10 +11,10 @@ import pytest
 import tensorflow as tf
 
 from realm_tf import _manifest
+from realm_tf._files import LockedError, writer_lock
 from realm_tf._manifest import FolderError, MismatchError
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.retrieval.index.writer_lock import LockedError, writer_lock
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.bundle import (
     BLOCK_EMBEDDER,
