@@ -31,7 +31,7 @@ from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.data.questions.questions import Question, read_questions
 from realm_tf.evaluation.evaluator import evaluate
-from realm_tf.training.finetune_options import FinetuneOptions
+from realm_tf.options import FinetuneOptions
 from realm_tf.training.finetuning import finetune
 
 KS = (1, 5, 20)

@@ -46,12 +46,12 @@ from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,
 )
 from realm_tf.models.entity_tagger import EntityTagger
-from realm_tf.training.datasets.inverse_cloze_dataset import InverseClozeOptions
-from realm_tf.training.datasets.masked_sentence_options import (
-    OWN_BLOCK,
+from realm_tf.options import (
+    InverseClozeOptions,
     MaskedSentenceOptions,
+    TrainingOptions,
 )
-from realm_tf.training.pretraining import TrainingOptions, read_log
+from realm_tf.training.pretraining import read_log
 from realm_tf.training.pretraining_stages import (
     pretrain_inverse_cloze,
     pretrain_masked_words,
@@ -118,7 +118,7 @@ def parse_arguments() -> argparse.Namespace:
         )
     parser.add_argument("--num_candidates", type=int, default=4)
     parser.add_argument(
-        "--own_block", choices=OWN_BLOCK, default="cut", help="in mlm"
+        "--own_block", choices=("exclude", "cut"), default="cut", help="in mlm"
     )
     parser.add_argument(
         "--block_length", type=int, default=128, help="in training"

@@ -15,9 +15,9 @@ import time
 
 import numpy as np
 
+from realm_tf.options import ScannOptions
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.searchers.embedding_writer import EmbeddingWriter
-from realm_tf.retrieval.searchers.scann_options import ScannOptions
 from realm_tf.retrieval.searchers.scann_searcher import (
     ScannSearcher,
     import_scann,

@@ -27,3 +27,12 @@ finite."""
 
 MASKS = ("salient", "recurring", "random-tokens", "random-spans")
 """Kinds of masks; see `realm_tf.data.spans.sentence_masks.make_masks`."""
+
+MODEL_NAMES = (
+    "realm_query_embedder",
+    "realm_block_embedder",
+    "realm_reader",
+    "realm_qa",
+    "realm_scann_qa",
+)
+"""Models that an export may hold; a query service needs the first three."""

@@ -15,6 +15,8 @@ import filelock
 import numpy as np
 import numpy.typing as npt
 
+from realm_tf.errors import FolderError, LockedError
+
 TEMPORARY_MARK = ".writing-"
 LOCK_NAME = ".writer.lock"
 _POLL_SECONDS = 0.02
@@ -23,14 +25,6 @@ _NO_SPACE = {
     errno.EFBIG: "File too large",
     errno.EDQUOT: "Disk quota exceeded",
 }
-
-
-class FolderError(ValueError):
-    """A folder is missing, incomplete, damaged or of another kind."""
-
-
-class LockedError(RuntimeError):
-    """Another writer is at work in the folder."""
 
 
 def temporary_name(path: pathlib.Path) -> pathlib.Path:

@@ -17,14 +17,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import realm_tf._version as _version
-from realm_tf._files import (
-    FolderError as FolderError,
-)
-from realm_tf._files import (
-    explain_full_disk,
-    sync,
-    temporary_name,
-)
+from realm_tf._files import explain_full_disk, sync, temporary_name
+from realm_tf.errors import FolderError
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +27,6 @@ MANIFEST_NAME = "manifest.json"
 _CHECKSUM = "sha256"  # of everything else in the manifest
 _MAX_MANIFEST_BYTES = 64 * 2**20
 _MAX_COUNT = 2**48
-
-
-class MismatchError(ValueError):
-    """Two folders, or a folder and a model, do not belong together."""
 
 
 @dataclasses.dataclass(frozen=True)

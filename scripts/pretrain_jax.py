@@ -78,11 +78,9 @@ def write_features(
     from realm_tf.data.corpus.corpus import Corpus
     from realm_tf.data.spans.sentence_masks import make_masks
     from realm_tf.models.realm_pretrainer import RealmPretrainer
+    from realm_tf.options import MaskedSentenceOptions
     from realm_tf.training.datasets.masked_sentence_dataset import (
         MaskedSentenceDataset,
-    )
-    from realm_tf.training.datasets.masked_sentence_options import (
-        MaskedSentenceOptions,
     )
     from realm_tf.training.pretraining_stages import (
         make_refresher,

@@ -14,8 +14,9 @@ import pytest
 from http_service import Server
 from local_backend import NUM_ANSWERS, LocalBackend
 
+from realm_tf.errors import BackendError
+from realm_tf.options import ServiceOptions
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.serving.backends.backend import BackendError
 from realm_tf.serving.bundle import (
     BLOCK_EMBEDDER,
     QA,
@@ -25,7 +26,6 @@ from realm_tf.serving.bundle import (
     write_bundle,
 )
 from realm_tf.serving.service.query_service import QueryService
-from realm_tf.serving.service.service_options import ServiceOptions
 
 FRESH = pathlib.Path(__file__).with_name("fresh_process.py")
 QUICK = {"watch_interval": 0.2, "request_timeout": 300.0, "is_local": True}

@@ -13,8 +13,6 @@ import pytest
 
 from realm_tf import _files
 from realm_tf._files import (
-    FolderError,
-    LockedError,
     check_disk_space,
     explain_full_disk,
     open_npy,
@@ -24,6 +22,7 @@ from realm_tf._files import (
     write_npy_header,
     writer_lock,
 )
+from realm_tf.errors import FolderError, LockedError
 
 HOLD = """
 import sys

@@ -16,10 +16,10 @@ from realm_tf import _manifest
 from realm_tf._manifest import (
     FORMAT_VERSION,
     MANIFEST_NAME,
-    FolderError,
     read_manifest,
     write_folder,
 )
+from realm_tf.errors import FolderError
 
 COUNTS = {"num_blocks": 2}
 FINGERPRINTS = {"tokenizer": "abc"}

@@ -4,4 +4,6 @@ No training and no search here. Start with `load`, in `loading.py`, for
 checkpoints of others, and with `presets.py` for our own.
 """
 
-from realm_tf.checkpoints.loading import load as load
+from realm_tf._door import open_door
+
+__getattr__, __dir__, __all__ = open_door(__name__)

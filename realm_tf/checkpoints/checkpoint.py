@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-from typing import Any
 
 from realm_tf import _manifest
 from realm_tf._files import check_disk_space
@@ -13,29 +12,6 @@ from realm_tf.checkpoints.presets import Parts
 
 CARD_NAME = "README.md"
 _BYTES_OF_A_WEIGHT = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class LoadOptions:
-    """What a checkpoint cannot tell of itself.
-
-    Args:
-        num_heads: attention heads of the trunks. By default as the
-            configuration says, or one for each 64 of the width.
-        vocabulary: file with a wordpiece on each line, where the checkpoint
-            has none.
-        dropout: rate in training; by default as the configuration says,
-            or 0.1.
-        dtype: dtype policy of the trunks.
-        partial: accept a checkpoint in which variables are missing or left
-            over; they are listed in `Checkpoint.initial` and `.skipped`.
-    """
-
-    num_heads: int | None = None
-    vocabulary: pathlib.Path | None = None
-    dropout: float | None = None
-    dtype: Any = None
-    partial: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

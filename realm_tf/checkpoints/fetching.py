@@ -11,9 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from realm_tf._files import check_disk_space
-from realm_tf.checkpoints.files.tensor_file import (
-    CheckpointError,
-)
+from realm_tf.errors import CheckpointError
 
 _HUB = "hf://"
 # What an importer reads; repositories also hold the same weights for others.

@@ -6,14 +6,9 @@ import re
 from typing import Any
 
 from realm_tf import _constants
-from realm_tf.checkpoints.checkpoint import (
-    Checkpoint,
-    Embeddings,
-    LoadOptions,
-)
+from realm_tf.checkpoints.checkpoint import Checkpoint, Embeddings
 from realm_tf.checkpoints.files.safetensors_file import SafetensorsFile
 from realm_tf.checkpoints.files.tensor_file import (
-    CheckpointError,
     JoinedTensorFile,
     RenamedTensorFile,
     TensorFile,
@@ -29,6 +24,8 @@ from realm_tf.checkpoints.variable_names import (
     PartNames,
 )
 from realm_tf.checkpoints.vocabularies import open_featurizer
+from realm_tf.errors import CheckpointError
+from realm_tf.options import LoadOptions
 
 CONFIG_NAME = "config.json"
 EMBEDDINGS_NAME = "block_emb"

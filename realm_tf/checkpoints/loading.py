@@ -7,9 +7,8 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from realm_tf.checkpoints.checkpoint import Checkpoint, LoadOptions
+from realm_tf.checkpoints.checkpoint import Checkpoint
 from realm_tf.checkpoints.fetching import fetched
-from realm_tf.checkpoints.files.tensor_file import CheckpointError
 from realm_tf.checkpoints.hugging_face import (
     is_hugging_face,
     load_hugging_face,
@@ -17,7 +16,9 @@ from realm_tf.checkpoints.hugging_face import (
 from realm_tf.checkpoints.presets import Parts, build, copy_layer
 from realm_tf.checkpoints.tf1 import find_prefix, load_tf1
 from realm_tf.checkpoints.variable_names import READER, head_paths
+from realm_tf.errors import CheckpointError
 from realm_tf.layers.span_reader import SpanReader
+from realm_tf.options import LoadOptions
 
 Loader = Callable[[pathlib.Path, LoadOptions], Checkpoint]
 _FORMATS: dict[str, tuple[Callable[[pathlib.Path], Any], Loader]] = {

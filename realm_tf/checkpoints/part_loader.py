@@ -8,7 +8,7 @@ import keras
 import keras_hub
 
 from realm_tf.checkpoints import presets
-from realm_tf.checkpoints.files.tensor_file import CheckpointError, TensorFile
+from realm_tf.checkpoints.files.tensor_file import TensorFile
 from realm_tf.checkpoints.variable_names import (
     EMBEDDER,
     ENCODER,
@@ -19,6 +19,7 @@ from realm_tf.checkpoints.variable_names import (
     keras_path,
     part_paths,
 )
+from realm_tf.errors import CheckpointError
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,

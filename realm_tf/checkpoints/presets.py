@@ -23,6 +23,7 @@ import keras_hub
 
 from realm_tf import _manifest
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import FolderError
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,
@@ -173,7 +174,7 @@ def read_preset(
         options = dict(config["options"])
         return Parts(featurizer=featurizer, options=options, **layers)
     except (KeyError, TypeError, ValueError) as error:
-        raise _manifest.FolderError(
+        raise FolderError(
             f"{file} must hold the settings of a preset, which its weights "
             f"fit. Received: {type(error).__name__}: {error}. Save the preset "
             "again, or take it from a source you trust."
@@ -195,7 +196,7 @@ def check_outside(corpus: pathlib.Path, preset: str | os.PathLike[str]) -> None:
         FolderError: if it does.
     """
     if corpus.resolve().is_relative_to(pathlib.Path(preset).resolve()):
-        raise _manifest.FolderError(
+        raise FolderError(
             "A preset must not replace the one that holds the corpus in use, "
             f"unless it takes it over. Received: {preset}, corpus {corpus}. "
             "Pass `include_corpus=True`, or save to another path."

@@ -11,12 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from realm_tf import _constants
-from realm_tf.checkpoints.checkpoint import (
-    Checkpoint,
-    Embeddings,
-    LoadOptions,
-)
-from realm_tf.checkpoints.files.tensor_file import CheckpointError, TensorFile
+from realm_tf.checkpoints.checkpoint import Checkpoint, Embeddings
+from realm_tf.checkpoints.files.tensor_file import TensorFile
 from realm_tf.checkpoints.files.tf_checkpoint import (
     TFCheckpoint,
     is_tf_checkpoint,
@@ -35,6 +31,8 @@ from realm_tf.checkpoints.vocabularies import (
     has_vocabulary,
     open_featurizer,
 )
+from realm_tf.errors import CheckpointError
+from realm_tf.options import LoadOptions
 
 EMBEDDINGS_NAME = "block_emb"
 _ENCODED = "encoded/encoded.ckpt"

@@ -6,8 +6,8 @@ import pathlib
 from typing import Any
 
 from realm_tf import _constants
-from realm_tf.checkpoints.files.tensor_file import CheckpointError
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import CheckpointError
 
 _NAMES = ("vocab.txt", "assets/vocab.txt", "vocabulary.txt")
 _UNCASED = importlib.resources.files("realm_tf.data.text") / "bert_uncased.txt"

@@ -99,8 +99,8 @@ def _export(
     models: str,
     **export_options: Any,
 ) -> dict[str, Any]:
+    from realm_tf.options import ExportOptions
     from realm_tf.serving import bundle as bundles
-    from realm_tf.serving.export.exporter import ExportOptions
     from realm_tf.serving.export.exporter import export as write_export
     from realm_tf.serving.export.server_configs import (
         SCANN_MODELS_CONFIG,

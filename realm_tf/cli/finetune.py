@@ -112,7 +112,7 @@ def finetune(
 
     from realm_tf.data.corpus.corpus import Corpus
     from realm_tf.data.questions.questions import read_questions
-    from realm_tf.training.finetune_options import FinetuneOptions
+    from realm_tf.options import FinetuneOptions
     from realm_tf.training.finetuning import finetune as train_model
 
     finetune_options = FinetuneOptions(

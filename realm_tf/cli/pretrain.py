@@ -48,9 +48,7 @@ def ict(
 ) -> None:
     """Inverse Cloze Task: find the block that a sentence was taken from."""
     run = _Run(shared)
-    from realm_tf.training.datasets.inverse_cloze_dataset import (
-        InverseClozeOptions,
-    )
+    from realm_tf.options import InverseClozeOptions
     from realm_tf.training.pretraining_stages import pretrain_inverse_cloze
 
     data = InverseClozeOptions(
@@ -109,9 +107,7 @@ def mlm(
     from realm_tf.data.corpus.corpus import Corpus
     from realm_tf.data.spans.salient_spans import default_path
     from realm_tf.data.spans.sentence_masks import make_masks
-    from realm_tf.training.datasets.masked_sentence_options import (
-        MaskedSentenceOptions,
-    )
+    from realm_tf.options import MaskedSentenceOptions
     from realm_tf.training.pretraining_stages import pretrain_masked_words
 
     if shared["candidates"] == "mentions" and (text or masks != "recurring"):
@@ -201,7 +197,7 @@ class _Run:
 
         from realm_tf.data.corpus.corpus import Corpus
         from realm_tf.data.questions.questions import read_questions
-        from realm_tf.training.pretraining import TrainingOptions
+        from realm_tf.options import TrainingOptions
 
         if shared["deterministic"]:
             tf.config.experimental.enable_op_determinism()

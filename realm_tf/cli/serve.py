@@ -9,6 +9,7 @@ import click
 
 from realm_tf.cli.ui import console, options
 from realm_tf.cli.ui.environment import prepare_tensorflow
+from realm_tf.options import ServiceOptions
 
 if TYPE_CHECKING:
     from realm_tf.serving.backends.backend import Backend
@@ -82,8 +83,9 @@ def serve(
     """
     prepare_tensorflow()
     try:
-        from realm_tf.serving.service import http_server, service_options
+        from realm_tf.serving.service import http_server
         from realm_tf.serving.service.query_service import QueryService
+        from realm_tf.serving.service.request_guard import is_loopback
     except ImportError as error:
         raise click.ClickException(
             f"Serving needs more packages. Received: {error}. Install them "
@@ -92,10 +94,10 @@ def serve(
     service = QueryService(
         bundle,
         backend_opener(backend, bundle, timeout),
-        service_options.ServiceOptions(
+        ServiceOptions(
             request_timeout=timeout,
             token=token,
-            is_local=service_options.is_loopback(host),
+            is_local=is_loopback(host),
         ),
     )
     with http_server.open_socket(host, port) as listening:

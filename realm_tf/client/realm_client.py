@@ -13,8 +13,7 @@ from realm_tf.data.corpus.answer import Answer
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.corpus.documents import ArticleLike, as_article
 from realm_tf.data.questions.question_texts import check_questions
-from realm_tf.retrieval.index.block_updates import UnknownDocumentError
-from realm_tf.serving.service.circuit_breaker import ServiceUnavailableError
+from realm_tf.errors import ServiceUnavailableError, UnknownDocumentError
 
 _AT_ONCE = 32  # questions or documents in a request
 _MOST_BYTES = 4 * 2**20  # of the documents; a service takes 8 MiB

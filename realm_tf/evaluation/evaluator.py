@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from realm_tf.data.corpus import jsonl
 from realm_tf.data.questions.questions import Question
+from realm_tf.errors import BadRecordError
 from realm_tf.evaluation import exact_match as answers
 from realm_tf.evaluation import recall
 from realm_tf.evaluation.regex_answers import RegexOutcome, match_regexes
@@ -153,7 +154,7 @@ def read_predictions(path: str | os.PathLike[str]) -> dict[str, str]:
         if text is None:
             continue
         if predictions.setdefault(key, text) != text:
-            raise jsonl.BadRecordError(
+            raise BadRecordError(
                 os.fspath(path),
                 line,
                 "A question must have one prediction. Received: "

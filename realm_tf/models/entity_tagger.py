@@ -11,13 +11,14 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from realm_tf._manifest import FolderError, read_manifest, write_folder
+from realm_tf._manifest import read_manifest, write_folder
 from realm_tf.checkpoints.files.npz_file import read_npz
 from realm_tf.data.spans.entities import decode_labels, rows
 from realm_tf.data.spans.span_taggers import Span, SpanTagger
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.data.text.packing import pack_singles
 from realm_tf.engine.text_embedder import trim
+from realm_tf.errors import FolderError
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.token_classifier import TokenClassifier
 

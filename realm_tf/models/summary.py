@@ -1,13 +1,10 @@
-"""A `RealmQA` in a few lines."""
+"""A `QuestionAnswerer` in a few lines."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from realm_tf.realm_qa import RealmQA
+from realm_tf.models.question_answerer import QuestionAnswerer
 
 
-def describe(qa: "RealmQA") -> str:
-    """Sizes, sharing of weights and index of a `RealmQA`."""
+def describe(qa: QuestionAnswerer) -> str:
+    """Sizes, sharing of weights and index of a `QuestionAnswerer`."""
     trunk = qa.reader.backbone
     parts = {
         id(part): part.count_params()  # shared weights count once

@@ -15,17 +15,14 @@ import re
 from typing import Any
 
 from realm_tf import _files, _version
-from realm_tf._manifest import MANIFEST_NAME, FolderError
+from realm_tf._constants import MODEL_NAMES
+from realm_tf._manifest import MANIFEST_NAME
+from realm_tf.errors import FolderError
 
 KIND = "bundle"
 FORMAT_VERSION = 1
 BUNDLE_NAME = "bundle.json"
-QUERY_EMBEDDER = "realm_query_embedder"
-BLOCK_EMBEDDER = "realm_block_embedder"
-READER = "realm_reader"
-QA = "realm_qa"
-SCANN_QA = "realm_scann_qa"
-MODEL_NAMES = (QUERY_EMBEDDER, BLOCK_EMBEDDER, READER, QA, SCANN_QA)
+QUERY_EMBEDDER, BLOCK_EMBEDDER, READER, QA, SCANN_QA = MODEL_NAMES
 
 _MAX_BYTES = 2**20
 _COUNTS = ("num_read", "num_answers", "max_span_width", "embedding_dim")

@@ -20,15 +20,12 @@ from realm_tf.metrics.open_qa_metrics import (
 )
 from realm_tf.models.dual_encoder import DualEncoder, InBatchLoss
 from realm_tf.models.open_qa import READING, RETRIEVAL, OpenQA
+from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.optimizers.bert_adamw import BertAdamW, WarmupLinearDecay
-from realm_tf.realm_qa import RealmQA
+from realm_tf.options import FinetuneOptions, ReadingOptions
 from realm_tf.training.datasets.answer_labels import AnswerLabels
-from realm_tf.training.datasets.reading_dataset import (
-    ReadingDataset,
-    ReadingOptions,
-)
+from realm_tf.training.datasets.reading_dataset import ReadingDataset
 from realm_tf.training.datasets.retriever_dataset import RetrieverDataset
-from realm_tf.training.finetune_options import FinetuneOptions
 from realm_tf.training.multi_worker import check_parts, is_multi_worker
 from realm_tf.training.out_of_memory import explain_out_of_memory
 
@@ -54,7 +51,7 @@ class FinetuneReport:
 
 
 def finetune(
-    qa: RealmQA,
+    qa: QuestionAnswerer,
     corpus: Corpus,
     questions: Sequence[Question],
     options: FinetuneOptions | None = None,
@@ -109,7 +106,7 @@ class _Run:
 
     def __init__(
         self,
-        qa: RealmQA,
+        qa: QuestionAnswerer,
         corpus: Corpus,
         options: FinetuneOptions,
         callbacks: Sequence[keras.callbacks.Callback],

@@ -1,6 +1,5 @@
 """Pre-training with `fit`: steps, checkpoints, figures."""
 
-import dataclasses
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ from realm_tf.optimizers.bert_adamw import (
     SyncedLossScaleOptimizer,
     WarmupLinearDecay,
 )
+from realm_tf.options import TrainingOptions
 from realm_tf.training.datasets.step_dataset import StepDataset
 from realm_tf.training.multi_worker import (
     check_parts,
@@ -41,52 +41,19 @@ Progress = Callable[[int, int, dict[str, float]], None]
 """Called with steps done, steps in all, and the latest figures."""
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingOptions:
-    """How long and how hard to train.
-
-    Args:
-        num_steps: in all; the learning rate is 0 after them.
-        learning_rate: peak. Published: 1e-4 for ICT, 3e-5 for masked words.
-        num_warmup_steps: default: a tenth of the steps, from 100 to 10,000.
-        checkpoint_every: steps; a multiple of `log_every`.
-        log_every: steps whose figures are averaged.
-    """
-
-    num_steps: int = 100_000
-    learning_rate: float = 1e-4
-    num_warmup_steps: int | None = None
-    checkpoint_every: int = 500
-    log_every: int = 50
-
-    def __post_init__(self) -> None:
-        for name in ("num_steps", "checkpoint_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"`{name}` must be 1 or more. Received: "
-                    f"{name}={getattr(self, name)}. Give a positive number."
-                )
-        if self.checkpoint_every % self.log_every:
-            raise ValueError(
-                "`checkpoint_every` must be a multiple of `log_every`, so that "
-                "a run that goes on logs what an unbroken one does. Received: "
-                f"checkpoint_every={self.checkpoint_every}, "
-                f"log_every={self.log_every}."
-            )
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """What a checkpoint says of these; see `TrainState`."""
-        names = ("num_steps", *_CHANGEABLE)
-        return {name: getattr(self, name) for name in names}
-
-    def optimizer(self) -> BertAdamW:
-        """BERT's optimizer with its schedule, as published for all stages."""
-        return BertAdamW(
-            WarmupLinearDecay(
-                self.learning_rate, self.num_steps, self.num_warmup_steps
-            )
+def new_optimizer(options: TrainingOptions) -> BertAdamW:
+    """BERT's optimizer with its schedule, as published for all stages."""
+    return BertAdamW(
+        WarmupLinearDecay(
+            options.learning_rate, options.num_steps, options.num_warmup_steps
         )
+    )
+
+
+def _description(options: TrainingOptions) -> dict[str, Any]:
+    """What a checkpoint says of its options; see `TrainState`."""
+    names = ("num_steps", *_CHANGEABLE)
+    return {name: getattr(options, name) for name in names}
 
 
 def pretrain(
@@ -145,7 +112,7 @@ def pretrain(
     losses = {n: getattr(model, n) for n in _LOSSES if hasattr(model, n)}
     state = TrainState(
         folder / "checkpoints",
-        {**data.description, **options.description, **losses},
+        {**data.description, **_description(options), **losses},
         changeable=_CHANGEABLE,
     )
     start = state.restore(model)
@@ -216,7 +183,7 @@ def _fit(
 def _compile(
     model: keras.Model, data: StepDataset, options: TrainingOptions
 ) -> None:
-    optimizer: keras.optimizers.Optimizer = options.optimizer()
+    optimizer: keras.optimizers.Optimizer = new_optimizer(options)
     # Keras asks the model, whose own policy is float32.
     if any(x.dtype_policy.name == "mixed_float16" for x in model.layers):
         optimizer = SyncedLossScaleOptimizer(optimizer)

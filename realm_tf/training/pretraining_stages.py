@@ -19,20 +19,19 @@ from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,
 )
 from realm_tf.models.inverse_cloze_pretrainer import InverseClozePretrainer
+from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.models.realm_pretrainer import RealmPretrainer
-from realm_tf.realm_qa import RealmQA
-from realm_tf.training.datasets.inverse_cloze_dataset import (
-    InverseClozeDataset,
+from realm_tf.options import (
     InverseClozeOptions,
+    MaskedSentenceOptions,
+    TrainingOptions,
 )
+from realm_tf.training.datasets.inverse_cloze_dataset import InverseClozeDataset
 from realm_tf.training.datasets.masked_sentence_dataset import (
     MaskedSentenceDataset,
 )
-from realm_tf.training.datasets.masked_sentence_options import (
-    MaskedSentenceOptions,
-)
 from realm_tf.training.multi_worker import is_chief
-from realm_tf.training.pretraining import Progress, TrainingOptions, pretrain
+from realm_tf.training.pretraining import Progress, pretrain
 from realm_tf.training.probes import ExampleProbe, FreshIndex, RecallProbe
 from realm_tf.training.refresh.bucket_exchange import BucketExchange
 from realm_tf.training.refresh.exchange import Exchange
@@ -44,7 +43,7 @@ _MOST_COUNTED = 20_000  # blocks, for the frequencies of wordpieces
 
 
 def pretrain_inverse_cloze(
-    qa: RealmQA,
+    qa: QuestionAnswerer,
     corpus: Corpus,
     folder: str | os.PathLike[str],
     training: TrainingOptions | None = None,
@@ -113,7 +112,7 @@ def pretrain_inverse_cloze(
 
 
 def pretrain_masked_words(
-    qa: RealmQA,
+    qa: QuestionAnswerer,
     corpus: Corpus,
     masks: SentenceMasks,
     folder: str | os.PathLike[str],
@@ -252,7 +251,7 @@ class _TrainingIndex:
 
     def __init__(
         self,
-        qa: RealmQA,
+        qa: QuestionAnswerer,
         corpus: Corpus,
         exchange: Exchange,
         strategy: tf.distribute.Strategy,
@@ -315,11 +314,13 @@ def _trainable_as_before(*layers: keras.layers.Layer) -> Iterator[None]:
             variable.trainable = True
 
 
-def new_encoder(qa: RealmQA, text: Corpus) -> KnowledgeAugmentedEncoder:
+def new_encoder(
+    qa: QuestionAnswerer, text: Corpus
+) -> KnowledgeAugmentedEncoder:
     """An encoder with a copy of the reader's trunk and a new head.
 
     Args:
-        qa: `RealmQA`.
+        qa: `QuestionAnswerer`.
         text: `Corpus` whose wordpieces the head predicts, at first as often
             as they occur in it.
     """
@@ -338,7 +339,7 @@ def new_encoder(qa: RealmQA, text: Corpus) -> KnowledgeAugmentedEncoder:
 
 
 def make_refresher(
-    qa: RealmQA,
+    qa: QuestionAnswerer,
     corpus: Corpus,
     exchange: Exchange,
     index_options: dict[str, Any] | None = None,
@@ -346,7 +347,7 @@ def make_refresher(
     """A refresher with copies of the embedders of `qa`.
 
     Args:
-        qa: `RealmQA`.
+        qa: `QuestionAnswerer`.
         corpus: `Corpus` to embed.
         exchange: `Exchange`.
         index_options: of `BlockIndex.build`.

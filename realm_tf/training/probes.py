@@ -17,7 +17,7 @@ from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question
 from realm_tf.data.text.answer_normalization import normalize_answer
-from realm_tf.realm_qa import RealmQA
+from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.training.datasets.masked_sentence_dataset import (
     MaskedSentenceDataset,
@@ -33,11 +33,11 @@ class FreshIndex:
     """Embeds all blocks whenever it is asked; for stages without an index.
 
     Args:
-        qa: `RealmQA` whose embedders train.
+        qa: `QuestionAnswerer` whose embedders train.
         corpus: `Corpus` to embed.
     """
 
-    def __init__(self, qa: RealmQA, corpus: Corpus):
+    def __init__(self, qa: QuestionAnswerer, corpus: Corpus):
         self.qa = qa
         self.corpus = corpus
         self._folder = tempfile.mkdtemp(prefix="realm_tf-")

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from realm_tf._manifest import FolderError
 from realm_tf.checkpoints import load
 from realm_tf.checkpoints.presets import read_preset
+from realm_tf.errors import FolderError
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from realm_tf.checkpoints.fetching import fetched
-from realm_tf.checkpoints.files.tensor_file import CheckpointError
+from realm_tf.errors import CheckpointError
 
 
 def test_a_local_path_stays_as_it_is(tmp_path):

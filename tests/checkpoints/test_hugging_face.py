@@ -6,8 +6,8 @@ import pytest
 import safetensors.numpy
 
 from realm_tf.checkpoints import load
-from realm_tf.checkpoints.files.tensor_file import CheckpointError
 from realm_tf.checkpoints.hugging_face import is_hugging_face, open_tensors
+from realm_tf.errors import CheckpointError
 
 KINDS = ("safetensors", "zip", "legacy")
 

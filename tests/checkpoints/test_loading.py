@@ -1,7 +1,7 @@
 import pytest
 
-from realm_tf.checkpoints.files.tensor_file import CheckpointError
 from realm_tf.checkpoints.loading import combine, load
+from realm_tf.errors import CheckpointError
 
 
 @pytest.fixture

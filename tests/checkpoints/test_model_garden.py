@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from realm_tf.checkpoints import load
-from realm_tf.checkpoints.files.tensor_file import CheckpointError
 from realm_tf.checkpoints.model_garden import is_model_garden
+from realm_tf.errors import CheckpointError
 
 
 def check_trunk(release, layer):

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from realm_tf.checkpoints.files.tensor_file import CheckpointError, TensorFile
+from realm_tf.checkpoints.files.tensor_file import TensorFile
 from realm_tf.checkpoints.part_loader import PartLoader
 from realm_tf.checkpoints.variable_names import ENCODER, READER, TF1, PartNames
+from realm_tf.errors import CheckpointError
 
 
 class Given(TensorFile):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from realm_tf import _manifest
-from realm_tf._manifest import FolderError
 from realm_tf.checkpoints import presets
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import FolderError
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
 

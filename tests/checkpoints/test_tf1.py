@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from realm_tf.checkpoints import load
-from realm_tf.checkpoints.files.tensor_file import CheckpointError
 from realm_tf.checkpoints.tf1 import find_prefix, open_embeddings
+from realm_tf.errors import CheckpointError
 
 
 @pytest.fixture

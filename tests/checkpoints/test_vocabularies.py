@@ -2,8 +2,8 @@ import types
 
 import pytest
 
-from realm_tf.checkpoints.files.tensor_file import CheckpointError
 from realm_tf.checkpoints.vocabularies import open_featurizer
+from realm_tf.errors import CheckpointError
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "emma"]
 

@@ -4,8 +4,7 @@ import pytest
 
 from realm_tf import RealmClient
 from realm_tf.client import realm_client as client_module
-from realm_tf.retrieval.index.block_updates import UnknownDocumentError
-from realm_tf.serving.service.circuit_breaker import ServiceUnavailableError
+from realm_tf.errors import ServiceUnavailableError, UnknownDocumentError
 
 QUESTIONS = ["When was the school of Rome founded?", "who?", "Oslo"]
 

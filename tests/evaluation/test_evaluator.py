@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from realm_tf.data.corpus.blocks import Block
-from realm_tf.data.corpus.jsonl import BadRecordError
 from realm_tf.data.questions.questions import Question, read_questions
+from realm_tf.errors import BadRecordError
 from realm_tf.evaluation import regex_answers
 from realm_tf.evaluation.evaluator import (
     evaluate,

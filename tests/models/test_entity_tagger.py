@@ -2,8 +2,8 @@ import keras_hub
 import numpy as np
 import pytest
 
-from realm_tf._manifest import FolderError
 from realm_tf.data.spans.entities import label_names
+from realm_tf.errors import FolderError
 from realm_tf.layers.token_classifier import TokenClassifier
 from realm_tf.models.entity_tagger import EntityTagger
 

@@ -5,11 +5,10 @@ import zlib
 import numpy as np
 import pytest
 
-from realm_tf._files import LockedError
-from realm_tf._manifest import FolderError, MismatchError
 from realm_tf.data.corpus.blocks import Article, split_into_blocks
 from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import FolderError, LockedError, MismatchError
 from realm_tf.retrieval.index.block_index import BlockIndex
 
 DIM = 16

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from realm_tf import _manifest
-from realm_tf._manifest import FolderError
+from realm_tf.errors import FolderError
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.bundle import Bundle, read_bundle, write_bundle
 

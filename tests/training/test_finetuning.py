@@ -9,13 +9,10 @@ import tensorflow as tf
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.data.questions.questions import Question
-from realm_tf.realm_qa import RealmQA
+from realm_tf.models.question_answerer import QuestionAnswerer
+from realm_tf.options import FinetuneOptions, ReadingOptions
 from realm_tf.training.datasets.answer_labels import AnswerLabels
-from realm_tf.training.datasets.reading_dataset import (
-    ReadingDataset,
-    ReadingOptions,
-)
-from realm_tf.training.finetune_options import FinetuneOptions
+from realm_tf.training.datasets.reading_dataset import ReadingDataset
 from realm_tf.training.finetuning import compile_open_qa, finetune
 
 NOWHERE = Question("nowhere", "when was it not founded?", ("England",))
@@ -309,7 +306,7 @@ def test_a_marked_place_needs_no_search(
         Question(str(i), "which city is old?", ("Bath", "Bath"), str(i), starts)
         for i in range(2)
     ]
-    monkeypatch.delattr(RealmQA, "search")
+    monkeypatch.delattr(QuestionAnswerer, "search")
     report = finetune(
         make_qa(width=8),
         corpus,

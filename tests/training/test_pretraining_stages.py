@@ -4,15 +4,16 @@ import keras
 import numpy as np
 import pytest
 
-from realm_tf._manifest import MismatchError
 from realm_tf.data.spans.sentence_masks import RandomSpanMasks, RandomTokenMasks
+from realm_tf.errors import MismatchError
+from realm_tf.options import (
+    InverseClozeOptions,
+    MaskedSentenceOptions,
+    TrainingOptions,
+)
 from realm_tf.realm_qa import RealmQA
 from realm_tf.training import pretraining_stages
-from realm_tf.training.datasets.inverse_cloze_dataset import InverseClozeOptions
-from realm_tf.training.datasets.masked_sentence_options import (
-    MaskedSentenceOptions,
-)
-from realm_tf.training.pretraining import TrainingOptions, read_log
+from realm_tf.training.pretraining import read_log
 from realm_tf.training.pretraining_stages import (
     new_encoder,
     pretrain_inverse_cloze,

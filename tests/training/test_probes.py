@@ -8,11 +8,9 @@ from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,
 )
 from realm_tf.models.realm_pretrainer import RealmPretrainer
+from realm_tf.options import MaskedSentenceOptions
 from realm_tf.training.datasets.masked_sentence_dataset import (
     MaskedSentenceDataset,
-)
-from realm_tf.training.datasets.masked_sentence_options import (
-    MaskedSentenceOptions,
 )
 from realm_tf.training.probes import ExampleProbe, FreshIndex, RecallProbe
 from realm_tf.training.refresh.index_follower import IndexFollower

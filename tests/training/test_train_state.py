@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from realm_tf._manifest import FolderError, MismatchError
+from realm_tf.errors import FolderError, MismatchError
 from realm_tf.training.train_state import TrainState
 
 

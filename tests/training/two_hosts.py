@@ -20,16 +20,15 @@ from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
 from realm_tf.models.inverse_cloze_pretrainer import InverseClozePretrainer
-from realm_tf.realm_qa import RealmQA
-from realm_tf.training.datasets.inverse_cloze_dataset import (
-    InverseClozeDataset,
+from realm_tf.options import (
     InverseClozeOptions,
-)
-from realm_tf.training.datasets.masked_sentence_options import (
     MaskedSentenceOptions,
+    TrainingOptions,
 )
+from realm_tf.realm_qa import RealmQA
+from realm_tf.training.datasets.inverse_cloze_dataset import InverseClozeDataset
 from realm_tf.training.multi_worker import fit_steps
-from realm_tf.training.pretraining import TrainingOptions
+from realm_tf.training.pretraining import new_optimizer
 from realm_tf.training.pretraining_stages import (
     pretrain_inverse_cloze,
     pretrain_masked_words,
@@ -86,7 +85,7 @@ if kind == "stop":
 
     with strategy.scope():
         model = InverseClozePretrainer(embedder)
-        model.compile(optimizer=training.optimizer())
+        model.compile(optimizer=new_optimizer(training))
         model.optimizer.build(model.trainable_variables)
     dataset = InverseClozeDataset(Corpus.open(corpus), featurizer, data)
     fit_steps(model, dataset, 0, 4, [stop := Stop()])

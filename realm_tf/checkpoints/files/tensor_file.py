@@ -7,11 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from realm_tf.errors import CheckpointError
+
 ROWS_AT_ONCE = 2**16
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is damaged, unsafe, or not what it should be."""
 
 
 class TensorFile(abc.ABC):

@@ -11,11 +11,8 @@ import ml_dtypes
 import numpy as np
 
 from realm_tf.checkpoints.files.tensor_file import TensorFile
-from realm_tf.data.published.restricted_pickle import (
-    UnsafePickleError,
-    plain_key,
-    read_pickle,
-)
+from realm_tf.data.published.restricted_pickle import plain_key, read_pickle
+from realm_tf.errors import UnsafePickleError
 
 _DTYPES = {
     "DoubleStorage": np.float64,

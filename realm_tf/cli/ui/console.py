@@ -13,8 +13,10 @@ from typing import Any, TextIO
 import click
 import rich.console
 
+from realm_tf.errors import RealmError
+
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_EXPECTED = (ValueError, OSError, ImportError, RuntimeError)
+_EXPECTED = (RealmError, ValueError, OSError, ImportError, RuntimeError)
 
 
 def neutralise(text: str) -> str:
@@ -61,14 +63,10 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         name = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{name}"
-    if isinstance(error, _EXPECTED) or _is_ours(error):
+    if isinstance(error, _EXPECTED):
         return str(error)
     advice = "Add --debug to the command for the traceback."
     return f"{type(error).__name__}: {error}. {advice}"
-
-
-def _is_ours(error: Exception) -> bool:
-    return type(error).__module__.startswith("realm_tf.")
 
 
 @contextlib.contextmanager

@@ -168,8 +168,8 @@ def _train(
     from realm_tf.checkpoints.bert import BertFolder
     from realm_tf.data.corpus.corpus_builder import build_corpus
     from realm_tf.data.questions.questions import read_questions
+    from realm_tf.options import FinetuneOptions
     from realm_tf.realm_qa import RealmQA
-    from realm_tf.training.finetune_options import FinetuneOptions
     from realm_tf.training.finetuning import finetune
 
     console.print_note("Training the demo's model, some minutes, once ...")

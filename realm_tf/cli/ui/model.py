@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from realm_tf._manifest import FolderError, MismatchError
 from realm_tf.cli.ui.precision import choose_dtype
 from realm_tf.cli.ui.progress import progress_bar
+from realm_tf.errors import FolderError, MismatchError
 
 if TYPE_CHECKING:
     from realm_tf.data.corpus.corpus import Corpus

@@ -16,7 +16,7 @@ from realm_tf.data.corpus.article_formats import (
 )
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.decompressed_file import DecompressedFile
-from realm_tf.data.corpus.jsonl import BadRecordError
+from realm_tf.errors import BadRecordError
 
 logger = logging.getLogger(__name__)
 

@@ -10,16 +10,12 @@ import numpy as np
 from array_record.python import array_record_module
 
 from realm_tf._files import open_npy
-from realm_tf._manifest import (
-    MANIFEST_NAME,
-    FolderError,
-    Manifest,
-    read_manifest,
-)
+from realm_tf._manifest import MANIFEST_NAME, Manifest, read_manifest
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.corpus.corpus_parts import decode_block
 from realm_tf.data.corpus.corpus_writer import BLOCKS_PER_SHARD, shard_name
 from realm_tf.data.corpus.document_table import candidate_blocks
+from realm_tf.errors import FolderError
 
 _READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
 _BLOCKS_AT_ONCE = 1_024

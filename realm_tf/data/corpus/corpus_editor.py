@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realm_tf._manifest import MismatchError
 from realm_tf.data.corpus import corpus_parts
 from realm_tf.data.corpus.articles import SourceArticle
 from realm_tf.data.corpus.blocks import Article, Block, TokenizedBlock
@@ -16,6 +15,7 @@ from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.corpus.corpus_parts import PartCounts
 from realm_tf.data.corpus.corpus_writer import write_corpus
 from realm_tf.data.corpus.work_folder import open_work_folder
+from realm_tf.errors import MismatchError
 
 if TYPE_CHECKING:  # spares searching the import of TensorFlow
     from realm_tf.data.text.featurizer import Featurizer

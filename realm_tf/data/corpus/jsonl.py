@@ -9,26 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from realm_tf.data.corpus import decompressed_file
+from realm_tf.errors import BadRecordError
 
 logger = logging.getLogger(__name__)
 
 _ADVICE = "Correct the line, or pass `skip_bad=True` to leave bad lines out."
-
-
-class BadRecordError(ValueError):
-    """A line of a file does not hold the record it should.
-
-    Args:
-        path: str. The file.
-        line: int. Number of the line; the first is 1.
-        problem: str. What must hold and what was received.
-        advice: str. What to do.
-    """
-
-    def __init__(self, path: str, line: int, problem: str, advice: str):
-        super().__init__(f"{problem} File: {path}, line {line}. {advice}")
-        self.path = path
-        self.line = line
 
 
 def read_jsonl(

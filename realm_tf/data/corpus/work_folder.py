@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from realm_tf._files import LOCK_NAME, TEMPORARY_MARK, replace_file, writer_lock
-from realm_tf._manifest import FolderError
+from realm_tf.errors import FolderError
 
 _PLAN_NAME = "plan.json"
 

@@ -18,10 +18,8 @@ import tensorflow as tf
 
 from realm_tf._files import read_npy_header
 from realm_tf.data.corpus.decompressed_file import DecompressedFile
-from realm_tf.data.published.restricted_pickle import (
-    UnsafePickleError,
-    stream_pickle,
-)
+from realm_tf.data.published.restricted_pickle import stream_pickle
+from realm_tf.errors import UnsafePickleError
 
 _BLOCKS, _TITLES, _EXAMPLES = "blocks.tfr", "titles.tfr", "examples.tfr"
 _GZIP_MAGIC = gzip.compress(b"")[:2]

@@ -13,6 +13,8 @@ import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
+from realm_tf.errors import UnsafePickleError
+
 # What is wrong with a value shows when it is used.
 _ERRORS = (
     ArithmeticError,
@@ -40,10 +42,6 @@ _EMPTY: dict[str, Callable[[], Any]] = {
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 _GETS = ("GET", "BINGET", "LONG_BINGET")
-
-
-class UnsafePickleError(ValueError):
-    """A pickle asks for more than plain values, or is damaged."""
 
 
 def read_pickle(

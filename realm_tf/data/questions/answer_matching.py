@@ -10,10 +10,10 @@ from typing import Protocol
 import ahocorasick
 import numpy as np
 
-from realm_tf._manifest import MismatchError
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.questions.questions import Question
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import MismatchError
 
 logger = logging.getLogger(__name__)
 

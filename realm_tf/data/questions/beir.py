@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from realm_tf.data.corpus import jsonl
 from realm_tf.data.questions.questions import Question
+from realm_tf.errors import BadRecordError
 
 QUERIES_NAME = "queries.jsonl"
 _JUDGEMENTS = "qrels"
@@ -52,7 +53,7 @@ def _read_split(
                 continue
             query, passage, score = _judgement(row) or ("", "", 0.0)
             if query not in texts:
-                raise jsonl.BadRecordError(
+                raise BadRecordError(
                     str(file),
                     rows.line_num,
                     f"A judgement must be {', '.join(_COLUMNS)}, of a query "

@@ -20,14 +20,10 @@ from typing import Any
 import numpy as np
 
 from realm_tf._files import open_npy, write_npy_header
-from realm_tf._manifest import (
-    Manifest,
-    MismatchError,
-    read_manifest,
-    write_folder,
-)
+from realm_tf._manifest import Manifest, read_manifest, write_folder
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.spans.span_taggers import Span, SpanTagger, tag_texts
+from realm_tf.errors import MismatchError
 
 KIND = "spans"
 _BLOCKS_AT_ONCE = 1_024

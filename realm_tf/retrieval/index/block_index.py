@@ -12,14 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from realm_tf._constants import MISSING_BLOCK_ID
-from realm_tf._files import LockedError, writer_lock
+from realm_tf._files import writer_lock
 from realm_tf._manifest import Manifest
 from realm_tf.data.corpus.corpus_editor import edit_corpus
+from realm_tf.errors import LockedError
+from realm_tf.options import ScannOptions
 from realm_tf.retrieval.index import index_builder, index_loader, index_versions
 from realm_tf.retrieval.index.block_updates import BlockUpdates
 from realm_tf.retrieval.index.index_builder import EmbeddingChunks
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
-from realm_tf.retrieval.searchers.scann_options import ScannOptions
 from realm_tf.retrieval.searchers.searcher import (
     SearchResult,
     check_block_ids,

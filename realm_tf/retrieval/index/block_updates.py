@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from realm_tf._constants import MISSING_BLOCK_ID
 from realm_tf.data.corpus.blocks import Block
+from realm_tf.errors import UnknownDocumentError
 from realm_tf.retrieval.index.journal import Journal
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.searchers.embedding_matrix import (
@@ -31,13 +32,6 @@ if TYPE_CHECKING:
 
 _LENGTH = struct.Struct("<I")
 _NO_IDS = np.empty(0, np.int64)
-
-
-class UnknownDocumentError(KeyError):
-    """A document that is to be deleted does not exist."""
-
-    def __str__(self) -> str:  # KeyError would show the text in quotes
-        return str(self.args[0])
 
 
 @dataclasses.dataclass(frozen=True)

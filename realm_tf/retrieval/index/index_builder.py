@@ -10,16 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from realm_tf._manifest import FolderWriter
+from realm_tf.errors import RecallError
+from realm_tf.options import ScannOptions
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.searchers.embedding_matrix import (
     CHUNK_ROWS,
     EmbeddingMatrix,
 )
 from realm_tf.retrieval.searchers.embedding_writer import EmbeddingWriter
-from realm_tf.retrieval.searchers.scann_options import (
-    MIN_BLOCKS_FOR_SCANN,
-    ScannOptions,
-)
 from realm_tf.retrieval.searchers.scann_searcher import (
     ScannSearcher,
     import_scann,
@@ -38,14 +36,12 @@ SCANN_NAME = "scann"
 SEARCHERS = ("auto", "brute_force", "scann")
 EmbeddingChunks = Iterable[npt.ArrayLike] | npt.NDArray[Any]
 
+# Below this, scoring everything takes a few milliseconds and is exact.
+MIN_BLOCKS_FOR_SCANN = 50_000
 # The reader sees 5 blocks, a pre-training step 8, an ORQA label up to 5000.
 _RECALL_KS = (5, 20, 100)
 _FLOOR_K = 20
 _NUM_SAMPLED_QUERIES = 256
-
-
-class RecallError(RuntimeError):
-    """An approximate index finds too little of the exact result."""
 
 
 def write_version(

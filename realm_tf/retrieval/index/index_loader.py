@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from realm_tf import _manifest
 from realm_tf._files import open_npy
-from realm_tf._manifest import FolderError, Manifest, MismatchError
+from realm_tf._manifest import Manifest
+from realm_tf.errors import FolderError, MismatchError
 from realm_tf.retrieval.index import index_versions
 from realm_tf.retrieval.index.index_builder import EXCLUDED_NAME, SCANN_NAME
 from realm_tf.retrieval.index.index_versions import KIND

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable
 from realm_tf._files import TEMPORARY_MARK, sync
 from realm_tf._manifest import (
     MANIFEST_NAME,
-    FolderError,
     FolderWriter,
     read_manifest,
     write_folder,
 )
+from realm_tf.errors import FolderError
 from realm_tf.retrieval.index.journal import Journal
 
 # The one in use, one that readers may still hold, one to roll back to.

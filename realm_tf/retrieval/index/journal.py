@@ -14,7 +14,7 @@ import struct
 import zlib
 
 from realm_tf._files import explain_full_disk, sync
-from realm_tf._manifest import FolderError
+from realm_tf.errors import FolderError
 
 _MAGIC = b"RTFJRNL1"
 _HEADER = struct.Struct("<8sQQ")

@@ -3,7 +3,7 @@
 import threading
 from typing import TYPE_CHECKING
 
-from realm_tf._manifest import MismatchError
+from realm_tf.errors import MismatchError
 from realm_tf.retrieval.index import index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from realm_tf._manifest import FolderError
+from realm_tf.errors import FolderError, ScannBuildError
+from realm_tf.options import ScannOptions
 from realm_tf.retrieval.searchers import scann_builder
 from realm_tf.retrieval.searchers.embedding_matrix import EmbeddingMatrix
 from realm_tf.retrieval.searchers.embedding_writer import EmbeddingWriter
-from realm_tf.retrieval.searchers.scann_options import ScannOptions
 from realm_tf.retrieval.searchers.searcher import (
     Searcher,
     SearchResult,
@@ -34,10 +34,6 @@ _ASSETS_NAME = "scann_assets.pbtxt"
 _MIN_CANDIDATES = 100
 # How much wider a search gets when it found fewer than k blocks.
 _WIDENING = 4
-
-
-class ScannBuildError(RuntimeError):
-    """ScaNN did not survive building an index."""
 
 
 class ScannSearcher(Searcher):

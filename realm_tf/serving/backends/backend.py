@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from realm_tf.errors import BackendError
 from realm_tf.serving.bundle import BLOCK_EMBEDDER, QUERY_EMBEDDER, READER
 
 MODELS = (QUERY_EMBEDDER, BLOCK_EMBEDDER, READER)
@@ -21,10 +22,6 @@ MISSING_SCORE = -3e38
 """Retrieval score of a block that is not there; finite, as JSON insists."""
 
 Outputs = dict[str, npt.NDArray[Any]]
-
-
-class BackendError(RuntimeError):
-    """The models cannot be reached, are too slow, or answered nonsense."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from realm_tf.serving.backends.backend import Backend, BackendError, Outputs
+from realm_tf.errors import BackendError
+from realm_tf.serving.backends.backend import Backend, Outputs
 
 _PARALLEL_CALLS = 8
 _MAX_MESSAGE_BYTES = 256 * 2**20

@@ -10,12 +10,8 @@ import tensorflow as tf
 
 from realm_tf._manifest import read_manifest
 from realm_tf.data.text import tensorflow_text as text_ops  # noqa: F401  registers operations
-from realm_tf.serving.backends.backend import (
-    MODELS,
-    Backend,
-    BackendError,
-    Outputs,
-)
+from realm_tf.errors import BackendError
+from realm_tf.serving.backends.backend import MODELS, Backend, Outputs
 from realm_tf.serving.bundle import read_bundle
 from realm_tf.serving.export.saved_model import KIND
 

@@ -7,7 +7,8 @@ from typing import Any
 from realm_tf.data.corpus.answer import Answer, Span
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.questions.question_texts import check_questions
-from realm_tf.serving.backends.backend import Backend, BackendError, encoded
+from realm_tf.errors import BackendError
+from realm_tf.serving.backends.backend import Backend, encoded
 from realm_tf.serving.backends.grpc_backend import GrpcBackend
 from realm_tf.serving.backends.rest_backend import RestBackend
 from realm_tf.serving.bundle import QA

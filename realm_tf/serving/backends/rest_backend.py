@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import urllib3
 
-from realm_tf.serving.backends.backend import Backend, BackendError, Outputs
+from realm_tf.errors import BackendError
+from realm_tf.serving.backends.backend import Backend, Outputs
 from realm_tf.serving.bundle import BLOCK_EMBEDDER, QUERY_EMBEDDER, READER
 
 _PARALLEL_CALLS = 8

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from realm_tf import _files, _manifest
 from realm_tf._files import writer_lock
 from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.errors import FolderError
 from realm_tf.retrieval.index import index_loader, index_versions
 from realm_tf.retrieval.index.journal import Journal
 
@@ -88,7 +89,7 @@ def _is_version(root: pathlib.Path, version: int, index: "BlockIndex") -> bool:
     there = _updates(index.path, index.version)
     common = min(len(here), len(there))
     if here[:common] != there[:common]:
-        raise _manifest.FolderError(
+        raise FolderError(
             "An export must not lose documents that were added to the bundle. "
             f"Received: {folder} and {index.folder}, each updated in its own "
             "way. Fold the bundle's updates into its corpus with `realm-tf "

@@ -1,14 +1,14 @@
 """A model, its corpus and its index, to a folder that servers answer from."""
 
 import contextlib
-import dataclasses
 import os
 import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from realm_tf._files import writer_lock
-from realm_tf._manifest import FolderError, MismatchError
+from realm_tf.errors import FolderError, MismatchError
+from realm_tf.options import ExportOptions
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.bundle import Bundle
 from realm_tf.serving.export import bundle_parts as side_index
@@ -18,64 +18,6 @@ from realm_tf.serving.export.server_configs import write_server_configs
 
 if TYPE_CHECKING:
     from realm_tf.realm_qa import RealmQA
-
-DEFAULT_MODELS = (
-    bundles.QUERY_EMBEDDER,
-    bundles.BLOCK_EMBEDDER,
-    bundles.READER,
-)
-STORAGES = ("float32", "bfloat16")
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportOptions:
-    """How a model is exported.
-
-    Args:
-        models: names, with or without "realm_"; default: those that the query
-            service needs. `realm_qa` answers from the corpus by itself;
-            `realm_scann_qa` does so with ScaNN's operations, which no stock
-            server has.
-        num_answers: answers that come back to a question, the best included.
-        storage: "float32" or "bfloat16": how `realm_qa` keeps embeddings.
-        jit_compile: compile the layers with XLA; servers then need
-            `--xla_cpu_compilation_enabled=true`.
-        server_path: where the server sees the folder; default: where it is on
-            this machine.
-    """
-
-    models: tuple[str, ...] = DEFAULT_MODELS
-    num_answers: int = 5
-    storage: str = "float32"
-    jit_compile: bool = False
-    server_path: str | None = None
-
-    def __post_init__(self) -> None:
-        names = tuple(_full_name(name) for name in self.models)
-        object.__setattr__(self, "models", tuple(dict.fromkeys(names)))
-        unknown = [n for n in self.models if n not in bundles.MODEL_NAMES]
-        if unknown or not self.models:
-            raise ValueError(
-                f"`models` must be among {', '.join(bundles.MODEL_NAMES)}. "
-                f"Received: {', '.join(unknown) or 'none'}."
-            )
-        if type(self.num_answers) is not int or self.num_answers < 1:
-            raise ValueError(
-                "`num_answers` must be an integer of at least 1. Received: "
-                f"num_answers={self.num_answers!r}."
-            )
-        if self.storage not in STORAGES:
-            raise ValueError(
-                f"`storage` must be one of {', '.join(STORAGES)}. Received: "
-                f"storage={self.storage!r}."
-            )
-        if self.server_path is not None and self.server_path[:1] != "/":
-            is_uri = "://" in self.server_path
-            if not is_uri:
-                raise ValueError(
-                    "`server_path` must be absolute, as servers insist. "
-                    f"Received: server_path={self.server_path!r}."
-                )
 
 
 def export(
@@ -160,10 +102,6 @@ def _fingerprints(qa: "RealmQA") -> dict[str, str]:
         "reader": qa.reader_fingerprint,
         "tokenizer": qa.featurizer.fingerprint,
     }
-
-
-def _full_name(name: str) -> str:
-    return name if name.startswith("realm_") else f"realm_{name}"
 
 
 def _check_index(qa: "RealmQA", options: ExportOptions) -> None:

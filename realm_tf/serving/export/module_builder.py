@@ -13,7 +13,7 @@ import tensorflow as tf
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.engine.embedding_module import EmbeddingModule
 from realm_tf.engine.reading_module import ReadingModule
-from realm_tf.retrieval.searchers.scann_options import ScannOptions
+from realm_tf.options import ScannOptions
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.export.block_table import ASSET_NAME, BlockTable
 from realm_tf.serving.export.graph_searcher import (
@@ -24,9 +24,9 @@ from realm_tf.serving.export.qa_module import QAModule
 from realm_tf.serving.export.saved_model import Requests
 
 if TYPE_CHECKING:
+    from realm_tf.options import ExportOptions
     from realm_tf.realm_qa import RealmQA
     from realm_tf.retrieval.index.block_index import BlockIndex
-    from realm_tf.serving.export.exporter import ExportOptions
 
 _BLOCKS_AT_ONCE = 1024
 _QUESTIONS = ("what is this?", "who was the first to do so, and when was it?")

@@ -11,17 +11,13 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from realm_tf._manifest import FolderError
+from realm_tf.errors import ExportError, FolderError
 
 SAVED_MODEL_NAME = "saved_model.pb"
 MAX_GRAPH_BYTES = 50 * 2**20
 SCANN_PREFIX = "Scann>"
 _LIST_NAME = "allowed_ops.txt"
 _XLA_ATTRIBUTE = "_XlaMustCompile"
-
-
-class ExportError(RuntimeError):
-    """An exported model is not fit for the server it is meant for."""
 
 
 @functools.cache

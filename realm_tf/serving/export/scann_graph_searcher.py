@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from realm_tf.retrieval.searchers.scann_options import ScannOptions
+from realm_tf.options import ScannOptions
 from realm_tf.serving.export.graph_searcher import GraphSearcher
 
 _MIN_CANDIDATES = 100  # as in `realm_tf.retrieval.searchers.scann_searcher`

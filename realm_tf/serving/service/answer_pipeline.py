@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from realm_tf._manifest import MismatchError
 from realm_tf.data.corpus.answer import Answer, Evidence, Span
 from realm_tf.data.corpus.blocks import Block
+from realm_tf.errors import MismatchError
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.searchers.searcher_recall import searcher_recall_at_k
 from realm_tf.serving.backends.backend import (

@@ -5,26 +5,13 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from realm_tf.serving.backends.backend import BackendError
+from realm_tf.errors import BackendError, ServiceUnavailableError
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
-
-
-class ServiceUnavailableError(RuntimeError):
-    """The service cannot answer now, and may later.
-
-    Args:
-        message: why.
-        retry_after: seconds to wait before the next try.
-    """
-
-    def __init__(self, message: str, retry_after: float = 1.0):
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class CircuitBreaker:

@@ -13,21 +13,23 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from realm_tf import _version
-from realm_tf._files import LockedError
-from realm_tf._manifest import FolderError, MismatchError
 from realm_tf.client.answer_json import answer_json, block_json
+from realm_tf.errors import (
+    BadRequestError,
+    FolderError,
+    LockedError,
+    MismatchError,
+    ServiceUnavailableError,
+    TooLargeError,
+    UnknownDocumentError,
+    UnknownVersionError,
+)
+from realm_tf.options import ServiceOptions
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.retrieval.index.block_updates import UnknownDocumentError
 from realm_tf.serving.service import http_models as models
 from realm_tf.serving.service.answer_pipeline import Found
-from realm_tf.serving.service.circuit_breaker import ServiceUnavailableError
 from realm_tf.serving.service.query_service import QueryService
 from realm_tf.serving.service.request_guard import RequestGuard
-from realm_tf.serving.service.served_index import UnknownVersionError
-from realm_tf.serving.service.service_options import (
-    BadRequestError,
-    ServiceOptions,
-)
 
 _PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -56,7 +58,7 @@ _WRITE_ERRORS = _ERRORS | {
 _STATUS_OF_ERROR: tuple[tuple[type[Exception], int], ...] = (
     (BadRequestError, 400),
     (UnicodeEncodeError, 400),
-    (models.TooLargeError, 413),
+    (TooLargeError, 413),
     (UnknownDocumentError, 404),
     (UnknownVersionError, 404),
     (LockedError, 409),
@@ -147,7 +149,7 @@ def _add_writes(app: fastapi.FastAPI, service: QueryService) -> None:
         """Adds documents, or replaces those of the same id."""
         most = service.options.max_documents
         if len(request.documents) > most:
-            raise models.TooLargeError(
+            raise TooLargeError(
                 f"`documents` must hold at most {most}. Received: "
                 f"{len(request.documents)}. Send several requests."
             )

@@ -5,16 +5,10 @@ from typing import Annotated, Any
 import pydantic
 
 from realm_tf.data.questions.question_texts import check_questions
-from realm_tf.serving.service.service_options import (
-    BadRequestError,
-    ServiceOptions,
-)
+from realm_tf.errors import BadRequestError, TooLargeError
+from realm_tf.options import ServiceOptions
 
 MOST_ALTERNATIVES = 20
-
-
-class TooLargeError(BadRequestError):
-    """A request is well formed, and more than the service takes."""
 
 
 class _Strict(pydantic.BaseModel):

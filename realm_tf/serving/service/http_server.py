@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from realm_tf.options import ServiceOptions
 from realm_tf.serving.service.http_app import build_app
-from realm_tf.serving.service.service_options import ServiceOptions
 
 if TYPE_CHECKING:
     from realm_tf.serving.service.query_service import QueryService

@@ -9,9 +9,16 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from realm_tf._manifest import FolderError, MismatchError
 from realm_tf.data.corpus.documents import ArticleLike, cut_documents
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import (
+    BadRequestError,
+    FolderError,
+    GivenUpError,
+    MismatchError,
+    ServiceUnavailableError,
+)
+from realm_tf.options import ServiceOptions
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.serving.backends.backend import MODELS, Backend
 from realm_tf.serving.bundle import BLOCK_EMBEDDER, QUERY_EMBEDDER, READER
@@ -21,17 +28,10 @@ from realm_tf.serving.service.answer_pipeline import (
     Found,
 )
 from realm_tf.serving.service.bundle_watch import BundleWatch
-from realm_tf.serving.service.circuit_breaker import (
-    CircuitBreaker,
-    ServiceUnavailableError,
-)
-from realm_tf.serving.service.run_to_the_end import GivenUpError, run_to_the_end
+from realm_tf.serving.service.circuit_breaker import CircuitBreaker
+from realm_tf.serving.service.run_to_the_end import run_to_the_end
 from realm_tf.serving.service.served_index import ServedIndex
 from realm_tf.serving.service.service_metrics import ServiceMetrics
-from realm_tf.serving.service.service_options import (
-    BadRequestError,
-    ServiceOptions,
-)
 
 logger = logging.getLogger(__name__)
 

@@ -1,14 +1,15 @@
 """RequestGuard: limits, time-outs and headers around the query service."""
 
 import asyncio
+import ipaddress
 import json
 import logging
 import urllib.parse
 from typing import Any
 
 from realm_tf.data.corpus.jsonl import decode_object
+from realm_tf.options import ServiceOptions
 from realm_tf.serving.service.service_metrics import ServiceMetrics
-from realm_tf.serving.service.service_options import ServiceOptions, is_loopback
 
 logger = logging.getLogger(__name__)
 
@@ -216,3 +217,18 @@ async def _send_error(send: Any, error: _RefusedError) -> None:
     await send(start)
     body = json.dumps({"error": str(error)}).encode()
     await send({"type": "http.response.body", "body": body})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or host name means this machine itself.
+
+    Example:
+    >>> [is_loopback(h) for h in ("127.0.0.1", "::1", "localhost", "0.0.0.0")]
+    [True, True, True, False]
+    """
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -7,13 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from realm_tf.serving.service.circuit_breaker import ServiceUnavailableError
+from realm_tf.errors import GivenUpError
 
 _T = TypeVar("_T")
-
-
-class GivenUpError(ServiceUnavailableError):
-    """Nobody waits for the work any more, so it was not done."""
 
 
 async def run_to_the_end(

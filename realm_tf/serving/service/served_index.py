@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from realm_tf._files import LockedError
-from realm_tf._manifest import (
-    MANIFEST_NAME,
-    FolderError,
-    MismatchError,
-    read_manifest,
-)
+from realm_tf._manifest import MANIFEST_NAME, read_manifest
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.errors import (
+    FolderError,
+    LockedError,
+    MismatchError,
+    UnknownVersionError,
+)
 from realm_tf.retrieval.index import index_loader, index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.index.live_index import LiveIndex
@@ -27,10 +27,6 @@ from realm_tf.retrieval.index.live_index import LiveIndex
 _EMBEDDERS_KEPT = 2  # while a model server turns from one to the next
 _UNUSED_SECONDS = 60.0  # until the index of a former embedder is let go
 _RETRY_SECONDS = 60.0  # until a bad version is looked at again
-
-
-class UnknownVersionError(FolderError):
-    """There is no such version of the index."""
 
 
 class ServedIndex:

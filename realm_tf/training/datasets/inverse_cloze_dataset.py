@@ -12,46 +12,11 @@ from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.engine.text_embedder import trim
 from realm_tf.layers.backbone_layer import FEATURES
+from realm_tf.options import InverseClozeOptions
 from realm_tf.training.datasets.retriever_dataset import numpy_features
 from realm_tf.training.datasets.step_dataset import StepDataset
 
 _NUM_READERS = 12  # of the original: as many runs of blocks are in a batch
-
-
-@dataclasses.dataclass(frozen=True)
-class InverseClozeOptions:
-    """How the batches of `InverseClozeDataset` are made.
-
-    Args:
-        batch_size: blocks, over all replicas. Published: 4096.
-        mask_rate: probability that the sentence is taken out of its block.
-        run_length: neighbouring blocks of the corpus that share a batch, as
-            hard negatives; default: a twelfth of the batch, as published.
-        trim: pad to the longest row of a batch in place of the full length.
-            Static shapes (TPU, XLA) need `False`.
-        seed: of order and sentences.
-    """
-
-    batch_size: int = 4096
-    mask_rate: float = 0.9
-    run_length: int | None = None
-    trim: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 2 or not 0 <= self.mask_rate <= 1:
-            raise ValueError(
-                "`batch_size` must be 2 or more and `mask_rate` in [0, 1]. "
-                f"Received: batch_size={self.batch_size}, "
-                f"mask_rate={self.mask_rate}. Leave them out for those "
-                "published."
-            )
-        if self.run_length is not None and self.run_length < 1:
-            raise ValueError(
-                "`run_length` must be 1 or more. Received: "
-                f"run_length={self.run_length}. Leave it out for a twelfth of "
-                "the batch."
-            )
 
 
 class InverseClozeDataset(StepDataset):

@@ -20,15 +20,13 @@ from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.data.text.packing import pack_pairs, pack_singles
 from realm_tf.engine.text_embedder import trim
 from realm_tf.layers.backbone_layer import FEATURES
+from realm_tf.options import MaskedSentenceOptions
 from realm_tf.training.datasets.candidate_blocks import (
     CandidateBlocks,
     MaskedSentence,
     MentioningBlocks,
     NullBlockAlone,
     RetrievedBlocks,
-)
-from realm_tf.training.datasets.masked_sentence_options import (
-    MaskedSentenceOptions,
 )
 from realm_tf.training.datasets.step_dataset import StepDataset
 from realm_tf.training.refresh.index_follower import IndexFollower

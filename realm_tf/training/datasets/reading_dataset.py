@@ -1,6 +1,5 @@
 """tf.data for `OpenQA`: retrieval happens here, in the input stage."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from realm_tf import _constants
-from realm_tf._manifest import MismatchError
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.questions.questions import Question
 from realm_tf.data.text.featurizer import Featurizer
@@ -18,9 +16,11 @@ from realm_tf.engine.text_embedder import (
     trim,
     trim_joint,
 )
+from realm_tf.errors import MismatchError
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.spans import gold_span_mask, span_positions
 from realm_tf.models.open_qa import READING, RETRIEVAL
+from realm_tf.options import ReadingOptions
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.training.datasets.answer_labels import (
     AnswerLabels,
@@ -33,41 +33,6 @@ from realm_tf.training.datasets.retriever_dataset import (
 )
 
 _SEARCH_BATCH = 256
-
-
-@dataclasses.dataclass(frozen=True)
-class ReadingOptions:
-    """How the batches of `ReadingDataset` are made.
-
-    Args:
-        batch_size: questions.
-        num_retrieved: blocks in the retrieval loss of a question. The paper
-            has 5000; what the index holds is the limit.
-        num_read: blocks that are read for a question. The paper has 5.
-        max_span_width: of the reader, in wordpieces.
-        require_answer: put the best-ranked right block among those read where
-            the search did not, and leave out questions without any. The
-            original does neither, and learns nothing from such questions.
-        trim: pad to the longest row of a batch in place of `joint_length`.
-            Static shapes (TPU, XLA) need `False`.
-        seed: of the order.
-    """
-
-    batch_size: int = 16
-    num_retrieved: int = 5000
-    num_read: int = 5
-    max_span_width: int = 10
-    require_answer: bool = True
-    trim: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "num_retrieved", "num_read"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"`{name}` must be 1 or more. Received: "
-                    f"{name}={getattr(self, name)!r}."
-                )
 
 
 class _Row(NamedTuple):

@@ -8,20 +8,18 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from realm_tf._files import replace_file, writer_lock
-from realm_tf._manifest import MANIFEST_NAME, FolderError
+from realm_tf._manifest import MANIFEST_NAME
 from realm_tf.checkpoints.fetching import copy_folder
 from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.errors import FolderError
 from realm_tf.layers.embedder import Embedder
+from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.retrieval.index import index_versions
 from realm_tf.training.refresh.exchange import Exchange, snapshot_steps
-
-if TYPE_CHECKING:
-    from realm_tf.realm_qa import RealmQA
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +49,7 @@ class BucketExchange(Exchange):
         self.url = url.rstrip("/")
         self._next_look = 0.0
 
-    def begin(self, qa: "RealmQA", corpus: Corpus) -> None:
+    def begin(self, qa: QuestionAnswerer, corpus: Corpus) -> None:
         if self._has(_CORPUS):
             self._download_file(_CORPUS)  # to be compared
         super().begin(qa, corpus)

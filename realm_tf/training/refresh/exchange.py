@@ -16,26 +16,19 @@ import pathlib
 import re
 import shutil
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from realm_tf._files import TEMPORARY_MARK, replace_file
-from realm_tf._manifest import (
-    MANIFEST_NAME,
-    FolderError,
-    MismatchError,
-    read_manifest,
-    write_folder,
-)
+from realm_tf._manifest import MANIFEST_NAME, read_manifest, write_folder
 from realm_tf.checkpoints.files.npz_file import read_npz
 from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.errors import FolderError, MismatchError
 from realm_tf.layers.embedder import Embedder
+from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.retrieval.index import index_versions
 from realm_tf.retrieval.index.index_builder import TRAINING_STEP
-
-if TYPE_CHECKING:
-    from realm_tf.realm_qa import RealmQA
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +63,7 @@ class Exchange:
         self._corpus = self.path / "corpus.json"
         self._done = self.path / "done"
 
-    def begin(self, qa: "RealmQA", corpus: Corpus) -> None:
+    def begin(self, qa: QuestionAnswerer, corpus: Corpus) -> None:
         """Writes what a refresher needs to know, once.
 
         Raises:

@@ -4,11 +4,11 @@ import dataclasses
 import math
 import threading
 
-from realm_tf._manifest import FolderError
 from realm_tf.checkpoints.presets import copy_layer
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.engine.text_embedder import TextEmbedder
+from realm_tf.errors import FolderError
 from realm_tf.layers.embedder import Embedder
 from realm_tf.retrieval.index import index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex

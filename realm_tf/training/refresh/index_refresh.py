@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from realm_tf.options import RefreshOptions
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.training.refresh.exchange import Exchange
 from realm_tf.training.refresh.index_follower import IndexFollower
@@ -19,8 +20,6 @@ from realm_tf.training.step_callback import StepCallback
 
 logger = logging.getLogger(__name__)
 
-MODES = ("sync", "background", "external")
-ON_STALE = ("wait", "warn", "stop")
 _CHILD = "realm_tf.training.refresh.follow_training"
 
 
@@ -37,22 +36,13 @@ class IndexRefresh(StepCallback):
         block_embedder: the same; the same object if the two are shared.
         follower: `IndexFollower` of the input stage.
         refresher: `Refresher` for `mode="sync"`.
-        every_n_steps: steps between snapshots. Defaults to what the paper
-            reports (section 4.5).
-        mode: `"sync"`: training stands still for it, and is the same in every
-            run. `"background"`: a child process embeds beside the training.
-            `"external"`: somebody else runs `realm-tf refresh --watch`.
-        max_staleness_steps: oldest index, in steps; None for any. To wait
-            for, at least `every_n_steps`: there is no newer snapshot before.
-            A follower that was given it, too, keeps to it; otherwise the few
-            batches that were made ahead may be older.
-        on_stale: what to do with an older one: `"wait"` for the next,
-            `"warn"`, or `"stop"` training.
-        timeout: seconds to wait for an index before an error; None for ever.
         child_options: of `follow_training`, for the child process.
+        **options: of `RefreshOptions`. A follower with the same
+            `max_staleness_steps` keeps to it; otherwise the few batches that
+            were made ahead may be older.
 
     Raises:
-        ValueError: if an argument is not one of these.
+        ValueError: if there is no refresher for mode="sync".
     """
 
     def __init__(
@@ -63,30 +53,12 @@ class IndexRefresh(StepCallback):
         follower: IndexFollower,
         refresher: Refresher | None = None,
         *,
-        every_n_steps: int = 500,
-        mode: str = "sync",
-        max_staleness_steps: int | None = None,
-        on_stale: str = "wait",
-        timeout: float | None = None,
         child_options: Mapping[str, Any] | None = None,
+        **options: Any,
     ):
         super().__init__()
-        _check_choice("mode", mode, MODES)
-        _check_choice("on_stale", on_stale, ON_STALE)
-        if every_n_steps < 1:
-            raise ValueError(
-                "`every_n_steps` must be 1 or more. Received: "
-                f"every_n_steps={every_n_steps}. Give a positive number."
-            )
-        most = math.inf if max_staleness_steps is None else max_staleness_steps
-        if on_stale == "wait" and most < every_n_steps:
-            raise ValueError(
-                "`max_staleness_steps` must be `every_n_steps` or more with "
-                'on_stale="wait", or training waits for weights that it has '
-                f"not got to. Received: max_staleness_steps={most}, "
-                f"every_n_steps={every_n_steps}. Refresh more often."
-            )
-        if mode == "sync" and refresher is None:
+        self.options = RefreshOptions(**options)
+        if self.options.mode == "sync" and refresher is None:
             raise ValueError(
                 '`refresher` must be given with mode="sync". Received: None. '
                 "It embeds the blocks in this process."
@@ -96,11 +68,6 @@ class IndexRefresh(StepCallback):
         self.block_embedder = block_embedder
         self.follower = follower
         self.refresher = refresher
-        self.every_n_steps = every_n_steps
-        self.mode = mode
-        self.max_staleness_steps = max_staleness_steps
-        self.on_stale = on_stale
-        self.timeout = timeout
         self.child_options = dict(child_options or {})
         self.checkpoint_steps: Callable[[], list[int]] = list  # by `pretrain`
         self._warned = -1
@@ -116,7 +83,7 @@ class IndexRefresh(StepCallback):
         """
         self.go_on(step, {})
         self.exchange.forget_after(step)
-        wanted = step // self.every_n_steps * self.every_n_steps
+        wanted = step // self.options.every_n_steps * self.options.every_n_steps
         if step == wanted:
             self._write_snapshot()
         identity = self.exchange.snapshot_identity(wanted)
@@ -128,16 +95,20 @@ class IndexRefresh(StepCallback):
                 # checkpoint.
                 fits = identity in (None, found)
             else:
-                fits = number < wanted and self.mode != "sync"
+                fits = number < wanted and self.options.mode != "sync"
             if fits:
                 usable.append(version)
         if usable and max(usable) != max(indexed):
             # A refresher may still be at work for the run before.
-            timeout = math.inf if self.timeout is None else self.timeout
+            timeout = (
+                math.inf
+                if self.options.timeout is None
+                else self.options.timeout
+            )
             BlockIndex.roll_back(
                 self.exchange.index, max(usable), timeout=timeout
             )
-        if self.mode == "background":
+        if self.options.mode == "background":
             self._start_child()
         is_lost = identity is None and all(
             indexed[version][0] < wanted for version in usable
@@ -157,11 +128,11 @@ class IndexRefresh(StepCallback):
 
     def on_step(self, logs: dict[str, float]) -> None:
         self._check_child()
-        if self.step % self.every_n_steps == 0:
+        if self.step % self.options.every_n_steps == 0:
             self._write_snapshot()
             self._refresh()
-        if self.max_staleness_steps is not None:
-            self._check_age(self.max_staleness_steps)
+        if self.options.max_staleness_steps is not None:
+            self._check_age(self.options.max_staleness_steps)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         # A training that stopped early can go on, and needs refreshers then.
@@ -182,7 +153,7 @@ class IndexRefresh(StepCallback):
             self._child = None
 
     def _write_snapshot(self) -> None:
-        every = self.every_n_steps
+        every = self.options.every_n_steps
         self.exchange.write_snapshot(
             self.step,
             self.query_embedder,
@@ -192,7 +163,7 @@ class IndexRefresh(StepCallback):
         )
 
     def _refresh(self) -> None:
-        if self.mode == "sync" and self.refresher is not None:
+        if self.options.mode == "sync" and self.refresher is not None:
             self.refresher.refresh()
 
     def _check_age(self, most: int) -> None:
@@ -200,9 +171,9 @@ class IndexRefresh(StepCallback):
         age = self.step - newest
         if age <= most:
             return
-        if self.on_stale == "wait":
+        if self.options.on_stale == "wait":
             self._wait_for(self.step - most)
-        elif self.on_stale == "stop":
+        elif self.options.on_stale == "stop":
             logger.warning(
                 "Training stops at step %d: the index is %d steps old.",
                 self.step,
@@ -216,7 +187,7 @@ class IndexRefresh(StepCallback):
             )
 
     def _wait_for(self, least: int, most: float = math.inf) -> None:
-        waiting = Waiting("a newer index", self.exchange, self.timeout)
+        waiting = Waiting("a newer index", self.exchange, self.options.timeout)
         while not least <= self._newest() <= most:
             self._check_child()
             waiting.wait()
@@ -248,12 +219,4 @@ class IndexRefresh(StepCallback):
             "The process that refreshes the index exited with code "
             f"{self._child.returncode}: {' '.join(lines[-3:])}. Start the same "
             "training again to resume from the last checkpoint."
-        )
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(
-            f"`{name}` must be one of {choices}. Received: {name}={value!r}. "
-            "Choose one of them."
         )

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from realm_tf._files import LockedError
-from realm_tf._manifest import FolderError
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.engine.text_embedder import TextEmbedder, embedder_fingerprint
+from realm_tf.errors import FolderError, LockedError
 from realm_tf.layers.embedder import Embedder
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.training.refresh.exchange import QUERY_NAME, Exchange

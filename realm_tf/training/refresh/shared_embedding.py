@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from realm_tf._files import replacing
-from realm_tf._manifest import FolderError
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.engine.text_embedder import TextEmbedder
+from realm_tf.errors import FolderError
 from realm_tf.training.refresh.exchange import (
     BLOCK_NAME,
     load_weights,

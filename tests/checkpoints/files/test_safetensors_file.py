@@ -6,7 +6,7 @@ import pytest
 import safetensors.numpy
 
 from realm_tf.checkpoints.files.safetensors_file import SafetensorsFile
-from realm_tf.checkpoints.files.tensor_file import CheckpointError
+from realm_tf.errors import CheckpointError
 
 
 def write_raw(path, header, data=b"", size=None):

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from realm_tf.checkpoints.files.tensor_file import (
-    CheckpointError,
     JoinedTensorFile,
     RenamedTensorFile,
     TensorFile,
 )
+from realm_tf.errors import CheckpointError
 
 
 class Given(TensorFile):

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from realm_tf.checkpoints.files.tensor_file import CheckpointError
 from realm_tf.checkpoints.files.tf_checkpoint import (
     TFCheckpoint,
     is_tf_checkpoint,
 )
+from realm_tf.errors import CheckpointError
 
 MATRIX = np.random.default_rng(0).normal(size=(301, 4)).astype(np.float32)
 

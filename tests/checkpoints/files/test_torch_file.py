@@ -5,9 +5,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from realm_tf.checkpoints.files.tensor_file import CheckpointError
 from realm_tf.checkpoints.files.torch_file import TorchFile
-from realm_tf.data.published.restricted_pickle import UnsafePickleError
+from realm_tf.errors import CheckpointError, UnsafePickleError
 
 TENSORS = {
     "a": np.arange(12, dtype=np.float32).reshape(3, 4),

@@ -6,9 +6,8 @@ import warnings
 
 import pytest
 
-from realm_tf._manifest import FolderError
 from realm_tf.cli.ui import console
-from realm_tf.retrieval.index.block_updates import UnknownDocumentError
+from realm_tf.errors import FolderError, UnknownDocumentError
 
 
 def test_neutralise_keeps_the_place_of_every_other_sign():

@@ -5,7 +5,7 @@ import pytest
 
 from realm_tf.cli import main
 from realm_tf.cli.ui import options
-from realm_tf.training.finetune_options import FinetuneOptions
+from realm_tf.options import FinetuneOptions
 
 
 def commands(group=main, path=()):

@@ -1,8 +1,8 @@
 import click
 import pytest
 
-from realm_tf._manifest import FolderError
 from realm_tf.cli.ui.output import check_output
+from realm_tf.errors import FolderError
 
 
 def test_new_place_is_made(tmp_path):

@@ -1,8 +1,8 @@
 import pytest
 
-from realm_tf._manifest import FolderError
 from realm_tf.cli.ui.tokenizer import open_tokenizer
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import FolderError
 
 
 def test_the_default_is_uncased_bert():

@@ -10,7 +10,7 @@ from realm_tf.data.corpus.articles import (
     read_articles,
 )
 from realm_tf.data.corpus.blocks import Article
-from realm_tf.data.corpus.jsonl import BadRecordError
+from realm_tf.errors import BadRecordError
 
 
 def ids(*args, **options):

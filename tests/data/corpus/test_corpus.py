@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from realm_tf import _manifest
-from realm_tf._manifest import FolderError
 from realm_tf.data.corpus import corpus as corpus_module
 from realm_tf.data.corpus import corpus_writer
 from realm_tf.data.corpus.blocks import Article, split_into_blocks
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.corpus.corpus_builder import build_corpus
+from realm_tf.errors import FolderError
 
 DAMAGES = {
     "flipped": lambda data: bytes([*data[:-9], data[-9] ^ 1, *data[-8:]]),

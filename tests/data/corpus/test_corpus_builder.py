@@ -10,13 +10,12 @@ import sys
 
 import pytest
 
-from realm_tf._manifest import FolderError
 from realm_tf.data.corpus import corpus_builder, corpus_parts
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.corpus.corpus_builder import build_corpus
-from realm_tf.data.corpus.jsonl import BadRecordError
 from realm_tf.data.text.answer_normalization import normalize_answer
+from realm_tf.errors import BadRecordError, FolderError
 
 FIXTURES = pathlib.Path(__file__).parents[2] / "fixtures"
 OPTIONS = {"max_wordpieces": 32, "num_processes": 1}

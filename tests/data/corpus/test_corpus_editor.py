@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from realm_tf._manifest import FolderError, MismatchError
 from realm_tf.data.corpus import corpus_parts
 from realm_tf.data.corpus.blocks import Article, split_into_blocks
 from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.data.corpus.corpus_editor import edit_corpus
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import FolderError, MismatchError
 
 
 @pytest.fixture

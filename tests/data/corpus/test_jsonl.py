@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realm_tf.data.corpus import decompressed_file, jsonl
+from realm_tf.errors import BadRecordError
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ BAD_LINES = {
 @pytest.mark.parametrize("bad, message", BAD_LINES.values(), ids=BAD_LINES)
 def test_read_names_file_and_line_of_a_bad_line(write, bad, message):
     path = write(b'{"a": 1}\n' + bad + b'\n{"a": 3}\n')
-    with pytest.raises(jsonl.BadRecordError, match=message) as caught:
+    with pytest.raises(BadRecordError, match=message) as caught:
         list(jsonl.read_jsonl(path))
     assert f"File: {path}, line 2." in str(caught.value)
     assert (caught.value.path, caught.value.line) == (str(path), 2)
@@ -79,7 +80,7 @@ def test_whole_surrogate_pair_is_read(write):
 def test_line_over_the_limit_is_one_bad_line(write, monkeypatch, compress):
     monkeypatch.setattr(decompressed_file, "MAX_LINE_BYTES", 20)
     path = write(compress(b'{"a": "' + b"x" * 90 + b'"}\n{"a": 2}\n'))
-    with pytest.raises(jsonl.BadRecordError, match="longer than 20 bytes"):
+    with pytest.raises(BadRecordError, match="longer than 20 bytes"):
         list(jsonl.read_jsonl(path))
     assert list(jsonl.read_jsonl(path, skip_bad=True)) == [(2, {"a": 2})]
 
@@ -92,7 +93,7 @@ def test_parse_makes_the_record_and_its_errors_carry_the_line(write):
 
     path = write(b'{"a": 1}\n{"a": 2}\n{"a": 0}\n')
     with pytest.raises(
-        jsonl.BadRecordError, match="`a` must be at most 1. File: .* line 2"
+        BadRecordError, match="`a` must be at most 1. File: .* line 2"
     ):
         list(jsonl.read_jsonl(path, parse=parse))
     records = jsonl.read_jsonl(path, parse=parse, skip_bad=True)

@@ -1,8 +1,7 @@
 import pytest
 
-from realm_tf._files import LockedError
-from realm_tf._manifest import FolderError
 from realm_tf.data.corpus.work_folder import open_work_folder
+from realm_tf.errors import FolderError, LockedError
 
 
 def leave(path, plan, name):

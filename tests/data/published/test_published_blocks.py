@@ -11,7 +11,7 @@ from realm_tf.data.published.published_blocks import (
     open_block_records,
     read_tfrecords,
 )
-from realm_tf.data.published.restricted_pickle import UnsafePickleError
+from realm_tf.errors import UnsafePickleError
 
 _PATH = pathlib.Path(__file__).parents[2] / "fixtures/miniature_release.py"
 

@@ -2,10 +2,10 @@ import pathlib
 
 import pytest
 
-from realm_tf._manifest import FolderError
 from realm_tf.data.published import published_corpus as block_corpus
 from realm_tf.data.published.published_blocks import BlockRecord, BlockRecords
 from realm_tf.data.published.published_corpus import build_block_corpus
+from realm_tf.errors import FolderError
 
 RECORDS = [
     BlockRecord("Emma is a novel. It is long.", "Emma"),

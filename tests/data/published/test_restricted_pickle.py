@@ -8,11 +8,8 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from realm_tf.data.published.restricted_pickle import (
-    UnsafePickleError,
-    read_pickle,
-    stream_pickle,
-)
+from realm_tf.data.published.restricted_pickle import read_pickle, stream_pickle
+from realm_tf.errors import UnsafePickleError
 
 VALUES = st.recursive(
     st.none()

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realm_tf._manifest import MismatchError
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.questions.answer_matching import (
     find_answer_blocks,
@@ -16,6 +15,7 @@ from realm_tf.data.questions.answer_matching import (
 )
 from realm_tf.data.questions.questions import Question
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import MismatchError
 
 GOLDEN = json.loads(
     pathlib.Path(__file__, "../../../fixtures/eval.json").resolve().read_text()

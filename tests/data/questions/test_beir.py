@@ -3,9 +3,9 @@ import json
 import pytest
 
 from realm_tf.data.corpus.articles import read_articles
-from realm_tf.data.corpus.jsonl import BadRecordError
 from realm_tf.data.questions.beir import read_beir
 from realm_tf.data.questions.question_sets import read_question_set
+from realm_tf.errors import BadRecordError
 
 HEADER = "query-id\tcorpus-id\tscore\n"
 

@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
-from realm_tf.data.corpus.jsonl import BadRecordError
 from realm_tf.data.questions.question_sets import write_questions
 from realm_tf.data.questions.questions import Question, read_questions
+from realm_tf.errors import BadRecordError
 
 FULL = {
     "id": "q1",

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 
-from realm_tf.data.corpus.jsonl import BadRecordError
 from realm_tf.data.spans.entities import (
     EntitySentence,
     begins_word,
@@ -15,6 +14,7 @@ from realm_tf.data.spans.entities import (
     wordpiece_labels,
 )
 from realm_tf.data.spans.span_taggers import Span
+from realm_tf.errors import BadRecordError
 
 RECORDS = [
     {

@@ -4,7 +4,6 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from realm_tf._manifest import FolderError, MismatchError
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.data.spans import salient_spans as span_store
@@ -14,6 +13,7 @@ from realm_tf.data.spans.salient_spans import (
     write_spans,
 )
 from realm_tf.data.spans.span_taggers import DateNumberTagger, Span
+from realm_tf.errors import FolderError, MismatchError
 
 
 @pytest.fixture(scope="module")

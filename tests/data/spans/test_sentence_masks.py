@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from realm_tf._constants import MASKS
-from realm_tf._manifest import FolderError
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.spans.salient_spans import tag_corpus
 from realm_tf.data.spans.sentence_masks import (
@@ -17,6 +16,7 @@ from realm_tf.data.spans.sentence_masks import (
     make_masks,
 )
 from realm_tf.data.spans.span_taggers import DateNumberTagger, Span
+from realm_tf.errors import FolderError
 
 TEXT = "Zoë was in Ōsaka. In 1815 she left."
 SECOND = len("Zoë was in Ōsaka. ".encode())

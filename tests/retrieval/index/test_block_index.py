@@ -7,12 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from realm_tf._files import LockedError, writer_lock
-from realm_tf._manifest import FolderError
+from realm_tf._files import writer_lock
+from realm_tf.errors import FolderError, LockedError, UnknownDocumentError
+from realm_tf.options import ScannOptions
 from realm_tf.retrieval.index import block_index, index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.retrieval.index.block_updates import UnknownDocumentError
-from realm_tf.retrieval.searchers.scann_options import ScannOptions
 from realm_tf.retrieval.searchers.searcher import exact_scores
 
 

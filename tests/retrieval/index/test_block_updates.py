@@ -3,11 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from realm_tf._manifest import FolderError
-from realm_tf.retrieval.index.block_updates import (
-    BlockUpdates,
-    UnknownDocumentError,
-)
+from realm_tf.errors import FolderError, UnknownDocumentError
+from realm_tf.retrieval.index.block_updates import BlockUpdates
 from realm_tf.retrieval.index.journal import Journal
 from realm_tf.retrieval.searchers.embedding_matrix import EmbeddingMatrix
 

@@ -4,10 +4,9 @@ import json
 import numpy as np
 import pytest
 
+from realm_tf.errors import RecallError, ScannBuildError
+from realm_tf.options import ScannOptions
 from realm_tf.retrieval.index import index_builder
-from realm_tf.retrieval.index.index_builder import RecallError
-from realm_tf.retrieval.searchers.scann_options import ScannOptions
-from realm_tf.retrieval.searchers.scann_searcher import ScannBuildError
 
 # With this few leaves to search, ScaNN finds about a third.
 POOR = ScannOptions(num_leaves=40, leaves_to_search=1, candidates_per_result=1)

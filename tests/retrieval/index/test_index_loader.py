@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from realm_tf import _manifest
-from realm_tf._manifest import FolderError, MismatchError
+from realm_tf.errors import FolderError, MismatchError
+from realm_tf.options import ScannOptions
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.retrieval.searchers.scann_options import ScannOptions
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from realm_tf._manifest import FolderError
+from realm_tf.errors import FolderError
 from realm_tf.retrieval.index import index_versions
 from realm_tf.retrieval.index.journal import Journal
 

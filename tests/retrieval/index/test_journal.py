@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from realm_tf._manifest import FolderError
+from realm_tf.errors import FolderError
 from realm_tf.retrieval.index.journal import Journal
 
 RECORDS = [b"first", b"", b"third" * 100]

@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 
-from realm_tf._manifest import FolderError, MismatchError
+from realm_tf.errors import FolderError, MismatchError
 from realm_tf.retrieval.index.live_index import LiveIndex
 
 

@@ -2,7 +2,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from realm_tf._manifest import FolderError
+from realm_tf.errors import FolderError
 from realm_tf.retrieval.searchers import embedding_matrix
 from realm_tf.retrieval.searchers.embedding_matrix import EmbeddingMatrix
 from realm_tf.retrieval.searchers.embedding_writer import EmbeddingWriter

@@ -7,8 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from realm_tf.options import ScannOptions
 from realm_tf.retrieval.searchers import scann_builder
-from realm_tf.retrieval.searchers.scann_options import ScannOptions
 
 
 def test_load_rows_joins_shards_and_widens_bfloat16(tmp_path, make_embeddings):

@@ -5,15 +5,12 @@ import pathlib
 import numpy as np
 import pytest
 
-from realm_tf._manifest import FolderError
+from realm_tf.errors import FolderError, ScannBuildError
+from realm_tf.options import ScannOptions
 from realm_tf.retrieval.searchers import scann_builder, scann_searcher
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.searchers.embedding_matrix import EmbeddingMatrix
-from realm_tf.retrieval.searchers.scann_options import ScannOptions
-from realm_tf.retrieval.searchers.scann_searcher import (
-    ScannBuildError,
-    ScannSearcher,
-)
+from realm_tf.retrieval.searchers.scann_searcher import ScannSearcher
 from realm_tf.retrieval.searchers.searcher import exact_scores
 from realm_tf.retrieval.searchers.searcher_recall import searcher_recall_at_k
 

@@ -2,9 +2,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from realm_tf.options import ScannOptions
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.searchers.embedding_matrix import EmbeddingMatrix
-from realm_tf.retrieval.searchers.scann_options import ScannOptions
 from realm_tf.retrieval.searchers.scann_searcher import ScannSearcher
 from realm_tf.retrieval.searchers.searcher import (
     Searcher,

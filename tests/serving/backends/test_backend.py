@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from realm_tf.serving.backends.backend import Backend, BackendError, ReadSpan
+from realm_tf.errors import BackendError
+from realm_tf.serving.backends.backend import Backend, ReadSpan
 
 
 class Canned(Backend):

@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from realm_tf.serving.backends.backend import BackendError
+from realm_tf.errors import BackendError
 from realm_tf.serving.backends.grpc_backend import GrpcBackend
 from realm_tf.serving.bundle import READER
 

@@ -3,8 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from realm_tf._manifest import FolderError
-from realm_tf.serving.backends.backend import BackendError
+from realm_tf.errors import BackendError, FolderError
 from realm_tf.serving.backends.in_process_backend import InProcessBackend
 from realm_tf.serving.bundle import BLOCK_EMBEDDER, QUERY_EMBEDDER, READER
 

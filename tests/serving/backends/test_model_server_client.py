@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from realm_tf.serving.backends.backend import BackendError
+from realm_tf.errors import BackendError
 from realm_tf.serving.backends.model_server_client import ModelServerClient
 from realm_tf.serving.bundle import QA
 

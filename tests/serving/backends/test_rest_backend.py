@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from realm_tf.serving.backends.backend import BackendError
+from realm_tf.errors import BackendError
 from realm_tf.serving.backends.rest_backend import RestBackend
 from realm_tf.serving.bundle import QUERY_EMBEDDER, READER
 

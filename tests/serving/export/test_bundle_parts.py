@@ -1,8 +1,8 @@
 import pytest
 
-from realm_tf._manifest import FolderError
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import FolderError
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.serving.export.bundle_parts import (
     copy_corpus,

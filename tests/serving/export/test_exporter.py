@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 
 from realm_tf import _manifest
-from realm_tf._files import LockedError, writer_lock
-from realm_tf._manifest import FolderError, MismatchError
+from realm_tf._files import writer_lock
 from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.errors import FolderError, LockedError, MismatchError
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.bundle import (
@@ -25,7 +25,6 @@ from realm_tf.serving.bundle import (
     read_bundle,
 )
 from realm_tf.serving.export import saved_model
-from realm_tf.serving.export.exporter import ExportOptions
 
 EXACT = ("text", "block_position", "byte_start", "byte_end", "block_id")
 CLOSE = ("probability", "retrieval_probability", "reading_probability")
@@ -292,22 +291,6 @@ def test_export_refuses_another_folder_and_a_second_writer(qa, tmp_path):
     with writer_lock(tmp_path / "out"):
         with pytest.raises(LockedError, match="one writer at a time"):
             qa.export(tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"models": ("reader", "encoder")}, "Received: realm_encoder"),
-        ({"models": ()}, "Received: none"),
-        ({"num_answers": 0}, "num_answers=0"),
-        ({"storage": "int8"}, "storage='int8'"),
-        ({"server_path": "models"}, "server_path='models'"),
-    ],
-)
-def test_options_are_checked(changes, message):
-    with pytest.raises(ValueError, match=message):
-        ExportOptions(**changes)
-    assert ExportOptions(models=("qa", "realm_qa")).models == (QA,)
 
 
 def test_models_and_index_are_published_together(

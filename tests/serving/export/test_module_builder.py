@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from realm_tf.options import ExportOptions
 from realm_tf.serving import bundle as bundles
-from realm_tf.serving.export.exporter import ExportOptions
 from realm_tf.serving.export.module_builder import ModuleBuilder
 
 FINGERPRINTS = {"embedder": "e", "reader": "r", "tokenizer": "t"}

@@ -1,11 +1,10 @@
 import pytest
 import tensorflow as tf
 
-from realm_tf._manifest import FolderError
+from realm_tf.errors import ExportError, FolderError
 from realm_tf.serving.bundle import QA, READER
 from realm_tf.serving.export import op_check
 from realm_tf.serving.export.op_check import (
-    ExportError,
     allowed_ops,
     check_saved_model,
     list_ops,

@@ -1,5 +1,5 @@
+from realm_tf.options import ExportOptions
 from realm_tf.serving.bundle import QA
-from realm_tf.serving.export.exporter import ExportOptions
 from realm_tf.serving.export.module_builder import ModuleBuilder
 
 

@@ -3,9 +3,9 @@ import pytest
 import tensorflow as tf
 
 from realm_tf import _manifest
+from realm_tf.errors import ExportError
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.export import saved_model
-from realm_tf.serving.export.op_check import ExportError
 from realm_tf.serving.export.saved_model import remove_leftovers, write_version
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from realm_tf.options import ScannOptions
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
-from realm_tf.retrieval.searchers.scann_options import ScannOptions
 from realm_tf.serving.bundle import SCANN_QA
 from realm_tf.serving.export import scann_graph_searcher
 from realm_tf.serving.export.op_check import list_ops

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from realm_tf._manifest import MismatchError
+from realm_tf.errors import MismatchError
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.serving.backends.backend import MODELS
 from realm_tf.serving.bundle import READER, read_bundle, write_bundle

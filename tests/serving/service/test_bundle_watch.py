@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from realm_tf._manifest import FolderError
+from realm_tf.errors import FolderError
 from realm_tf.serving.bundle import (
     BUNDLE_NAME,
     READER,

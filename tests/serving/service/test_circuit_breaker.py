@@ -1,10 +1,7 @@
 import pytest
 
-from realm_tf.serving.backends.backend import BackendError
-from realm_tf.serving.service.circuit_breaker import (
-    CircuitBreaker,
-    ServiceUnavailableError,
-)
+from realm_tf.errors import BackendError, ServiceUnavailableError
+from realm_tf.serving.service.circuit_breaker import CircuitBreaker
 
 
 class Clock:

@@ -1,16 +1,13 @@
 import pydantic
 import pytest
 
+from realm_tf.errors import BadRequestError, TooLargeError
+from realm_tf.options import ServiceOptions
 from realm_tf.serving.service.http_models import (
     AskRequest,
     DocumentsRequest,
     IndexRequest,
     SearchRequest,
-    TooLargeError,
-)
-from realm_tf.serving.service.service_options import (
-    BadRequestError,
-    ServiceOptions,
 )
 
 OPTIONS = ServiceOptions(max_questions=2, max_question_bytes=10)

@@ -32,10 +32,10 @@ stub.build_app = lambda service: app
 sys.modules[stub.__name__] = stub
 
 from realm_tf.serving.service import http_server
-from realm_tf.serving.service import service_options
+from realm_tf.options import ServiceOptions
 
 class Service:
-    options = service_options.ServiceOptions(is_local=True)
+    options = ServiceOptions(is_local=True)
 
 listening = http_server.open_socket("127.0.0.1", 0)
 print(listening.getsockname()[1], flush=True)

@@ -6,17 +6,20 @@ import time
 import numpy as np
 import pytest
 
-from realm_tf._manifest import FolderError, MismatchError
+from realm_tf.errors import (
+    BackendError,
+    FolderError,
+    MismatchError,
+    ServiceUnavailableError,
+)
 from realm_tf.retrieval.index import index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.serving.backends.backend import BackendError
 from realm_tf.serving.bundle import (
     BLOCK_EMBEDDER,
     READER,
     read_bundle,
     write_bundle,
 )
-from realm_tf.serving.service.circuit_breaker import ServiceUnavailableError
 from realm_tf.serving.service.query_service import QueryService
 
 DOCUMENT = {"id": "new", "title": "New", "text": "People were in Sofia."}

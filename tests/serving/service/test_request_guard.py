@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from realm_tf.serving.service.request_guard import is_loopback
+
 JSON = {"content-type": "application/json"}
 ASK = {"question": "who?"}
 
@@ -187,3 +189,13 @@ def test_same_question_from_many_threads(start_server):
         thread.join()
     assert len(answers) == 1
     assert time.monotonic() - start < 120
+
+
+@pytest.mark.parametrize("host", ["example.org", "10.0.0.1", "::", "", "a b"])
+def test_other_hosts_are_not_this_machine(host):
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["127.8.9.1", "[::1]", "LOCALHOST"])
+def test_loopback_is_this_machine(host):
+    assert is_loopback(host)

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from realm_tf.serving.service.run_to_the_end import GivenUpError, run_to_the_end
+from realm_tf.errors import GivenUpError
+from realm_tf.serving.service.run_to_the_end import run_to_the_end
 
 
 @pytest.fixture

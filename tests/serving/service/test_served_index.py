@@ -7,16 +7,17 @@ import weakref
 import numpy as np
 import pytest
 
-from realm_tf._manifest import FolderError, MismatchError
 from realm_tf.data.corpus.documents import cut_documents
-from realm_tf.retrieval.index import index_versions
-from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.retrieval.index.block_updates import UnknownDocumentError
-from realm_tf.serving.service import served_index
-from realm_tf.serving.service.served_index import (
-    ServedIndex,
+from realm_tf.errors import (
+    FolderError,
+    MismatchError,
+    UnknownDocumentError,
     UnknownVersionError,
 )
+from realm_tf.retrieval.index import index_versions
+from realm_tf.retrieval.index.block_index import BlockIndex
+from realm_tf.serving.service import served_index
+from realm_tf.serving.service.served_index import ServedIndex
 
 DOCUMENT = {"id": "new", "title": "New", "text": "People were in Sofia."}
 

@@ -10,13 +10,11 @@ from realm_tf.data.spans.sentence_masks import (
     SalientSpanMasks,
 )
 from realm_tf.data.spans.span_taggers import DateNumberTagger
+from realm_tf.options import MaskedSentenceOptions
 from realm_tf.retrieval.searchers.searcher import SearchResult
 from realm_tf.training.datasets.candidate_blocks import without_sentence
 from realm_tf.training.datasets.masked_sentence_dataset import (
     MaskedSentenceDataset,
-)
-from realm_tf.training.datasets.masked_sentence_options import (
-    MaskedSentenceOptions,
 )
 from realm_tf.training.refresh.index_follower import IndexFollower
 

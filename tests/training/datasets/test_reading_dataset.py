@@ -1,18 +1,16 @@
 import numpy as np
 import pytest
 
-from realm_tf._manifest import MismatchError
 from realm_tf.checkpoints import presets
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.data.questions.questions import Question
 from realm_tf.engine.text_embedder import TextEmbedder
+from realm_tf.errors import MismatchError
 from realm_tf.layers.spans import span_positions
+from realm_tf.options import ReadingOptions
 from realm_tf.training.datasets.answer_labels import AnswerLabels
-from realm_tf.training.datasets.reading_dataset import (
-    ReadingDataset,
-    ReadingOptions,
-)
+from realm_tf.training.datasets.reading_dataset import ReadingDataset
 
 NOWHERE = Question("nowhere", "when was it not founded?", ("England",))
 
@@ -284,12 +282,6 @@ def test_order_is_decided_by_the_seed(make_dataset, town_questions):
 def test_no_answer_at_all_is_refused(make_dataset):
     with pytest.raises(ValueError, match="must have an answer in the corpus"):
         make_dataset([NOWHERE])
-
-
-@pytest.mark.parametrize("name", ["batch_size", "num_retrieved", "num_read"])
-def test_options_refuse_nonsense(name):
-    with pytest.raises(ValueError, match=f"`{name}` must be 1 or more"):
-        ReadingOptions(**{name: 0})
 
 
 def test_labels_of_another_corpus_are_refused(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from realm_tf._manifest import FolderError, MismatchError
 from realm_tf.checkpoints.presets import copy_layer
+from realm_tf.errors import FolderError, MismatchError
 from realm_tf.retrieval.index import index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.training.refresh import bucket_exchange

@@ -3,8 +3,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from realm_tf._manifest import FolderError, MismatchError
 from realm_tf.checkpoints.presets import copy_layer
+from realm_tf.errors import FolderError, MismatchError
 from realm_tf.training.refresh.exchange import (
     Exchange,
     load_weights,

@@ -1,6 +1,6 @@
 import pytest
 
-from realm_tf.training.finetune_options import FinetuneOptions
+from realm_tf.options import FinetuneOptions
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 import pytest
 
-from realm_tf.training.datasets.masked_sentence_options import (
-    MaskedSentenceOptions,
-)
+from realm_tf.options import MaskedSentenceOptions
 
 
 @pytest.mark.parametrize(

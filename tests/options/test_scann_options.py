@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from realm_tf.retrieval.searchers.scann_options import ScannOptions
+from realm_tf.options import ScannOptions
 
 
 def test_resolve_chooses_leaves_from_the_number_of_blocks():
@@ -49,5 +49,5 @@ def test_counts_must_be_positive_integers(name, value):
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
 def test_anisotropic_threshold_must_be_a_cosine(value):
-    with pytest.raises(ValueError, match="`anisotropic_threshold` must be in"):
+    with pytest.raises(ValueError, match="`anisotropic_threshold` must be"):
         ScannOptions(anisotropic_threshold=value)

@@ -3,8 +3,8 @@
 import dataclasses
 import math
 
-# Below this, scoring everything takes a few milliseconds and is exact.
-MIN_BLOCKS_FOR_SCANN = 50_000
+from realm_tf.options.field_rules import check_fields, limited
+
 _MIN_BLOCKS = 16  # 4-bit codes
 
 
@@ -12,44 +12,38 @@ _MIN_BLOCKS = 16  # 4-bit codes
 class ScannOptions:
     """Parameters of the ScaNN tree and its asymmetric hashing.
 
-    What is left at None is chosen from the number of blocks by `resolve`.
+    `resolve` replaces None by a value for the number of blocks.
 
     Args:
         num_leaves: partitions of the tree. Default: square root of the number
             of blocks.
         leaves_to_search: partitions that a query visits. Default: a fifth of
-            them (ORQA: 100 of 1000, without re-scoring).
+            all (ORQA: 100 of 1000, without exact scores).
         dimensions_per_block: dimensions that share one 4-bit code; 2 as in
             ORQA.
         anisotropic_threshold: weight of errors along an embedding against
             errors across it, as a cosine (Guo et al., 2020, arXiv:1908.10396);
             scaled by the norm of the embeddings. 0.2 as in ScaNN's examples.
         training_sample_size: blocks that centroids and codes are learned from.
-        candidates_per_result: blocks scored exactly for each one returned, and
-            at least 100 for each query.
+        candidates_per_result: blocks scored exactly for each one returned;
+            at least 100 blocks are scored for each query.
     """
 
     num_leaves: int | None = None
     leaves_to_search: int | None = None
     dimensions_per_block: int = 2
-    anisotropic_threshold: float = 0.2
+    anisotropic_threshold: float = limited(0.2, least=0)
     training_sample_size: int = 100_000
     candidates_per_result: int = 4
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name == "anisotropic_threshold":
-                if not 0.0 <= value < 1.0:
-                    raise ValueError(
-                        "`anisotropic_threshold` must be in [0, 1). Received: "
-                        f"anisotropic_threshold={value}."
-                    )
-            elif value is not None and (type(value) is not int or value < 1):
-                raise ValueError(
-                    f"`{field.name}` must be an integer of 1 or more. "
-                    f"Received: {field.name}={value!r}."
-                )
+        check_fields(self)
+        if self.anisotropic_threshold >= 1:
+            raise ValueError(
+                "`anisotropic_threshold` must be below 1. Received: "
+                f"anisotropic_threshold={self.anisotropic_threshold}. Leave it "
+                "out for 0.2."
+            )
 
     def resolve(self, num_blocks: int) -> "ScannOptions":
         """Fills in what depends on the number of blocks, and checks it.

@@ -1,0 +1,1 @@
+from realm_tf.checkpoints.loading import load as load

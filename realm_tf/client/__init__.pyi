@@ -1,0 +1,1 @@
+from realm_tf.client.realm_client import RealmClient as RealmClient

@@ -1,0 +1,13 @@
+from realm_tf.data.corpus.articles import read_articles as read_articles
+from realm_tf.data.corpus.blocks import Article as Article
+from realm_tf.data.corpus.blocks import Block as Block
+from realm_tf.data.corpus.corpus import Corpus as Corpus
+from realm_tf.data.corpus.corpus_builder import build_corpus as build_corpus
+from realm_tf.data.questions.questions import Question as Question
+from realm_tf.data.questions.questions import read_questions as read_questions
+from realm_tf.data.spans.salient_spans import tag_corpus as tag_corpus
+from realm_tf.data.spans.sentence_masks import make_masks as make_masks
+from realm_tf.data.spans.span_taggers import (
+    DateNumberTagger as DateNumberTagger,
+)
+from realm_tf.data.text.featurizer import Featurizer as Featurizer

@@ -1,0 +1,96 @@
+"""Every exception of the library; all are kinds of `RealmError`.
+
+Wrong arguments raise Python's `ValueError` or `TypeError`.
+"""
+
+
+class RealmError(Exception):
+    """Base of all exceptions that the library defines."""
+
+
+class FolderError(RealmError, ValueError):
+    """A folder is missing, incomplete, damaged or of another kind."""
+
+
+class MismatchError(RealmError, ValueError):
+    """Two folders, or a folder and a model, do not belong together."""
+
+
+class BadRecordError(RealmError, ValueError):
+    """A line of a file does not hold the record it should.
+
+    Args:
+        path: str. The file.
+        line: int. Number of the line; the first is 1.
+        problem: str. What must hold and what was received.
+        advice: str. What to do.
+    """
+
+    def __init__(self, path: str, line: int, problem: str, advice: str):
+        super().__init__(f"{problem} File: {path}, line {line}. {advice}")
+        self.path = path
+        self.line = line
+
+
+class CheckpointError(RealmError, ValueError):
+    """A checkpoint is damaged, unsafe, or not what it should be."""
+
+
+class UnsafePickleError(RealmError, ValueError):
+    """A pickle asks for more than plain values, or is damaged."""
+
+
+class LockedError(RealmError, RuntimeError):
+    """Another writer is at work in the folder."""
+
+
+class ScannBuildError(RealmError, RuntimeError):
+    """ScaNN did not survive building an index."""
+
+
+class RecallError(RealmError, RuntimeError):
+    """An approximate index finds too little of the exact result."""
+
+
+class UnknownDocumentError(RealmError, KeyError):
+    """A document to delete does not exist."""
+
+    def __str__(self) -> str:  # KeyError would show the text in quotes
+        return str(self.args[0])
+
+
+class UnknownVersionError(FolderError):
+    """The index has no such version."""
+
+
+class ExportError(RealmError, RuntimeError):
+    """An exported model does not fit the server it is meant for."""
+
+
+class BackendError(RealmError, RuntimeError):
+    """The models cannot be reached, are too slow, or answered nonsense."""
+
+
+class ServiceUnavailableError(RealmError, RuntimeError):
+    """The service cannot answer now, and may later.
+
+    Args:
+        message: why.
+        retry_after: seconds to wait before the next try.
+    """
+
+    def __init__(self, message: str, retry_after: float = 1.0):
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class GivenUpError(ServiceUnavailableError):
+    """The client left before the work began, so nothing was done."""
+
+
+class BadRequestError(RealmError, ValueError):
+    """A request is not of the form that the service takes."""
+
+
+class TooLargeError(BadRequestError):
+    """A request is well formed, but larger than the service takes."""

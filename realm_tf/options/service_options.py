@@ -1,0 +1,69 @@
+"""ServiceOptions: limits and time-outs of the query service."""
+
+import dataclasses
+
+from realm_tf.options.field_rules import check_fields
+
+
+@dataclasses.dataclass(frozen=True)
+class ServiceOptions:
+    """What the query service allows, and for how long it waits.
+
+    Args:
+        max_body_bytes: largest body of a request, in bytes.
+        max_question_bytes: longest question, in bytes of UTF-8; a longer one
+            gets 413. A question that is longer than the model reads is cut,
+            and its answer has `truncated`.
+        max_questions: questions in one request.
+        max_documents: documents in one request.
+        max_top_k: blocks retrieved for a question.
+        max_requests: requests in progress; one more gets 503.
+        max_buffered_bytes: bytes of all request bodies in memory; a large body
+            beyond gets 503.
+        max_connections: open connections; one more closes the connection that
+            is idle for longest, or is closed itself if none is idle.
+        max_batch_size: questions in one call of a model.
+        header_timeout: seconds for a client to send the head of a request;
+            idle connections are closed after as many.
+        body_timeout: seconds for a client to send its body, and to read its
+            reply.
+        request_timeout: seconds until an unanswered request gets 503.
+        stop_timeout: seconds to finish requests after SIGTERM.
+        watch_interval: seconds between looks for a new index version.
+        failures_to_open: failed calls in a row before the models get a pause.
+        token: bearer token that writes must carry; space around it does not
+            count.
+        is_local: the service can be reached from this machine only.
+
+    Raises:
+        ValueError: if a number is not positive, or the token is empty.
+    """
+
+    max_body_bytes: int = 8 * 2**20
+    max_question_bytes: int = 8 * 2**10
+    max_questions: int = 64
+    max_documents: int = 256
+    max_top_k: int = 100
+    max_requests: int = 256
+    max_buffered_bytes: int = 128 * 2**20
+    max_connections: int = 1024
+    max_batch_size: int = 16
+    header_timeout: float = 10.0
+    body_timeout: float = 20.0
+    request_timeout: float = 30.0
+    stop_timeout: float = 20.0
+    watch_interval: float = 2.0
+    failures_to_open: int = 5
+    token: str | None = None
+    is_local: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.token is None:
+            return
+        object.__setattr__(self, "token", self.token.strip())
+        if not self.token:
+            raise ValueError(
+                "`token` must not be empty. Received: token=''. Leave it out "
+                "to allow no writes, or only local ones."
+            )
