@@ -116,7 +116,7 @@ def score_questions(
     """Answers all questions with a progress bar, and scores the answers."""
     from realm_tf.evaluation.evaluator import evaluate as score
 
-    with progress_bar("Answering", "questions") as bar:
+    with progress_bar("questions") as bar:
 
         def predict(texts: list[str]) -> list["Answer"]:
             answers = qa.predict(
@@ -125,7 +125,8 @@ def score_questions(
                 num_retrieved=max(num_read, *_CUT_OFFS),
                 num_alternatives=0,
             )
-            bar.advance(len(answers), len(questions))
+            done = bar.done + len(answers)
+            bar.show("questions", done, len(questions), {})
             return answers
 
         return score(predict, questions, ks=_CUT_OFFS, batch_size=_BATCH_SIZE)

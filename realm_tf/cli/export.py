@@ -120,8 +120,8 @@ def _export(
     qa = open_model(
         preset, corpus, index, dtype=dtype, verify=True, needs_corpus=False
     )
-    with progress_bar("Exporting", "parts") as bar:
-        bundle = write_export(qa, output, chosen, progress=bar.count)
+    with progress_bar("export") as bar:
+        bundle = write_export(qa, output, chosen, progress=bar.show)
     if chosen.jit_compile:
         console.print_note(f"On a processor, start the server with {XLA_FLAG}.")
     return {

@@ -129,7 +129,7 @@ def finetune(
             opened,
             questions,
             finetune_options,
-            progress=bar.show_stage,
+            progress=bar.show,
         )
     if include_corpus is None:
         include_corpus = folder_bytes(corpus) < _SMALL_BYTES

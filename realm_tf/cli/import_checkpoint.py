@@ -156,13 +156,13 @@ def _build_corpus(
     records = open_block_records(path)
     check_disk_space(output, _COPIES * records.num_bytes)
     num_blocks = matrix.num_blocks if matrix else None
-    with progress_bar("Building the corpus", "blocks") as bar:
+    with progress_bar("corpus") as bar:
         return build_block_corpus(
             records,
             output,
             checkpoint.parts.featurizer,
             num_blocks=num_blocks,
-            progress=lambda done: bar.count(done, num_blocks or done),
+            progress=bar.show,
         )
 
 
@@ -185,7 +185,7 @@ def _build_index(
         )
     num_rows, dim = matrix.file.shapes[matrix.name]
     check_disk_space(path, 4 * num_rows * dim)
-    with progress_bar("Writing the index", "blocks") as bar:
+    with progress_bar("index") as bar:
         BlockIndex.build(
             path,
             corpus,
@@ -194,7 +194,7 @@ def _build_index(
                 parts.block_embedder, parts.featurizer
             ),
             searcher=searcher,
-            progress=bar.count,
+            progress=bar.show,
         )
 
 

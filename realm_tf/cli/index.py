@@ -74,9 +74,9 @@ def build(
 
     start = time.monotonic()
     qa = RealmQA.from_preset(preset, dtype=choose_dtype(dtype))
-    with progress_bar("Embedding the corpus", "blocks") as bar:
+    with progress_bar("index") as bar:
         built = qa.build_index(
-            corpus, output, dtype=storage, progress=bar.count, **build_options
+            corpus, output, dtype=storage, progress=bar.show, **build_options
         )
     seconds = round(time.monotonic() - start, 2)
     show_facts(_facts(built.folder) | {"seconds": seconds}, as_json)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from realm_tf.realm_qa import RealmQA
 
-_FIGURES = ("loss", "retrieval_utility", "accuracy", "index_age", "recall_at_5")
-
 
 @click.group()
 def pretrain() -> None:
@@ -58,7 +56,7 @@ def ict(
         trim=not shared["static_shapes"],
         seed=shared["seed"],
     )
-    with progress_bar("Pre-training", "steps") as bar:
+    with progress_bar("pretraining") as bar:
         model = pretrain_inverse_cloze(
             run.qa,
             run.corpus,
@@ -71,7 +69,7 @@ def ict(
             block_length=shared["block_length"],
             probe=run.probe,
             probe_every=probe_every,
-            progress=_show(bar),
+            progress=bar.show,
         )
     run.save(model)
 
@@ -146,7 +144,7 @@ def mlm(
             )
         },
     )
-    with progress_bar("Pre-training", "steps") as bar:
+    with progress_bar("pretraining") as bar:
         model = pretrain_masked_words(
             run.qa,
             run.corpus,
@@ -166,7 +164,7 @@ def mlm(
             train_retriever=not freeze_retriever,
             gradient_checkpointing=gradient_checkpointing,
             probe=run.probe,
-            progress=_show(bar),
+            progress=bar.show,
             every_n_steps=refresh_every,
             mode=refresh,
             bucket=bucket,
@@ -262,17 +260,3 @@ def _untrained(shared: dict[str, Any]) -> "RealmQA":
         logit_scale=shared["logit_scale"],
         **options,
     )
-
-
-def _show(bar: Any) -> Any:
-    def show(done: int, total: int, figures: dict[str, float]) -> None:
-        notes = [
-            f", {name.replace('_', ' ')} {figures[name]:.3f}"
-            for name in _FIGURES
-            if name in figures
-        ]
-        if not bar.done:
-            bar.skip(done - 1)  # of a run that was stopped
-        bar.update(done, done / total, "".join(notes))
-
-    return show

@@ -92,9 +92,9 @@ def spans(
         )
     else:
         chosen = _tagger(tagger, spacy, rules, choose_dtype(dtype))
-        with progress_bar("Tagging", "blocks") as bar:
+        with progress_bar("spans") as bar:
             written = tag_corpus(
-                opened, chosen, path, overwrite=overwrite, progress=bar.count
+                opened, chosen, path, overwrite=overwrite, progress=bar.show
             )
     facts = {
         "spans": str(path),

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from realm_tf._progress import Progress, no_progress
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question
 from realm_tf.losses.marginal_loss import MarginalLoss
@@ -28,9 +29,7 @@ from realm_tf.training.datasets.reading_dataset import ReadingDataset
 from realm_tf.training.datasets.retriever_dataset import RetrieverDataset
 from realm_tf.training.multi_worker import check_parts, is_multi_worker
 from realm_tf.training.out_of_memory import explain_out_of_memory
-
-Progress = Callable[[str, int, int, dict[str, float]], None]
-"""Called with stage, steps done, steps in all, and the latest figures."""
+from realm_tf.training.progress_callback import ProgressCallback
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +57,7 @@ def finetune(
     *,
     index_path: str | os.PathLike[str] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> FinetuneReport:
     """Trains retriever and reader on questions with answers.
 
@@ -110,13 +109,13 @@ class _Run:
         corpus: Corpus,
         options: FinetuneOptions,
         callbacks: Sequence[keras.callbacks.Callback],
-        progress: Progress | None,
+        progress: Progress,
     ):
         self.qa = qa
         self.corpus = corpus
         self.options = options
         self.callbacks = list(callbacks)
-        self.progress = progress or (lambda *_: None)
+        self.progress = progress
         self.seconds: dict[str, float] = {}
         self.history: dict[str, dict[str, list[float]]] = {}
 
@@ -160,7 +159,7 @@ class _Run:
         self.qa.build_index(
             self.corpus,
             path,
-            progress=lambda done, total: self.progress(stage, done, total, {}),
+            progress=lambda _, *done: self.progress(stage, *done),
         )
 
     def _positives(
@@ -335,28 +334,20 @@ def _trainable(layer: keras.layers.Layer, trainable: bool) -> Iterator[None]:
             part.trainable = was_trainable
 
 
-class _Reporter(keras.callbacks.Callback):
-    """Passes figures on, and stops where they are no longer numbers."""
-
-    def __init__(self, stage: str, num_steps: int, progress: Progress):
-        super().__init__()
-        self.stage = stage
-        self.num_steps = num_steps
-        self.report = progress
-        self.step = 0
+class _Reporter(ProgressCallback):
+    """Stops where figures are no longer numbers."""
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, float] | None = None
     ) -> None:
-        self.step += 1
-        logs = logs or {}
-        if not np.isfinite(logs.get("loss", 0.0)):
+        super().on_train_batch_end(batch, logs)
+        loss = (logs or {}).get("loss", 0.0)
+        if not np.isfinite(loss):
             raise ValueError(
                 "The loss must be finite. Received: "
-                f"loss={logs['loss']} at step {self.step} of the {self.stage}. "
+                f"loss={loss} at step {self.step} of the {self.stage}. "
                 "Lower the learning rate, or train in float32."
             )
-        self.report(self.stage, self.step, self.num_steps, logs)
 
 
 def _first(block_ids: np.ndarray) -> int:

@@ -190,6 +190,6 @@ def _train(
             known,
             FinetuneOptions(**_TRAINING),
             index_path=f"{work}/index",
-            progress=bar.show_stage,
+            progress=bar.show,
         )
         qa.save_to_preset(preset, include_corpus=True, overwrite=True)

@@ -14,13 +14,14 @@ import pathlib
 import shutil
 import tempfile
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from realm_tf._files import open_npy, write_npy_header
 from realm_tf._manifest import Manifest, read_manifest, write_folder
+from realm_tf._progress import Progress, no_progress
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.spans.span_taggers import Span, SpanTagger, tag_texts
 from realm_tf.errors import MismatchError
@@ -103,7 +104,7 @@ def tag_corpus(
     path: str | os.PathLike[str],
     *,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = no_progress,
 ) -> SalientSpans:
     """Tags all sentences of a corpus and writes what was found.
 
@@ -112,7 +113,7 @@ def tag_corpus(
         tagger: `SpanTagger`.
         path: folder to write.
         overwrite: replace spans that are there.
-        progress: called with the numbers of blocks tagged and in all.
+        progress: see `Progress`; its stage is "spans", its units are blocks.
 
     Returns:
         `SalientSpans`, of `path`.
@@ -124,8 +125,7 @@ def tag_corpus(
             blocks = corpus.blocks(range(start, end))
             texts = [(block.text, block.sentence_starts) for block in blocks]
             yield from tag_texts(tagger.tag, texts)
-            if progress is not None:
-                progress(end, corpus.num_blocks)
+            progress("spans", end, corpus.num_blocks, {})
 
     options = {"tagger": type(tagger).__name__}
     return write_spans(corpus, rows(), path, options, overwrite=overwrite)

@@ -3,10 +3,10 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from realm_tf._files import writer_lock
+from realm_tf._progress import Progress, no_progress
 from realm_tf.errors import FolderError, MismatchError
 from realm_tf.options import ExportOptions
 from realm_tf.serving import bundle as bundles
@@ -25,7 +25,7 @@ def export(
     folder: str | os.PathLike[str],
     options: ExportOptions | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = no_progress,
 ) -> Bundle:
     """Exports a model for TensorFlow Serving, with its index at its side.
 
@@ -41,7 +41,7 @@ def export(
         qa: `RealmQA`; with an index, its corpus and index are exported too.
         folder: created if it does not exist.
         options: `ExportOptions`.
-        progress: called with the numbers of parts written and to write.
+        progress: see `Progress`; its stage is "export", its units are parts.
 
     Returns:
         `Bundle`, as `read_bundle` reads it.
@@ -58,7 +58,6 @@ def export(
     _check_index(qa, options)
     _previous(folder)  # before anything is written
     fingerprints = _fingerprints(qa)
-    progress = progress or (lambda done, total: None)
     num_parts = 1 + len(options.models)
     with writer_lock(folder):
         previous = _previous(folder)
@@ -67,7 +66,7 @@ def export(
         builder = ModuleBuilder(qa, options, fingerprints)
         with contextlib.ExitStack() as publishing:
             for done, name in enumerate(options.models, 1):
-                progress(done, num_parts)
+                progress("export", done, num_parts, {})
                 with builder.module(name) as module:
                     version = saved_model.write_version(
                         folder,
@@ -92,7 +91,7 @@ def export(
             **parts,
         )
         bundles.write_bundle(bundle)
-        progress(num_parts, num_parts)
+        progress("export", num_parts, num_parts, {})
     return bundle
 
 

@@ -38,6 +38,7 @@ print(corpus.fingerprint, ascii(normalize_answer(corpus[0].text)))
 # Forks after the slow import, before TensorFlow starts any thread.
 KILLED_BUILDS = """
 import os, pathlib, signal, sys
+from realm_tf._progress import no_progress
 from realm_tf.data.corpus import corpus_builder
 from realm_tf.data.corpus import corpus_parts
 from realm_tf.data.corpus import corpus_writer
@@ -47,8 +48,8 @@ from realm_tf.data.text.featurizer import Featurizer
 def die(*args, **options):
     os.kill(os.getpid(), signal.SIGKILL)
 
-def die_after_five_parts(num_articles, num_blocks, fraction):
-    if num_articles >= 5:
+def die_after_five_parts(stage, done, total, figures):
+    if figures["articles"] >= 5:
         die()
 
 source, vocabulary, folder = sys.argv[1:]
@@ -65,7 +66,7 @@ for name, (place, function) in points.items():
     path = pathlib.Path(folder, name, "corpus")
     path.parent.mkdir()
     if os.fork() == 0:
-        progress = None if place else die_after_five_parts
+        progress = no_progress if place else die_after_five_parts
         if place:
             setattr(place, function, die)
         featurizer = Featurizer.from_file(vocabulary)
@@ -177,9 +178,11 @@ def test_progress_reaches_the_end(
         progress=lambda *counts: calls.append(counts),
         **OPTIONS,
     )
-    assert calls == sorted(calls)
+    done = [call[1] for call in calls]
+    assert done == sorted(done)
     assert len(calls) == 7
-    assert calls[-1] == (20, 40, 1.0)
+    assert calls[-1] == ("corpus", 40, 40, {"articles": 20})
+    assert calls[0][2] >= calls[0][1]  # read ahead of what is done
 
 
 def test_bad_records_are_refused_or_counted(
@@ -312,8 +315,8 @@ def test_other_files_or_options_start_anew(
 ):
     monkeypatch.setattr(corpus_parts, "PART_CHARACTERS", 1)
 
-    def stop(num_articles, *_):
-        if num_articles == 5:
+    def stop(stage, done, total, figures):
+        if figures["articles"] == 5:
             raise KeyboardInterrupt
 
     def stopped_then_built(**options):

@@ -48,7 +48,7 @@ def test_progress_counts_blocks(city_corpus, tmp_path):
         tmp_path / "spans",
         progress=lambda *call: calls.append(call),
     )
-    assert calls == [(len(city_corpus), len(city_corpus))]
+    assert calls == [("spans", len(city_corpus), len(city_corpus), {})]
 
 
 def test_spans_stand_beside_their_corpus():
