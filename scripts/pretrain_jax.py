@@ -127,7 +127,8 @@ def train(
 ) -> None:
     """Trains on all batches once, and says how fast it was."""
     from realm_tf.models.realm_pretrainer import RealmPretrainer
-    from realm_tf.optimizers.bert_adamw import BertAdamW, WarmupLinearDecay
+    from realm_tf.optimizers.bert_adamw import BertAdamW
+    from realm_tf.optimizers.warmup_linear_decay import WarmupLinearDecay
 
     model: RealmPretrainer = keras.saving.load_model(features / MODEL_NAME)
     files = sorted(features.glob("batch-*.npz"))

@@ -22,7 +22,8 @@ from realm_tf.metrics.open_qa_metrics import (
 from realm_tf.models.dual_encoder import DualEncoder, InBatchLoss
 from realm_tf.models.open_qa import READING, RETRIEVAL, OpenQA
 from realm_tf.models.question_answerer import QuestionAnswerer
-from realm_tf.optimizers.bert_adamw import BertAdamW, WarmupLinearDecay
+from realm_tf.optimizers.bert_adamw import BertAdamW
+from realm_tf.optimizers.warmup_linear_decay import WarmupLinearDecay
 from realm_tf.options import FinetuneOptions, ReadingOptions
 from realm_tf.training.datasets.answer_labels import AnswerLabels
 from realm_tf.training.datasets.reading_dataset import ReadingDataset

@@ -14,11 +14,11 @@ import tensorflow as tf
 
 from realm_tf._files import replace_file
 from realm_tf._progress import Progress, no_progress
-from realm_tf.optimizers.bert_adamw import (
-    BertAdamW,
+from realm_tf.optimizers.bert_adamw import BertAdamW
+from realm_tf.optimizers.synced_loss_scale_optimizer import (
     SyncedLossScaleOptimizer,
-    WarmupLinearDecay,
 )
+from realm_tf.optimizers.warmup_linear_decay import WarmupLinearDecay
 from realm_tf.options import TrainingOptions
 from realm_tf.training.datasets.step_dataset import StepDataset
 from realm_tf.training.multi_worker import (

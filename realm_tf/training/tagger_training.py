@@ -24,7 +24,8 @@ from realm_tf.engine.text_embedder import trim
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.token_classifier import TokenClassifier
 from realm_tf.models.entity_tagger import EntityTagger
-from realm_tf.optimizers.bert_adamw import BertAdamW, WarmupLinearDecay
+from realm_tf.optimizers.bert_adamw import BertAdamW
+from realm_tf.optimizers.warmup_linear_decay import WarmupLinearDecay
 from realm_tf.training.datasets.batching import length_batches
 from realm_tf.training.datasets.retriever_dataset import as_dataset
 from realm_tf.training.progress_callback import ProgressCallback
