@@ -34,13 +34,11 @@ from realm_tf._constants import MASKS
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.data.questions.questions import Question, read_questions
+from realm_tf.data.spans.combined_tagger import CombinedTagger
+from realm_tf.data.spans.date_number_tagger import DateNumberTagger
 from realm_tf.data.spans.salient_spans import default_path, tag_corpus
 from realm_tf.data.spans.sentence_masks import RandomTokenMasks, make_masks
-from realm_tf.data.spans.span_taggers import (
-    CombinedTagger,
-    DateNumberTagger,
-    SpanTagger,
-)
+from realm_tf.data.spans.span_tagger import SpanTagger
 from realm_tf.evaluation import recall
 from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,

@@ -2,7 +2,7 @@ import keras_hub
 import pytest
 
 from realm_tf.data.spans.entities import EntitySentence
-from realm_tf.data.spans.span_taggers import Span
+from realm_tf.data.spans.salient_span import SalientSpan
 from realm_tf.training.tagger_training import evaluate_tagger, train_tagger
 
 NAMES = ("paris", "london", "rome", "berlin")
@@ -10,7 +10,7 @@ NAMES = ("paris", "london", "rome", "berlin")
 
 def sentence(name, word):
     text = f"in {name} {word}"
-    return EntitySentence(text, (Span(3, 3 + len(name), "LOC"),))
+    return EntitySentence(text, (SalientSpan(3, 3 + len(name), "LOC"),))
 
 
 TRAIN = [sentence(name, word) for name in NAMES for word in ("was", "is", "in")]

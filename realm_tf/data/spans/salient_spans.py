@@ -23,7 +23,8 @@ from realm_tf._files import open_npy, write_npy_header
 from realm_tf._manifest import Manifest, read_manifest, write_folder
 from realm_tf._progress import Progress, no_progress
 from realm_tf.data.corpus.corpus import Corpus
-from realm_tf.data.spans.span_taggers import Span, SpanTagger, tag_texts
+from realm_tf.data.spans.salient_span import SalientSpan
+from realm_tf.data.spans.span_tagger import SpanTagger, tag_texts
 from realm_tf.errors import MismatchError
 
 KIND = "spans"
@@ -72,11 +73,11 @@ class SalientSpans:
             )
         return cls(path, manifest)
 
-    def spans(self, block_id: int) -> list[Span]:
+    def spans(self, block_id: int) -> list[SalientSpan]:
         """Spans of a block; places are bytes in its text."""
         part = slice(self._row_splits[block_id], self._row_splits[block_id + 1])
         return [
-            Span(int(start), int(end), self.labels[label])
+            SalientSpan(int(start), int(end), self.labels[label])
             for (start, end), label in zip(
                 self._spans[part], self._labels[part], strict=True
             )
@@ -119,7 +120,7 @@ def tag_corpus(
         `SalientSpans`, of `path`.
     """
 
-    def rows() -> Iterable[list[Span]]:
+    def rows() -> Iterable[list[SalientSpan]]:
         for start in range(0, corpus.num_blocks, _BLOCKS_AT_ONCE):
             end = min(start + _BLOCKS_AT_ONCE, corpus.num_blocks)
             blocks = corpus.blocks(range(start, end))
@@ -133,7 +134,7 @@ def tag_corpus(
 
 def write_spans(
     corpus: Corpus,
-    rows: Iterable[Sequence[Span]],
+    rows: Iterable[Sequence[SalientSpan]],
     path: str | os.PathLike[str],
     options: dict[str, Any] | None = None,
     *,
@@ -197,7 +198,7 @@ def write_spans(
     return SalientSpans.open(path, corpus)
 
 
-def _numbers(row: Sequence[Span], labels: dict[str, int]) -> list[int]:
+def _numbers(row: Sequence[SalientSpan], labels: dict[str, int]) -> list[int]:
     """Places of the labels of spans in `labels`, which gets the new ones."""
     numbers = [labels.setdefault(span.label, len(labels)) for span in row]
     if len(labels) > _MOST_LABELS:

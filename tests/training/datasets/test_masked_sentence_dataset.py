@@ -3,13 +3,13 @@ import pytest
 
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.corpus_builder import build_corpus
+from realm_tf.data.spans.date_number_tagger import DateNumberTagger
 from realm_tf.data.spans.salient_spans import tag_corpus
 from realm_tf.data.spans.sentence_masks import (
     RandomTokenMasks,
     RecurringSpanMasks,
     SalientSpanMasks,
 )
-from realm_tf.data.spans.span_taggers import DateNumberTagger
 from realm_tf.options import MaskedSentenceOptions
 from realm_tf.retrieval.searchers.searcher import SearchResult
 from realm_tf.training.datasets.candidate_blocks import without_sentence
