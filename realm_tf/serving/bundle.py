@@ -16,7 +16,6 @@ from typing import Any
 
 from realm_tf import _files, _version
 from realm_tf._constants import MODEL_NAMES
-from realm_tf._manifest import MANIFEST_NAME
 from realm_tf.errors import FolderError
 
 KIND = "bundle"
@@ -100,19 +99,6 @@ class Bundle:
 def model_folder(path: str | os.PathLike[str], name: str) -> pathlib.Path:
     """Where the versions of a model are: its `base_path`."""
     return pathlib.Path(path) / name
-
-
-def list_model_versions(path: str | os.PathLike[str], name: str) -> list[int]:
-    """Complete versions of a model, ascending.
-
-    A version without a manifest is still being copied, and does not count.
-    """
-    folder = model_folder(path, name)
-    return [
-        number
-        for number in model_numbers(path, name)
-        if (folder / str(number) / MANIFEST_NAME).is_file()
-    ]
 
 
 def model_numbers(path: str | os.PathLike[str], name: str) -> list[int]:

@@ -303,9 +303,8 @@ def test_t5_what_cannot_be_masked_is_skipped_and_counted(
     for step in range(3):
         for sentence in dataset.sentences(step):
             assert sentence.block.document_id == "good"
-    assert dataset.num_skipped > 0
     skipped = [dataset.figures(step)["num_skipped"] for step in range(3)]
-    assert sum(skipped) == dataset.num_skipped
+    assert sum(skipped) > 0
 
 
 def test_text_without_anything_to_mask_is_refused(
