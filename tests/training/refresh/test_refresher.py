@@ -13,6 +13,7 @@ from realm_tf.errors import FolderError, LockedError, RecallError
 from realm_tf.retrieval.index import index_builder, index_versions
 from realm_tf.training.pretraining_stages import make_refresher
 from realm_tf.training.refresh import refresher as refresher_module
+from realm_tf.training.refresh import waiting
 from realm_tf.training.refresh.exchange import Exchange
 from realm_tf.training.refresh.index_follower import IndexFollower
 from realm_tf.training.refresh.refresher import Refresher
@@ -212,7 +213,7 @@ def test_watch_ends_when_told(refresher):
 def test_w14_a_trainer_that_never_appears(
     exchange, refresher, monkeypatch, caplog
 ):
-    monkeypatch.setattr(refresher_module, "_LOG_EVERY", 0.2)
+    monkeypatch.setattr(waiting, "_LOG_EVERY", 0.2)
     looks = []
     newest = exchange.newest_snapshot
     monkeypatch.setattr(
