@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from realm_tf._constants import SEARCHERS
 from realm_tf.cli.ui import options
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.model import kept_index
@@ -78,7 +79,7 @@ _COPIES = 3  # of the text, while a corpus is built
 )
 @click.option(
     "--searcher",
-    type=click.Choice(["auto", "brute_force", "scann"]),
+    type=click.Choice(SEARCHERS),
     default="auto",
     show_default=True,
     help="Of the index.",

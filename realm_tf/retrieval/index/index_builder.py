@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from realm_tf._constants import SEARCHERS
 from realm_tf._manifest import FolderWriter
 from realm_tf._progress import Progress, no_progress
 from realm_tf.errors import RecallError
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 TRAINING_STEP = "training_step"
 EXCLUDED_NAME = "excluded_block_ids.npy"
 SCANN_NAME = "scann"
-SEARCHERS = ("auto", "brute_force", "scann")
 EmbeddingChunks = Iterable[npt.ArrayLike] | npt.NDArray[Any]
 
 # Below this, scoring everything takes a few milliseconds and is exact.

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from realm_tf._constants import STORAGES
 from realm_tf._files import open_npy
 
 # Squares and products of norms up to here stay far from float32's limit, where
@@ -18,10 +19,9 @@ MAX_NORM = 1e6
 ROWS_PER_SHARD = 2**20
 CHUNK_ROWS = 2**16
 # NumPy cannot name bfloat16 in a .npy header, so its bits are stored.
-STORED_DTYPES: dict[str, np.dtype[Any]] = {
-    "float32": np.dtype("<f4"),
-    "bfloat16": np.dtype("<u2"),
-}
+STORED_DTYPES: dict[str, np.dtype[Any]] = dict(
+    zip(STORAGES, (np.dtype("<f4"), np.dtype("<u2")), strict=True)
+)
 
 
 class EmbeddingMatrix:
