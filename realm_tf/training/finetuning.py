@@ -13,13 +13,14 @@ import numpy as np
 from realm_tf._progress import Progress, no_progress
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question
+from realm_tf.losses.in_batch_loss import InBatchLoss
 from realm_tf.losses.marginal_loss import MarginalLoss
 from realm_tf.metrics.open_qa_metrics import (
     AnswerRecallAtK,
     exact_match,
     reader_oracle,
 )
-from realm_tf.models.dual_encoder import DualEncoder, InBatchLoss
+from realm_tf.models.dual_encoder import DualEncoder
 from realm_tf.models.open_qa import READING, RETRIEVAL, OpenQA
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.optimizers.bert_adamw import BertAdamW
