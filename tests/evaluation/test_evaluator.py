@@ -156,9 +156,9 @@ def test_exact_match_equals_official_code(golden):
     ]
     predictions = case["predictions"]
     report = evaluate(
-        # A prediction that is missing there is an empty one here.
+        # A prediction that is missing there is a wrong one here.
         lambda texts: [
-            FakeAnswer(predictions.get(t, ""), 0, ()) for t in texts
+            FakeAnswer(predictions.get(t, "none"), 0.0, ()) for t in texts
         ],
         questions,
         ks=(),
