@@ -1,30 +1,59 @@
 """What a benchmark ran on and how much memory it took."""
 
+import importlib.metadata
 import os
 import pathlib
 import platform
 import resource
+from collections.abc import Sequence
 
-import keras
-import tensorflow as tf
+# What decides how fast matrix products are, as Linux calls it.
+_FLAGS = {
+    "AVX2": "avx2",
+    "AVX-512": "avx512f",
+    "bfloat16 by AVX-512": "avx512_bf16",
+    "bfloat16 by AMX": "amx_bf16",
+}
 
 
 def describe() -> str:
     """Processor, devices and versions, in a line."""
+    import tensorflow as tf
+
     gpus = [
         tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
         for gpu in tf.config.list_physical_devices("GPU")
     ]
-    processors = f"{len(os.sched_getaffinity(0))} x {_processor()}"
-    versions = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
-    return ", ".join([processors, *gpus, versions])
+    versions = describe_versions(["tensorflow", "keras"])
+    return ", ".join([describe_processor(), *gpus, versions])
 
 
-def _processor() -> str:
+def describe_processor() -> str:
+    """How many processors, which, and what they have, without TensorFlow."""
+    count = len(os.sched_getaffinity(0))
+    own = set(_cpuinfo("flags").split())
+    flags = [name for name, flag in _FLAGS.items() if flag in own]
+    name = _cpuinfo("model name") or platform.machine()
+    return f"{count} x {name} ({', '.join(flags) or 'no AVX2'})"
+
+
+def describe_versions(packages: Sequence[str]) -> str:
+    """Installed version of each package."""
+    versions = []
+    for package in packages:
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            version = "not installed"
+        versions.append(f"{package} {version}")
+    return ", ".join(versions)
+
+
+def _cpuinfo(field: str) -> str:
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
+        if line.startswith(field):
             return line.split(":", 1)[1].strip()
-    return platform.machine()
+    return ""
 
 
 def memory_mb() -> float:

@@ -14,7 +14,6 @@ Markdown.
 """
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ import keras_hub
 import machine
 import numpy as np
 import tensorflow as tf
+from timing import fastest, matmul_rate, products
 
 from realm_tf.checkpoints.variable_names import (
     ENCODER,
@@ -106,7 +106,9 @@ def main() -> None:
     print(f"peak memory, MB | {machine.peak_memory_mb():,.0f}")
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(
+    arguments: Sequence[str] | None = None,
+) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
         "--stage", choices=["ict", "mlm", "encoder"], default="mlm"
@@ -124,22 +126,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--jit-compile", action="store_true")
     parser.add_argument("--num-steps", type=int, default=5)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.peer and args.stage != "encoder":
         parser.error("`--peer` compares the encoder. Add --stage encoder.")
     if args.peer and args.dtype not in LOSS_TOLERANCE:
         parser.error(f"`--peer` is for {', '.join(LOSS_TOLERANCE)}.")
     return args
-
-
-def products(layers: int, width: int, rows: int, length: int) -> int:
-    """Multiplications of a trunk: four projections, two wide ones, attention.
-
-    Look-ups of tables and the pooler are left out.
-    """
-    tokens = rows * length
-    dense = 4 * width * width + 2 * width * 4 * width
-    return layers * (tokens * dense + 2 * tokens * length * width)
 
 
 def make_trunk(size: str) -> keras.Model:
@@ -251,15 +243,6 @@ def rows(prefix: str, *shape: int) -> dict[str, np.ndarray]:
     }
 
 
-def matmul_rate(dtype: str) -> float:
-    """Floating-point operations a second of one large product."""
-    size = 2048
-    half = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
-    x = tf.cast(tf.random.normal((size, size)), half.get(dtype, "float32"))
-    product = tf.function(lambda: tf.linalg.matmul(x, x))
-    return 2 * size**3 / fastest([lambda: product().numpy()], 10)[0]
-
-
 def make_step(
     model: keras.Model, features: dict[str, Any], jit: bool
 ) -> Callable[[], float]:
@@ -291,7 +274,7 @@ def make_peer_step(
         num_hidden_layers=trunk.num_layers,
         num_attention_heads=trunk.num_heads,
         intermediate_size=trunk.intermediate_dim,
-        hidden_act="gelu_new",
+        hidden_act="gelu_pytorch_tanh",  # "gelu_new", in one operation
         num_candidates=features["scores"].shape[1],
     )
     peer = transformers.RealmKnowledgeAugEncoder(config)
@@ -340,24 +323,6 @@ def make_peer_step(
     if abs(ours - theirs) > LOSS_TOLERANCE[dtype] * abs(theirs):
         raise RuntimeError(f"The losses differ: {ours}, {theirs}.")
     return step
-
-
-def fastest(works: Sequence[Callable[[], Any]], count: int) -> list[float]:
-    """Seconds of the fastest of `count` calls of each, made in turn.
-
-    The first call of each, which compiles, is left out.
-    """
-    for work in works:
-        work()
-    seconds = []
-    for _ in range(count):
-        row = []
-        for work in works:
-            start = time.perf_counter()
-            work()
-            row.append(time.perf_counter() - start)
-        seconds.append(row)
-    return [min(column) for column in zip(*seconds, strict=True)]
 
 
 if __name__ == "__main__":

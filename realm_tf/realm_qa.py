@@ -171,7 +171,7 @@ class RealmQA(QuestionAnswerer):
         Returns:
             `Bundle`; see `realm_tf.serving.export.exporter.export`.
         """
-        return export(self, folder, ExportOptions(**options))
+        return export(self.parts, self.index, folder, ExportOptions(**options))
 
     def summary(self) -> str:
         """What it is made of, in a few lines."""

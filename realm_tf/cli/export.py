@@ -121,7 +121,9 @@ def _export(
         preset, corpus, index, dtype=dtype, verify=True, needs_corpus=False
     )
     with progress_bar("export") as bar:
-        bundle = write_export(qa, output, chosen, progress=bar.show)
+        bundle = write_export(
+            qa.parts, qa.index, output, chosen, progress=bar.show
+        )
     if chosen.jit_compile:
         console.print_note(f"On a processor, start the server with {XLA_FLAG}.")
     return {

@@ -175,7 +175,7 @@ def _build_index(
     searcher: str,
 ) -> None:
     from realm_tf._files import check_disk_space
-    from realm_tf.engine.text_embedder import embedder_fingerprint
+    from realm_tf.engine.fingerprints import embedder_fingerprint
     from realm_tf.retrieval.index.block_index import BlockIndex
 
     parts = checkpoint.parts

@@ -134,7 +134,7 @@ def reproduce(
 
 def _fingerprints(qa: "RealmQA", asked: list["Question"]) -> dict[str, str]:
     """What else a run must share with one that it goes on from."""
-    from realm_tf.engine.text_embedder import (
+    from realm_tf.engine.fingerprints import (
         embedder_fingerprint,
         reader_fingerprint,
     )

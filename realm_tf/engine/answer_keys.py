@@ -2,7 +2,6 @@
 
 import functools
 import string
-import sys
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +16,7 @@ _MARKED = r"<\1>"
 _WORD = r"([\p{L}\p{N}]+)"
 _ARTICLES = "<(?:a|an|the)>"
 _MARKS = "[<>]"
+_CASED = 0x20000  # no character from here on has a case or is white space
 
 
 def merge_keys(texts: tf.Tensor) -> tf.Tensor:
@@ -59,9 +59,7 @@ def _mapped(codes: tf.Tensor) -> tf.Tensor:
 
 @functools.cache
 def _character_map() -> tuple[np.ndarray, np.ndarray]:
-    pairs = [
-        (code, _map_character(chr(code))) for code in range(sys.maxunicode + 1)
-    ]
+    pairs = [(code, _map_character(chr(code))) for code in range(_CASED)]
     changed = [(c, ord(to)) for c, to in pairs if len(to) == 1 and ord(to) != c]
     sources, targets = np.array(changed, np.int32).T
     return sources, targets

@@ -1,7 +1,8 @@
-"""Span logits to distinct answers, inside a graph."""
+"""The spans of the blocks that were read to distinct answers, in a graph."""
 
 import tensorflow as tf
 
+from realm_tf._constants import MASKED_LOGIT
 from realm_tf.data.text.answer_normalization import NUM_MERGED_SPANS
 from realm_tf.engine.answer_keys import merge_keys
 from realm_tf.layers.spans import NO_SPAN_LOGIT
@@ -10,8 +11,8 @@ MISSING_POSITION = -1
 """`block_position` of an answer that does not exist."""
 
 
-def answer_specs(num_answers: int) -> dict[str, tf.TensorSpec]:
-    """What `select_answers` returns, without the batch."""
+def answer_specs() -> dict[str, tf.TensorSpec]:
+    """What `select_answers` returns."""
     dtypes = {
         "text": tf.string,
         "block_position": tf.int32,
@@ -22,50 +23,59 @@ def answer_specs(num_answers: int) -> dict[str, tf.TensorSpec]:
         "probability": tf.float32,
     }
     return {
-        name: tf.TensorSpec([num_answers], dtype)
-        for name, dtype in dtypes.items()
+        name: tf.TensorSpec([None], dtype) for name, dtype in dtypes.items()
     }
 
 
 def select_answers(
-    span_logits: tf.Tensor,
+    logits: tf.Tensor,
+    norms: tf.Tensor,
+    byte_starts: tf.Tensor,
+    byte_ends: tf.Tensor,
+    is_there: tf.Tensor,
     scores: tf.Tensor,
-    starts: tf.Tensor,
-    ends: tf.Tensor,
     texts: tf.Tensor,
-    *,
-    max_span_width: int,
-    num_answers: int,
+    num_answers: tf.Tensor | int,
 ) -> dict[str, tf.Tensor]:
     """The most probable distinct answers of one question.
 
-    The same as `realm_tf.engine.numpy_answers.select_answers`, which says how.
+    p(y, z | x) is one softmax over all spans of all blocks that were read, of
+    the span logit plus the retrieval logit of its block (Lee et al., 2019).
+    Spans that spell the same answer are summed. Ties go to the better block,
+    then to the shorter span, then to the leftmost.
 
     Args:
-        span_logits: float32 `(num_read, num_spans)`, without retrieval
-            logits; -1e9 for what is no span of the block.
-        scores: float32 `(num_read,)`, retrieval logits; all finite.
-        starts: int32 `(num_read, joint_length)`, bytes, of
-            `Featurizer.joint`; at least `max_span_width` wordpieces.
-        ends: int32 `(num_read, joint_length)`, bytes.
-        texts: string `(num_read,)`, of the blocks.
-        max_span_width: of the reader, in wordpieces.
+        logits: float32 `(num_blocks, num_spans)`, the best spans of each
+            block, best first, without retrieval logits; -1e9 for what is no
+            span of the block.
+        norms: float32 `(num_blocks,)`, log of the sum over all spans of a
+            block of the exponential of their logits.
+        byte_starts: int32 `(num_blocks, num_spans)`, bytes in the text.
+        byte_ends: int32 `(num_blocks, num_spans)`.
+        is_there: bool `(num_blocks,)`, False where no block is.
+        scores: float32 `(num_blocks,)`, retrieval logits; -1e9 where no block
+            is.
+        texts: string `(num_blocks,)`, of the blocks.
         num_answers: how many to return.
 
     Returns:
-        dict of tensors, see `answer_specs`. Where there are fewer answers,
-        `text` is "", `block_position` is -1 and the numbers are 0.
+        dict of tensors `(num_answers,)`, see `answer_specs`. Where there are
+        fewer answers, `text` is "", `block_position` is -1 and the numbers
+        are 0.
     """
-    logits = tf.reshape(span_logits, [-1])
-    log_probs = tf.reshape(span_logits + scores[:, None], [-1])
-    log_probs -= tf.reduce_logsumexp(log_probs)
+    norms = tf.where(is_there, norms, 0.0)
+    logits = tf.where(is_there[:, None], logits, MASKED_LOGIT)
+    num_spans = tf.shape(logits)[1]
+    log_probs = tf.reshape(logits + scores[:, None], [-1])
+    log_probs -= tf.reduce_logsumexp(norms + scores)
     # Ties go to what comes first.
     num_merged = tf.minimum(NUM_MERGED_SPANS, tf.size(log_probs))
     log_probs, order = tf.math.top_k(log_probs, num_merged)
-    exists = tf.gather(logits, order) > NO_SPAN_LOGIT
+    exists = tf.gather(tf.reshape(logits, [-1]), order) > NO_SPAN_LOGIT
     log_probs, order = log_probs[exists], order[exists]
-    blocks, byte_start, byte_end = _places(
-        order, tf.shape(span_logits)[1], starts, ends, max_span_width
+    blocks = order // num_spans
+    byte_start, byte_end = (
+        tf.gather(tf.reshape(x, [-1]), order) for x in (byte_starts, byte_ends)
     )
     found = tf.strings.substr(
         tf.gather(texts, blocks), byte_start, byte_end - byte_start
@@ -73,7 +83,7 @@ def select_answers(
     # What is not UTF-8 would not fit into a reply of the REST interface.
     found = tf.strings.unicode_transcode(found, "UTF-8", "UTF-8")
     best, totals = _merged(merge_keys(found), log_probs, num_answers)
-    reading = _log_probs_in_block(span_logits)
+    reading = tf.reshape(logits - norms[:, None], [-1])
     answers = {
         "text": tf.gather(found, best),
         "block_position": tf.gather(blocks, best),
@@ -83,7 +93,7 @@ def select_answers(
             tf.nn.softmax(scores), tf.gather(blocks, best)
         ),
         "reading_probability": tf.exp(
-            tf.gather(tf.reshape(reading, [-1]), tf.gather(order, best))
+            tf.gather(reading, tf.gather(order, best))
         ),
         "probability": tf.minimum(tf.cast(totals, tf.float32), 1.0),
     }
@@ -97,45 +107,13 @@ def select_answers(
     }
 
 
-def _places(
-    order: tf.Tensor,
-    num_spans: tf.Tensor,
-    starts: tf.Tensor,
-    ends: tf.Tensor,
-    max_span_width: int,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Block, first byte and byte after the last of spans of all blocks."""
-    blocks, spans = order // num_spans, order % num_spans
-    first, last = (
-        tf.stack([blocks, tf.gather(positions, spans)], 1)
-        for positions in _span_positions(tf.shape(starts)[1], max_span_width)
-    )
-    return blocks, tf.gather_nd(starts, first), tf.gather_nd(ends, last)
-
-
-def _log_probs_in_block(span_logits: tf.Tensor) -> tf.Tensor:
-    norms = tf.reduce_logsumexp(span_logits, axis=1, keepdims=True)
-    return span_logits - norms
-
-
-def _span_positions(
-    joint_length: tf.Tensor, max_span_width: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """`span_positions` of `realm_tf.layers.spans`, for any length."""
-    first = [
-        tf.range(joint_length - offset) for offset in range(max_span_width)
-    ]
-    last = [start + offset for offset, start in enumerate(first)]
-    return tf.concat(first, 0), tf.concat(last, 0)
-
-
 def _merged(
-    keys: tf.Tensor, log_probs: tf.Tensor, num_answers: int
+    keys: tf.Tensor, log_probs: tf.Tensor, num_answers: tf.Tensor | int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Places of the best span of each answer, and what its spans sum to."""
     distinct, answer_of_span = tf.unique(keys)
     num_distinct = tf.size(distinct)
-    # float64, as in Python: the order of answers may hang on the last bits.
+    # float64: the order of answers may hang on the last bits.
     probabilities = tf.exp(tf.cast(log_probs, tf.float64))
     totals = tf.math.unsorted_segment_sum(
         probabilities, answer_of_span, num_distinct
@@ -149,8 +127,10 @@ def _merged(
     return tf.gather(first, ranked), totals
 
 
-def _padded(values: tf.Tensor, size: int, padding: str | int) -> tf.Tensor:
+def _padded(
+    values: tf.Tensor, size: tf.Tensor | int, padding: str | int
+) -> tf.Tensor:
     missing = tf.fill(
         [size - tf.size(values)], tf.constant(padding, values.dtype)
     )
-    return tf.ensure_shape(tf.concat([values, missing], 0), [size])
+    return tf.concat([values, missing], 0)

@@ -1,19 +1,21 @@
-"""EmbeddingModule: texts to embeddings, as it is served."""
+"""EmbeddingModule: texts to embeddings, in Python and as it is served."""
 
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+from keras import ops
 
-from realm_tf.engine.rows import checked, each_row, trimmed_length
+from realm_tf.engine.checked_inputs import checked
+from realm_tf.engine.inference_backbone import inference_backbone
+from realm_tf.engine.packed_backbone import PackedTokens
+from realm_tf.engine.token_budget import default_token_budget, in_groups
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.embedder import Embedder
 
-_BUCKET = 16  # wordpieces, as in `realm_tf.engine.text_embedder`
-
 
 class EmbeddingModule(tf.Module):
-    """An `Embedder` with the text's way into it, row by row.
+    """An `Embedder` with the text's way into it.
 
     Signature serving_default: `names`, each string `(batch,)`, to `embedding`
     float32 `(batch, embedding_dim)`. Signature embed: the same, and
@@ -26,7 +28,9 @@ class EmbeddingModule(tf.Module):
         names: of the inputs.
         fingerprint: of the embedder that the index belongs to.
         is_truncated: the first input to bool `(batch,)`.
-        jit_compile: compile the layer with XLA.
+        jit_compile: compile the backbone with XLA.
+        token_budget: see `in_groups`. Defaults to what this machine is good
+            at.
     """
 
     def __init__(
@@ -35,27 +39,29 @@ class EmbeddingModule(tf.Module):
         featurize: Callable[..., dict[str, tf.Tensor]],
         names: tuple[str, ...],
         *,
-        fingerprint: str,
+        fingerprint: str = "",
         is_truncated: Callable[[tf.Tensor], tf.Tensor] | None = None,
         jit_compile: bool = False,
+        token_budget: int | None = None,
     ):
         super().__init__()
         self._weights = tuple(weight.value for weight in embedder.weights)
+        self._embedder = embedder
+        self._backbone = inference_backbone(embedder.backbone, jit_compile)
         self._featurize = featurize
         self._names = names
         self._fingerprint = fingerprint
         self._is_truncated = is_truncated
-        self._embedding = tf.TensorSpec([embedder.embedding_dim], tf.float32)
-        spec = tf.TensorSpec([1, None], tf.int32)
-        self._layer = tf.function(
-            lambda features: embedder(features, training=False),
-            input_signature=[{name: spec for name in FEATURES}],
-            autograph=False,
-            jit_compile=jit_compile or None,
-        )
+        self._token_budget = token_budget or default_token_budget()
         text = tf.TensorSpec([None], tf.string)
-        self.embed = tf.function(
-            self._embed, [text] * len(names), autograph=False
+        self._embed_texts = tf.function(
+            self.embed, [text] * len(names), autograph=False
+        )
+        spec = tf.TensorSpec([None, None], tf.int32)
+        self._embed_features = tf.function(
+            self._embed_padded,
+            [{name: spec for name in FEATURES}],
+            autograph=False,
         )
 
     @property
@@ -72,9 +78,22 @@ class EmbeddingModule(tf.Module):
             for name, function in functions.items()
         }
 
+    def texts(self, *texts: tf.Tensor) -> tf.Tensor:
+        """`embed`, compiled, with the current weights."""
+        self._backbone.refresh()
+        return self._embed_texts(*texts)
+
+    def features(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Embeddings of padded features, with the current weights."""
+        self._backbone.refresh()
+        return self._embed_features({name: features[name] for name in FEATURES})
+
+    def embed(self, *texts: tf.Tensor) -> tf.Tensor:
+        """Float32 embeddings `(batch, embedding_dim)`, within a graph."""
+        return self._embed_padded(self._featurize(*texts))
+
     def _serve(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        rows = self._checked(texts)
-        return {"embedding": self.embed(*rows)}
+        return {"embedding": self.embed(*self._checked(texts))}
 
     def _serve_more(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = self._checked(texts)
@@ -87,17 +106,30 @@ class EmbeddingModule(tf.Module):
         return outputs
 
     def _checked(self, texts: tuple[tf.Tensor, ...]) -> list[tf.Tensor]:
-        inputs = zip(self._names, texts, strict=True)
-        return checked(**{name: (text, 1) for name, text in inputs})
+        ranks = [(text, 1) for text in texts]
+        return checked(**dict(zip(self._names, ranks, strict=True)))
 
-    def _embed(self, *texts: tf.Tensor) -> tf.Tensor:
-        features = self._featurize(*texts)
-        rows = [features[name] for name in FEATURES]
-        return each_row(self._embed_row, rows, self._embedding)
+    def _embed_padded(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
+        def embed_some(rows: tf.Tensor) -> dict[str, tf.Tensor]:
+            some = {name: tf.gather(features[name], rows) for name in FEATURES}
+            return {"embedding": self._embed_packed(PackedTokens.of(some))}
 
-    def _embed_row(self, *row: tf.Tensor) -> tf.Tensor:
-        features = dict(zip(FEATURES, row, strict=True))
-        length = trimmed_length(features["padding_mask"][None], _BUCKET)
-        return self._layer(
-            {name: value[None, :length] for name, value in features.items()}
-        )[0]
+        width = self._embedder.embedding_dim
+        return in_groups(
+            tf.reduce_sum(features["padding_mask"], axis=1),
+            embed_some,
+            {"embedding": tf.TensorSpec([None, width], tf.float32)},
+            token_budget=self._token_budget,
+        )["embedding"]
+
+    def _embed_packed(self, tokens: PackedTokens) -> tf.Tensor:
+        states = self._backbone(tokens)
+        if self._embedder.pooling == "cls":
+            first = tf.cumsum(tokens.lengths, exclusive=True)
+            dense = self._embedder.backbone.pooled_dense
+            pooled = dense(tf.gather(states, first))
+        else:
+            sums = tf.math.segment_sum(states, tokens.rows)
+            pooled = ops.normalize(sums, axis=-1)
+        pooled = tf.ensure_shape(pooled, [None, states.shape[-1]])
+        return self._embedder.project(pooled)

@@ -1,19 +1,23 @@
-"""ReadingModule: question and blocks to answers, as it is served."""
+"""ReadingModule: questions and blocks to answers, in Python and served."""
 
 from typing import Any
 
 import tensorflow as tf
 
+from realm_tf._constants import MASKED_LOGIT
+from realm_tf.data.text.answer_normalization import NUM_MERGED_SPANS
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.engine.answer_selection import answer_specs, select_answers
-from realm_tf.engine.rows import checked, each_row, trimmed_length
+from realm_tf.engine.checked_inputs import checked
+from realm_tf.engine.inference_backbone import inference_backbone
+from realm_tf.engine.packed_backbone import PackedTokens
+from realm_tf.engine.token_budget import default_token_budget, in_groups
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.span_reader import SpanReader
 
-_BUCKET = 32  # wordpieces, as in `realm_tf.engine.text_embedder`
-_BLOCKS_READ = 32  # at once, as in `realm_tf.engine.question_answerer`
-# JSON has no infinity; see `MISSING_SCORE` of `serving.backends.backend`.
+# JSON has no infinity; see `MISSING_SCORE` of `realm_tf.engine.engine`.
 _LEAST_SCORE = -1e30
+_OFFSETS = ("block_mask", "starts", "ends")
 
 
 class ReadingModule(tf.Module):
@@ -25,6 +29,9 @@ class ReadingModule(tf.Module):
     string `(batch,)`. p(z | x) is over the blocks that are given. One is
     missing where its score is not finite or at most -1e30, in whatever place.
 
+    Each pair of question and block is a row of its own; rows are computed in
+    groups of about equal length, whichever question they belong to.
+
     Blocks are padded, not ragged: servers join requests along the first axis,
     which row splits would not survive. Those join only requests that are
     equally wide.
@@ -32,9 +39,11 @@ class ReadingModule(tf.Module):
     Args:
         reader: `SpanReader`.
         featurizer: `Featurizer`.
-        num_answers: how many are returned.
+        num_answers: how many the signature returns.
         fingerprint: what is returned for every question.
-        jit_compile: compile the layer with XLA.
+        jit_compile: compile the backbone with XLA.
+        token_budget: see `in_groups`. Defaults to what this machine is good
+            at.
     """
 
     def __init__(
@@ -42,57 +51,44 @@ class ReadingModule(tf.Module):
         reader: SpanReader,
         featurizer: Featurizer,
         *,
-        num_answers: int,
-        fingerprint: str,
+        num_answers: int = 1,
+        fingerprint: str = "",
         jit_compile: bool = False,
+        token_budget: int | None = None,
     ):
         super().__init__()
         self._weights = tuple(weight.value for weight in reader.weights)
+        self._reader = reader
+        self._backbone = inference_backbone(reader.backbone, jit_compile)
         self._featurizer = featurizer
         self._num_answers = num_answers
         self._fingerprint = fingerprint
-        self._max_span_width = reader.max_span_width
-        spec = tf.TensorSpec([1, None, None], tf.int32)
-        self._layer = tf.function(
-            lambda joint, block_mask: reader(
-                joint, block_mask=block_mask, training=False
-            ),
-            input_signature=[{name: spec for name in FEATURES}, spec],
+        self._token_budget = token_budget or default_token_budget()
+        self._read_texts = tf.function(
+            self.read,
+            [*_text_specs(), tf.TensorSpec([], tf.int32)],
             autograph=False,
-            jit_compile=jit_compile or None,
         )
 
     @property
     def signatures(self) -> dict[str, Any]:
         """Name -> function, for `tf.saved_model.save`."""
         serve = tf.function(self._serve, autograph=False)
-        blocks = [None, None]
-        return {
-            "serving_default": serve.get_concrete_function(
-                tf.TensorSpec([None], tf.string, "question"),
-                tf.TensorSpec(blocks, tf.string, "block_titles"),
-                tf.TensorSpec(blocks, tf.string, "block_texts"),
-                tf.TensorSpec(blocks, tf.float32, "retrieval_scores"),
-            )
-        }
+        return {"serving_default": serve.get_concrete_function(*_text_specs())}
 
-    def _serve(
+    def texts(
         self,
         question: tf.Tensor,
         block_titles: tf.Tensor,
         block_texts: tf.Tensor,
         retrieval_scores: tf.Tensor,
+        num_answers: int,
     ) -> dict[str, tf.Tensor]:
-        question, *blocks = checked(
-            question=(question, 1),
-            block_titles=(block_titles, 2),
-            block_texts=(block_texts, 2),
-            retrieval_scores=(retrieval_scores, 2),
+        """`read`, compiled, with the current weights."""
+        self._backbone.refresh()
+        return self._read_texts(
+            question, block_titles, block_texts, retrieval_scores, num_answers
         )
-        answers = each_row(
-            self.read, [question, *blocks], answer_specs(self._num_answers)
-        )
-        return answers | {"fingerprint": self.fingerprints(question)}
 
     def fingerprints(self, question: tf.Tensor) -> tf.Tensor:
         """The fingerprint, once for each question."""
@@ -104,66 +100,186 @@ class ReadingModule(tf.Module):
         titles: tf.Tensor,
         texts: tf.Tensor,
         scores: tf.Tensor,
+        num_answers: tf.Tensor | int,
     ) -> dict[str, tf.Tensor]:
-        """Answers one question.
+        """Answers questions, within a graph.
 
         Args:
-            question: string, a scalar.
-            titles: string `(num_blocks,)`.
-            texts: string `(num_blocks,)`.
-            scores: float32 `(num_blocks,)`.
+            question: string `(batch,)`.
+            titles: string `(batch, num_blocks)`.
+            texts: string `(batch, num_blocks)`.
+            scores: float32 `(batch, num_blocks)`.
+            num_answers: how many are wanted of each.
 
         Returns:
-            dict of tensors, see `answer_specs`.
+            dict of tensors, see `answer_specs`, with `batch` in front.
         """
         is_there = tf.math.is_finite(scores) & (scores > _LEAST_SCORE)
-        places = tf.where(is_there)[:, 0]
-        titles, texts, scores = (
-            tf.gather(x, places) for x in (titles, texts, scores)
+        places = tf.where(is_there)  # question and block of every row
+        joint = self._featurizer.joint_rows(
+            question,
+            tf.cast(places[:, 0], tf.int32),
+            tf.gather_nd(titles, places),
+            tf.gather_nd(texts, places),
         )
-        questions = tf.fill(tf.shape(texts), question)
-        joint = self._featurizer.joint(questions, titles, texts)
-        bucket = max(_BUCKET, self._max_span_width)
-        length = trimmed_length(joint["padding_mask"], bucket)
-        joint = {name: value[:, :length] for name, value in joint.items()}
-        answers = select_answers(
-            self._span_logits(joint),
-            scores,
-            joint["starts"],
-            joint["ends"],
-            texts,
-            max_span_width=self._max_span_width,
-            num_answers=self._num_answers,
+        spans = self._read_rows(joint)
+        shape = tf.shape(scores, tf.int64)
+        # (batch, num_blocks, ...) again; zeros where a block is missing.
+        spans = {
+            name: tf.scatter_nd(
+                places,
+                rows,
+                tf.concat([shape, tf.shape(rows, tf.int64)[1:]], 0),
+            )
+            for name, rows in spans.items()
+        }
+        scores = tf.where(is_there, scores, MASKED_LOGIT)
+
+        def select(row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return select_answers(**row, num_answers=num_answers)
+
+        return tf.map_fn(
+            select,
+            {**spans, "is_there": is_there, "scores": scores, "texts": texts},
+            fn_output_signature=answer_specs(),
         )
-        position = answers["block_position"]
-        position = tf.gather(
-            tf.concat([tf.cast(places, tf.int32), [-1]], 0),
-            tf.where(position < 0, tf.size(places), position),
+
+    def _serve(
+        self,
+        question: tf.Tensor,
+        block_titles: tf.Tensor,
+        block_texts: tf.Tensor,
+        retrieval_scores: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        question, titles, texts, scores = checked(
+            question=(question, 1),
+            block_titles=(block_titles, 2),
+            block_texts=(block_texts, 2),
+            retrieval_scores=(retrieval_scores, 2),
         )
-        return answers | {"block_position": position}
+        answers = self.read(question, titles, texts, scores, self._num_answers)
+        shape = [None, self._num_answers]
+        answers = {
+            name: tf.ensure_shape(values, shape)
+            for name, values in answers.items()
+        }
+        return answers | {"fingerprint": self.fingerprints(question)}
 
-    def _span_logits(self, joint: dict[str, tf.Tensor]) -> tf.Tensor:
-        num_blocks = tf.shape(joint["block_mask"])[0]
+    def _read_rows(self, joint: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The most probable spans of each row, and the log of the sum of all.
 
-        def read_some(start: tf.Tensor, logits: tf.Tensor) -> Any:
-            end = start + _BLOCKS_READ
-            part = {name: x[None, start:end] for name, x in joint.items()}
-            features = {name: part[name] for name in FEATURES}
-            more = self._layer(features, part["block_mask"])[0]
-            return end, tf.concat([logits, more], 0)
+        Args:
+            joint: of `Featurizer.joint`, `(num_rows, joint_length)`.
 
-        length = tf.shape(joint["block_mask"])[1]
-        width = self._max_span_width
-        # Spans of each width up to the largest.
-        num_spans = width * length - width * (width - 1) // 2
-        _, logits = tf.while_loop(
-            lambda start, _: start < num_blocks,
+        Returns:
+            dict of `(num_rows, NUM_MERGED_SPANS)` tensors `logits`,
+            `byte_starts`, `byte_ends`, and `norms` `(num_rows,)`.
+        """
+
+        def read_some(rows: tf.Tensor) -> dict[str, tf.Tensor]:
+            some = {
+                name: tf.gather(joint[name], rows)
+                for name in (*FEATURES, *_OFFSETS)
+            }
+            return self._read_packed(some)
+
+        spans = [None, NUM_MERGED_SPANS]
+        return in_groups(
+            tf.reduce_sum(joint["padding_mask"], axis=1),
             read_some,
-            (tf.constant(0), tf.zeros(tf.stack([0, num_spans]))),
-            shape_invariants=(
-                tf.TensorShape([]),
-                tf.TensorShape([None, None]),
-            ),
-            parallel_iterations=1,
+            {
+                "logits": tf.TensorSpec(spans, tf.float32),
+                "byte_starts": tf.TensorSpec(spans, tf.int32),
+                "byte_ends": tf.TensorSpec(spans, tf.int32),
+                "norms": tf.TensorSpec([None], tf.float32),
+            },
+            token_budget=self._token_budget,
         )
-        return logits
+
+    def _read_packed(self, joint: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        tokens = PackedTokens.of(joint)
+        states = self._backbone(tokens)
+        # Answers are made of tokens of the block alone. The first token of all
+        # stands behind them, so that there is always one.
+        places = tf.stack([tokens.rows, tokens.positions], 1)
+        of_block = tf.where(tf.gather_nd(joint["block_mask"], places) > 0)[:, 0]
+        of_block = tf.concat([of_block, [0]], 0)
+        num_rows = tf.size(tokens.lengths)
+        rows = tf.concat([tf.gather(tokens.rows, of_block[:-1]), [num_rows]], 0)
+        places = tf.gather(places, of_block)
+        lengths = tf.math.bincount(rows, minlength=num_rows)[:num_rows]
+        logits, first = self._span_logits(
+            tf.gather(states, of_block), rows, lengths
+        )
+        return _best_spans(
+            logits,
+            first,
+            tf.gather_nd(joint["starts"], places),
+            tf.gather_nd(joint["ends"], places),
+        )
+
+    def _span_logits(
+        self, states: tf.Tensor, rows: tf.Tensor, lengths: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Logits of all spans of each row, by width and then by start.
+
+        Args:
+            states: float32 `(num_tokens, hidden_dim)`, of blocks alone.
+            rows: int32 `(num_tokens,)`.
+            lengths: int32 `(num_rows,)`, tokens of each row.
+
+        Returns:
+            float32 `(num_rows, max_span_width, longest)`, and the first token
+            of each row, int32 `(num_rows,)`.
+        """
+        starts, ends = self._reader.start_end(states)
+        num_tokens = tf.size(rows)
+        by_width = []
+        for offset in range(self._reader.max_span_width):
+            end = tf.maximum(num_tokens - offset, 0)
+            scores = self._reader.score(starts[:end], ends[offset:])
+            is_span = tf.equal(rows[:end], rows[offset:])
+            scores = tf.where(is_span, scores, MASKED_LOGIT)
+            missing = tf.fill([num_tokens - end], float(MASKED_LOGIT))
+            by_width.append(tf.concat([scores, missing], 0))
+        first = tf.cumsum(lengths, exclusive=True)
+        column = tf.range(tf.maximum(tf.reduce_max(lengths), 1))
+        places = tf.minimum(first[:, None] + column, num_tokens - 1)
+        logits = tf.gather(tf.stack(by_width, 1), places)
+        is_token = (column < lengths[:, None])[:, :, None]
+        logits = tf.where(is_token, logits, MASKED_LOGIT)
+        return tf.transpose(logits, [0, 2, 1]), first
+
+
+def _best_spans(
+    logits: tf.Tensor, first: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    num_rows, longest = tf.shape(logits)[0], tf.shape(logits)[2]
+    logits = tf.reshape(logits, [num_rows, -1])
+    norms = tf.reduce_logsumexp(logits, axis=1)
+    kept = tf.minimum(NUM_MERGED_SPANS, tf.shape(logits)[1])
+    logits, spans = tf.math.top_k(logits, kept)  # ties: what comes first
+    last_token = tf.size(starts) - 1
+    start = first[:, None] + spans % longest
+    end = tf.minimum(start + spans // longest, last_token)
+    found = {
+        "logits": logits,
+        "byte_starts": tf.gather(starts, tf.minimum(start, last_token)),
+        "byte_ends": tf.gather(ends, end),
+    }
+    missing = [[0, 0], [0, NUM_MERGED_SPANS - kept]]
+    padded = {
+        name: tf.pad(x, missing, constant_values=tf.cast(MASKED_LOGIT, x.dtype))
+        for name, x in found.items()
+    }
+    return padded | {"norms": norms}
+
+
+def _text_specs() -> list[tf.TensorSpec]:
+    blocks = [None, None]
+    return [
+        tf.TensorSpec([None], tf.string, "question"),
+        tf.TensorSpec(blocks, tf.string, "block_titles"),
+        tf.TensorSpec(blocks, tf.string, "block_texts"),
+        tf.TensorSpec(blocks, tf.float32, "retrieval_scores"),
+    ]

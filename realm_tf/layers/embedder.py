@@ -106,11 +106,17 @@ class Embedder(BackboneLayer):
         self.built = True
 
     def call(self, inputs, training=None):
-        x = self._pool(inputs, training)  # (batch * ..., hidden_dim)
-        x = self.projection(x)  # (batch * ..., embedding_dim)
-        if self.layer_norm is not None:
-            x = self.layer_norm(x)
+        x = self.project(self._pool(inputs, training))
         return self.restore(self.output_dropout(x, training=training), inputs)
+
+    def project(self, pooled):
+        """Embeddings `(n, embedding_dim)` of pooled states `(n, hidden_dim)`.
+
+        For "cls" pooling the pooled states are the backbone's
+        `pooled_output`, for "mean" the normalised sum of its states.
+        """
+        x = self.projection(pooled)
+        return x if self.layer_norm is None else self.layer_norm(x)
 
     def _pool(self, inputs, training):
         if self.pooling == "cls":

@@ -17,8 +17,7 @@ from realm_tf.data.spans.entities import decode_labels, rows
 from realm_tf.data.spans.salient_span import SalientSpan
 from realm_tf.data.spans.span_tagger import SpanTagger
 from realm_tf.data.text.featurizer import Featurizer
-from realm_tf.data.text.packing import pack_singles
-from realm_tf.engine.text_embedder import trim
+from realm_tf.data.text.packing import pack_singles, trim
 from realm_tf.errors import FolderError
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.token_classifier import TokenClassifier

@@ -1,12 +1,15 @@
 """QuestionAnswerer: parts, embeddings and index of what answers."""
 
 import abc
+import numbers
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from realm_tf.checkpoints import presets
-from realm_tf.data.corpus.answer import Answer
+from realm_tf.data.corpus.answer import Answer, Evidence
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.corpus.documents import ArticleLike, cut_documents
 from realm_tf.data.questions.question_texts import (
@@ -14,12 +17,13 @@ from realm_tf.data.questions.question_texts import (
     check_questions,
 )
 from realm_tf.data.text.featurizer import Featurizer
-from realm_tf.engine import question_answerer as engine
-from realm_tf.engine.text_embedder import (
-    TextEmbedder,
+from realm_tf.engine.engine import Engine
+from realm_tf.engine.fingerprints import (
     embedder_fingerprint,
     reader_fingerprint,
 )
+from realm_tf.engine.local_engine import LocalEngine
+from realm_tf.engine.official_engine import OfficialEngine
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,
@@ -31,6 +35,11 @@ from realm_tf.models.projection import fit_projection
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.index.index_builder import EmbeddingChunks
 from realm_tf.retrieval.searchers.searcher import SearchResult
+
+MAX_READ = 1000
+"""Most blocks read for a question."""
+
+_BLOCKS_AT_ONCE = 1024  # texts in memory
 
 
 class QuestionAnswerer(abc.ABC):
@@ -63,7 +72,6 @@ class QuestionAnswerer(abc.ABC):
         self.encoder = encoder
         self.index: BlockIndex | None = None
         self._set_embedders(query_embedder, block_embedder)
-        engine.check_lengths(featurizer, query_embedder, block_embedder, reader)
 
     def _set_embedders(
         self, query_embedder: Embedder, block_embedder: Embedder
@@ -71,17 +79,14 @@ class QuestionAnswerer(abc.ABC):
         self.query_embedder = query_embedder
         self.block_embedder = block_embedder
         self.model = OpenQA(query_embedder, self.reader, name="open_qa")
-        self.question_embedding = TextEmbedder(query_embedder, self.featurizer)
-        self.block_embedding = self.question_embedding
-        if block_embedder is not query_embedder:
-            self.block_embedding = TextEmbedder(block_embedder, self.featurizer)
-        self._answerer = engine.QuestionAnswerer(
-            self.question_embedding, self.reader
+        local = LocalEngine(
+            self.featurizer, query_embedder, block_embedder, self.reader
         )
+        self.question_embedding = local.question_embedding
+        self.block_embedding = local.block_embedding
+        self.engine: Engine = local
         if self.official:
-            self.question_embedding, self._answerer = engine.answer_officially(
-                self.featurizer, query_embedder, self.reader
-            )
+            self.engine = OfficialEngine(local, self.reader)
 
     @property
     def parts(self) -> presets.Parts:
@@ -224,8 +229,9 @@ class QuestionAnswerer(abc.ABC):
     ) -> list[Answer]:
         """Answers questions, each with its evidence.
 
-        A question has the same answer alone and among others: each is computed
-        by itself, which is as fast on a processor.
+        A question has the same answer alone as in a batch: probabilities
+        differ by at most 1e-5 in float32, and where two answers tie within
+        that, either may come first.
 
         Args:
             questions: texts. They are cut at `featurizer.query_length`
@@ -245,20 +251,57 @@ class QuestionAnswerer(abc.ABC):
                 out of range, or there is no index.
         """
         texts = check_questions(questions)
-        return self._answerer.answer(
-            texts,
-            self.require_index(),
-            num_read=self.num_read if num_read is None else num_read,
-            num_retrieved=num_retrieved,
-            num_alternatives=num_alternatives,
-            threshold=threshold,
-        )
+        num_read = self.num_read if num_read is None else num_read
+        num_retrieved = num_read if num_retrieved is None else num_retrieved
+        _check_count("num_read", num_read, 1)
+        _check_count("num_retrieved", num_retrieved, num_read)
+        _check_count("num_alternatives", num_alternatives, 0)
+        if not isinstance(threshold, numbers.Real) or not 0 <= threshold <= 1:
+            raise ValueError(
+                "`threshold` must be a probability. Received: "
+                f"threshold={threshold!r}."
+            )
+        answers: list[Answer] = []
+        at_once = max(1, _BLOCKS_AT_ONCE // num_retrieved)
+        for start in range(0, len(texts), at_once):
+            evidence = self._retrieve(
+                texts[start : start + at_once], num_retrieved
+            )
+            spans, _ = self.engine.read_evidence(
+                evidence, num_read, 1 + num_alternatives
+            )
+            answers += map(
+                Answer.of, evidence, spans, [threshold] * len(evidence)
+            )
+        return answers
+
+    def _retrieve(self, questions: list[str], k: int) -> list[Evidence]:
+        index = self.require_index()
+        embedded = self.engine.embed_questions(questions)
+        found = index.search(embedded.embeddings, k)
+        return [
+            Evidence(
+                question=question,
+                blocks=tuple(index.blocks(block_ids[block_ids >= 0])),
+                retrieval_logits=scores[block_ids >= 0],
+                truncated=bool(truncated),
+                is_mismatched=index.is_mismatched,
+                index_version=index.version,
+            )
+            for question, scores, block_ids, truncated in zip(
+                questions,
+                found.scores,
+                found.block_ids,
+                embedded.truncated,
+                strict=True,
+            )
+        ]
 
     def search(self, questions: Sequence[str], k: int) -> SearchResult:
         """The best `k` blocks of each question, without reading them."""
         texts = check_questions(questions)
-        embeddings = self.question_embedding.questions(texts)
-        return self.require_index().search(embeddings, k)
+        embedded = self.engine.embed_questions(texts)
+        return self.require_index().search(embedded.embeddings, k)
 
     def add_documents(self, articles: Iterable[ArticleLike]) -> None:
         """Adds documents to the index, or replaces those that exist.
@@ -297,3 +340,12 @@ class QuestionAnswerer(abc.ABC):
                 "`build_index(articles)` or `open_index(path, corpus)` first."
             )
         return self.index
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    is_int = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_int or not least <= value <= MAX_READ:
+        raise ValueError(
+            f"`{name}` must be an integer from {least} to {MAX_READ}. "
+            f"Received: {name}={value!r}."
+        )

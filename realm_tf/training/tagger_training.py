@@ -19,8 +19,7 @@ from realm_tf.data.spans.entities import (
     wordpiece_labels,
 )
 from realm_tf.data.text.featurizer import Featurizer
-from realm_tf.data.text.packing import pack_singles
-from realm_tf.engine.text_embedder import trim
+from realm_tf.data.text.packing import pack_singles, trim
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.token_classifier import TokenClassifier
 from realm_tf.models.entity_tagger import EntityTagger

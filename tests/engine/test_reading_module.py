@@ -5,9 +5,11 @@ import pytest
 import tensorflow as tf
 
 from realm_tf.data.corpus.blocks import Block
-from realm_tf.engine import reading_module
+from realm_tf.data.text.answer_normalization import merge_key
+from realm_tf.engine.engine import MISSING_SCORE
 from realm_tf.engine.reading_module import ReadingModule
-from realm_tf.serving.backends.backend import MISSING_SCORE
+from realm_tf.layers.backbone_layer import FEATURES
+from realm_tf.layers.spans import span_positions
 
 
 def make(qa, num_answers=3, **options):
@@ -20,12 +22,13 @@ def make(qa, num_answers=3, **options):
     )
 
 
-def read(module, answer, scores):
-    return module.read(
-        tf.constant(answer.question),
-        tf.constant([block.title for block in answer.blocks]),
-        tf.constant([block.text for block in answer.blocks]),
+def read(module, answers, scores, num_answers=3):
+    return module.texts(
+        tf.constant([answer.question for answer in answers]),
+        tf.constant([[b.title for b in answer.blocks] for answer in answers]),
+        tf.constant([[b.text for b in answer.blocks] for answer in answers]),
         tf.constant(scores),
+        num_answers,
     )
 
 
@@ -48,29 +51,83 @@ def test_signature_has_the_documented_names_and_shapes(qa):
     assert {tuple(o.shape.as_list()) for o in outputs.values()} == {(None, 3)}
 
 
-def test_padding_changes_no_answer(qa, questions):
+def test_missing_blocks_change_no_answer(qa, questions):
     (answer,) = qa.predict(questions[:1], num_read=2, num_retrieved=2)
     scores = qa.search(questions[:1], 2).scores[0].tolist()
     module = make(qa)
-    blocks = (*answer.blocks, Block("Padding 1888."))
-    padded = dataclasses.replace(answer, blocks=blocks)
-    want = read(module, answer, scores)
-    got = read(module, padded, [*scores, MISSING_SCORE])
-    for name, value in want.items():
-        np.testing.assert_array_equal(got[name], value)
+    want = read(module, [answer], [scores])
+    missing = Block("Padding 1888.")
+    for blocks, padded, place in (
+        ((*answer.blocks, missing), [*scores, MISSING_SCORE], 0),
+        ((missing, *answer.blocks), [float("nan"), *scores], 1),
+    ):
+        other = dataclasses.replace(answer, blocks=blocks)
+        got = read(module, [other], [padded])
+        for name, value in want.items():
+            expected = value + place if name == "block_position" else value
+            if value.dtype == tf.float32:
+                np.testing.assert_allclose(got[name], value, atol=1e-6)
+            else:
+                np.testing.assert_array_equal(got[name], expected)
+
+
+def test_nothing_to_read_gives_padding_only(qa, questions):
+    (answer,) = qa.predict(questions[:1])
+    found = read(make(qa), [answer], [[float("-inf")] * 5])
+    assert found["block_position"].numpy().tolist() == [[-1, -1, -1]]
+    assert found["text"].numpy().tolist() == [[b"", b"", b""]]
+    np.testing.assert_array_equal(found["probability"], np.zeros((1, 3)))
+
+
+def test_blocks_without_a_token_have_no_answer(qa, questions):
+    (answer,) = qa.predict(questions[:1])
+    answer = dataclasses.replace(answer, blocks=(Block(" "), Block("")))
+    found = read(make(qa), [answer], [[1.0, 0.0]])
+    assert found["block_position"].numpy().tolist() == [[-1, -1, -1]]
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("at_once", [2, 32])
+@pytest.mark.parametrize("token_budget", [1, 200, None])
 def test_answers_do_not_depend_on_how_they_are_computed(
-    qa, questions, monkeypatch, at_once, jit_compile
+    qa, questions, token_budget, jit_compile
 ):
-    monkeypatch.setattr(reading_module, "_BLOCKS_READ", at_once)
-    (answer,) = qa.predict(questions[:1], num_alternatives=2)
-    scores = qa.search(questions[:1], qa.num_read).scores[0]
-    got = read(make(qa, jit_compile=jit_compile), answer, scores)
-    spans = [answer, *answer.alternatives]
-    assert [t.decode() for t in got["text"].numpy()] == [s.text for s in spans]
+    answers = qa.predict(questions[:3], num_alternatives=2)
+    scores = qa.search(questions[:3], qa.num_read).scores
+    module = make(qa, jit_compile=jit_compile, token_budget=token_budget)
+    got = read(module, answers, scores)
+    spans = [[answer, *answer.alternatives] for answer in answers]
+    texts = [[text.decode() for text in row] for row in got["text"].numpy()]
+    assert texts == [[span.text for span in row] for row in spans]
     for name in ("probability", "reading_probability"):
-        want = [getattr(span, name) for span in spans]
+        want = [[getattr(span, name) for span in row] for row in spans]
         np.testing.assert_allclose(got[name], want, atol=1e-5)
+
+
+def test_span_logits_are_those_of_the_reader(qa, questions):
+    """Against the layer, the featurizer and one softmax, in float64."""
+    (answer,) = qa.predict(questions[:1])
+    scores = qa.search(questions[:1], qa.num_read).scores[0]
+    joint = qa.featurizer.joint(
+        [answer.question] * 5,
+        [block.title for block in answer.blocks],
+        [block.text for block in answer.blocks],
+    )
+    rows = {name: joint[name][None] for name in FEATURES}
+    logits = qa.reader(rows, block_mask=joint["block_mask"][None])[0]
+    logits = logits.numpy().astype(np.float64) + scores[:, None]
+    first, last = span_positions(
+        joint["token_ids"].shape[1], qa.reader.max_span_width
+    )
+    totals = {}
+    weights = np.exp(logits - logits.max())
+    for z, block in enumerate(answer.blocks):
+        text = block.text.encode()
+        for i in np.flatnonzero(weights[z]):
+            start = int(joint["starts"][z, first[i]])
+            end = int(joint["ends"][z, last[i]])
+            key = merge_key(text[start:end].decode())
+            totals[key] = totals.get(key, 0.0) + weights[z, i]
+    best = max(totals, key=totals.get)
+    assert merge_key(answer.text) == best
+    want = totals[best] / weights.sum()
+    np.testing.assert_allclose(answer.probability, want, atol=1e-5)

@@ -116,10 +116,14 @@ class Featurizer:
             list(self.vocabulary), token_out_type=tf.int32
         )
         # Dozens of small operations: a call is faster compiled than eager.
-        self._compiled_tokenize = _compiled(self._tokenize, 1)
-        self._compiled_questions = _compiled(self._questions, 1)
-        self._compiled_blocks = _compiled(self._blocks, 2)
-        self._compiled_joint = _compiled(self._joint, 3)
+        strings = tf.TensorSpec([None], tf.string)
+        rows = tf.TensorSpec([None], tf.int32)
+        self._compiled_tokenize = _compiled(self._tokenize, strings)
+        self._compiled_questions = _compiled(self._questions, strings)
+        self._compiled_blocks = _compiled(self._blocks, strings, strings)
+        self._compiled_joint = _compiled(
+            self._joint, strings, rows, strings, strings
+        )
 
     @classmethod
     def from_file(
@@ -233,9 +237,29 @@ class Featurizer:
             Layout: `[CLS] question [SEP] title [SEP] block [SEP]`, or
             `[CLS] question [SEP] block [SEP]` with `joint_title=False`.
         """
-        return self._compiled_joint(
-            *_as_strings(questions=questions, titles=titles, texts=texts)
+        questions, titles, texts = _as_strings(
+            questions=questions, titles=titles, texts=texts
         )
+        return self._compiled_joint(
+            questions, tf.range(tf.size(questions)), titles, texts
+        )
+
+    def joint_rows(
+        self,
+        questions: tf.Tensor,
+        question_rows: tf.Tensor,
+        titles: tf.Tensor,
+        texts: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """`joint` where blocks share questions, which are read once.
+
+        Args:
+            questions: string `(num_questions,)`.
+            question_rows: int32 `(batch,)`, the question of each block.
+            titles: string `(batch,)`.
+            texts: string `(batch,)`.
+        """
+        return self._compiled_joint(questions, question_rows, titles, texts)
 
     def _questions(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         ids, _, _ = self._tokenize(texts)
@@ -249,9 +273,14 @@ class Featurizer:
         return self.block_features(title_ids, block_ids)
 
     def _joint(
-        self, questions: tf.Tensor, titles: tf.Tensor, texts: tf.Tensor
+        self,
+        questions: tf.Tensor,
+        question_rows: tf.Tensor,
+        titles: tf.Tensor,
+        texts: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         question_ids, _, _ = self._tokenize(questions)
+        question_ids = tf.gather(question_ids, question_rows)
         title_ids, _, _ = self._tokenize(titles)
         block_ids, starts, ends = self._tokenize(texts)
         parts = [question_ids[:, : self.query_length - 2], block_ids]
@@ -329,9 +358,8 @@ class Featurizer:
             )
 
 
-def _compiled(function: Any, num_arguments: int) -> Any:
-    strings = [tf.TensorSpec([None], tf.string)] * num_arguments
-    return tf.function(function, strings, autograph=False)
+def _compiled(function: Any, *arguments: tf.TensorSpec) -> Any:
+    return tf.function(function, arguments, autograph=False)
 
 
 def _as_strings(**batches: Any) -> list[tf.Tensor]:

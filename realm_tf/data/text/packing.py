@@ -4,10 +4,14 @@ The same layout as that of `Featurizer`, whose inputs are texts.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from realm_tf.data.text.featurizer import Featurizer
+
+_BUCKET = 16  # wordpieces; padded lengths are multiples of it
+_JOINT_BUCKET = 32
 
 
 def pack_singles(
@@ -63,6 +67,31 @@ def pack_pairs(
         features["segment_ids"][i, middle:end] = 1
         features["padding_mask"][i, :end] = 1
     return features
+
+
+def trim(features: dict[str, Any], bucket: int = _BUCKET) -> dict[str, Any]:
+    """Cuts padding that every row of a batch has.
+
+    Args:
+        features: dict of int arrays `(..., length)`, `padding_mask` among
+            those whose name ends so.
+        bucket: the new length is a multiple of it, so that shapes stay few.
+    """
+    mask = next(v for k, v in features.items() if k.endswith("padding_mask"))
+    mask = np.asarray(mask)
+    used = int(mask.sum(axis=-1).max(initial=1))
+    length = min(-(-used // bucket) * bucket, mask.shape[-1])
+    return {name: value[..., :length] for name, value in features.items()}
+
+
+def trim_joint(features: dict[str, Any], max_span_width: int) -> dict[str, Any]:
+    """`trim` for joint inputs.
+
+    Args:
+        features: see `trim`.
+        max_span_width: of the reader, which takes nothing shorter.
+    """
+    return trim(features, max(_JOINT_BUCKET, max_span_width))
 
 
 def _empty(rows: int, length: int) -> dict[str, np.ndarray]:

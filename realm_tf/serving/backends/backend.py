@@ -8,6 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from realm_tf.engine.engine import (
+    Embedded,
+    Engine,
+    Readings,
+    ReadSpan,
+    encoded,
+)
 from realm_tf.errors import BackendError
 from realm_tf.serving.bundle import BLOCK_EMBEDDER, QUERY_EMBEDDER, READER
 
@@ -18,67 +25,10 @@ _EMBED = "embed"
 _READ = "serving_default"
 _BLOCKS_EMBEDDED = 64  # at once, so that memory does not grow with a document
 
-MISSING_SCORE = -3e38
-"""Retrieval score of a block that is not there; finite, as JSON insists."""
-
 Outputs = dict[str, npt.NDArray[Any]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Embedded:
-    """Embeddings, and who made them.
-
-    Args:
-        embeddings: float32 array `(batch, embedding_dim)`.
-        truncated: bool array `(batch,)`: the text was longer than is read;
-            all False for blocks.
-        fingerprint: of the embedder, which that of the index must equal.
-        version: of the model.
-    """
-
-    embeddings: npt.NDArray[np.float32]
-    truncated: npt.NDArray[np.bool_]
-    fingerprint: str
-    version: int
-
-
-@dataclasses.dataclass(frozen=True)
-class ReadSpan:
-    """An answer as the reader gives it.
-
-    Args:
-        text: the answer.
-        block_position: which of the blocks that were read it stands in.
-        byte_start: first byte in the UTF-8 of the block's text.
-        byte_end: byte after the last.
-        reading_probability: p(y | z, x).
-        probability: sum over all spans that spell the same answer.
-    """
-
-    text: str
-    block_position: int
-    byte_start: int
-    byte_end: int
-    reading_probability: float
-    probability: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Readings:
-    """The answers to each of several questions, best first.
-
-    Args:
-        spans: tuple of tuples of `ReadSpan`.
-        fingerprint: of the reader.
-        version: of the model.
-    """
-
-    spans: tuple[tuple[ReadSpan, ...], ...]
-    fingerprint: str
-    version: int
-
-
-class Backend(abc.ABC):
+class Backend(Engine):
     """Calls the three models of a bundle and checks what they answer.
 
     Many threads may call at once. A reply is of one version of one model.
@@ -165,16 +115,9 @@ class Backend(abc.ABC):
         titles: Sequence[Sequence[str]],
         texts: Sequence[Sequence[str]],
         scores: npt.NDArray[np.float32],
+        num_answers: int,
     ) -> Readings:
-        """Reads blocks for questions.
-
-        Args:
-            questions: `(batch,)`.
-            titles: `(batch, num_read)`, the same number for every question.
-            texts: `(batch, num_read)`.
-            scores: float `(batch, num_read)`, of the search; `MISSING_SCORE`
-                where there is no block.
-        """
+        """Reads blocks; no more answers than the export was made for."""
         inputs = {
             "question": encoded(questions),
             "block_titles": [encoded(row) for row in titles],
@@ -183,12 +126,8 @@ class Backend(abc.ABC):
         }
         outputs, version = self.predict(READER, _READ, inputs)
         fingerprint = _fingerprint(outputs, len(texts))
-        return Readings(_spans(outputs, texts), fingerprint, version)
-
-
-def encoded(texts: Sequence[str]) -> list[bytes]:
-    """UTF-8, as `Featurizer` makes it of texts that have none."""
-    return [text.encode("utf-8", "replace") for text in texts]
+        spans = tuple(s[:num_answers] for s in _spans(outputs, texts))
+        return Readings(spans, fingerprint, version)
 
 
 def _embedded(outputs: Outputs, batch: int, version: int) -> Embedded:

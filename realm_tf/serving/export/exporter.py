@@ -3,25 +3,28 @@
 import contextlib
 import os
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from realm_tf._files import writer_lock
 from realm_tf._progress import Progress, no_progress
+from realm_tf.checkpoints.presets import Parts
+from realm_tf.engine.fingerprints import (
+    embedder_fingerprint,
+    reader_fingerprint,
+)
 from realm_tf.errors import FolderError, MismatchError
 from realm_tf.options import ExportOptions
+from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.bundle import Bundle
-from realm_tf.serving.export import bundle_parts as side_index
-from realm_tf.serving.export import saved_model
+from realm_tf.serving.export import bundle_parts, saved_model
 from realm_tf.serving.export.module_builder import ModuleBuilder
 from realm_tf.serving.export.server_configs import write_server_configs
 
-if TYPE_CHECKING:
-    from realm_tf.realm_qa import RealmQA
-
 
 def export(
-    qa: "RealmQA",
+    parts: Parts,
+    index: BlockIndex | None,
     folder: str | os.PathLike[str],
     options: ExportOptions | None = None,
     *,
@@ -38,7 +41,9 @@ def export(
     bundle.json does not name yet. Export again then.
 
     Args:
-        qa: `RealmQA`; with an index, its corpus and index are exported too.
+        parts: of the model.
+        index: `BlockIndex` of the model, which is exported with its corpus; or
+            None.
         folder: created if it does not exist.
         options: `ExportOptions`.
         progress: see `Progress`; its stage is "export", its units are parts.
@@ -55,15 +60,15 @@ def export(
     """
     options = options or ExportOptions()
     folder = pathlib.Path(folder)
-    _check_index(qa, options)
+    fingerprints = _fingerprints(parts)
+    _check_index(parts, index, options, fingerprints["embedder"])
     _previous(folder)  # before anything is written
-    fingerprints = _fingerprints(qa)
     num_parts = 1 + len(options.models)
     with writer_lock(folder):
         previous = _previous(folder)
         models = _kept_models(previous, options, fingerprints)
         saved_model.remove_leftovers(folder)
-        builder = ModuleBuilder(qa, options, fingerprints)
+        builder = ModuleBuilder(parts, index, options, fingerprints)
         with contextlib.ExitStack() as publishing:
             for done, name in enumerate(options.models, 1):
                 progress("export", done, num_parts, {})
@@ -77,54 +82,62 @@ def export(
                     )
                     models[name] = publishing.enter_context(version)
             # Before the models: what they embed must be found.
-            parts = _write_side(qa, folder, previous)
+            side = _write_side(
+                parts, index, folder, previous, fingerprints["embedder"]
+            )
         write_server_configs(folder, models, options.server_path)
         bundle = Bundle(
             path=folder,
-            featurizer=qa.featurizer.get_config(),
-            num_read=qa.num_read,
+            featurizer=parts.featurizer.get_config(),
+            num_read=parts.options["num_read"],
             num_answers=_num_answers(options, previous),
-            max_span_width=qa.reader.max_span_width,
-            embedding_dim=qa.block_embedder.embedding_dim,
+            max_span_width=parts.reader.max_span_width,
+            embedding_dim=parts.block_embedder.embedding_dim,
             models=models,
             **{f"{part}_fingerprint": f for part, f in fingerprints.items()},
-            **parts,
+            **side,
         )
         bundles.write_bundle(bundle)
         progress("export", num_parts, num_parts, {})
     return bundle
 
 
-def _fingerprints(qa: "RealmQA") -> dict[str, str]:
+def _fingerprints(parts: Parts) -> dict[str, str]:
+    featurizer = parts.featurizer
     return {
-        "embedder": qa.embedder_fingerprint,
-        "reader": qa.reader_fingerprint,
-        "tokenizer": qa.featurizer.fingerprint,
+        "embedder": embedder_fingerprint(parts.block_embedder, featurizer),
+        "reader": reader_fingerprint(parts.reader, featurizer),
+        "tokenizer": featurizer.fingerprint,
     }
 
 
-def _check_index(qa: "RealmQA", options: ExportOptions) -> None:
+def _check_index(
+    parts: Parts,
+    index: BlockIndex | None,
+    options: ExportOptions,
+    of_model: str,
+) -> None:
     alone = {bundles.QA, bundles.SCANN_QA} & set(options.models)
-    if alone and qa.index is None:
+    if alone and index is None:
         raise ValueError(
             f"{', '.join(sorted(alone))} must have an index to answer from. "
             "Received: none. Call `build_index` or `open_index` first, or "
             "name a corpus."
         )
-    if not qa.projection_fitted:
+    if not parts.options["projection_fitted"]:
         raise ValueError(
             "The projection must be fitted before the export. Received: a "
             "sentence encoder that has seen no corpus. Call `build_index` or "
             "fine-tune it first."
         )
-    if qa.index is None:
+    if index is None:
         return
-    of_index = qa.index.embedder_fingerprint
-    if qa.index.is_mismatched or of_index != qa.embedder_fingerprint:
+    of_index = index.embedder_fingerprint
+    if index.is_mismatched or of_index != of_model:
         raise MismatchError(
             "The index must be the model's own. Received:\n"
             f"  index={of_index[:16]}\n"
-            f"  model={qa.embedder_fingerprint[:16]}\n"
+            f"  model={of_model[:16]}\n"
             "Build it again with `build_index`, or `realm-tf index build`."
         )
 
@@ -178,17 +191,19 @@ def _num_answers(options: ExportOptions, previous: Bundle | None) -> int:
 
 
 def _write_side(
-    qa: "RealmQA",
+    parts: Parts,
+    index: BlockIndex | None,
     folder: pathlib.Path,
     previous: Bundle | None,
+    of_model: str,
 ) -> dict[str, Any]:
     """Writes vocabulary, corpus and index; returns their names."""
-    parts: dict[str, Any] = {
-        "vocabulary": side_index.write_vocabulary(folder, qa.featurizer)
+    side: dict[str, Any] = {
+        "vocabulary": bundle_parts.write_vocabulary(folder, parts.featurizer)
     }
-    if qa.index is not None:
-        parts["corpus"] = side_index.copy_corpus(folder, qa.index.corpus)
-        parts["index"] = side_index.copy_index(folder, qa.index)
-    elif previous and previous.embedder_fingerprint == qa.embedder_fingerprint:
-        parts |= {"corpus": previous.corpus, "index": previous.index}
-    return parts
+    if index is not None:
+        side["corpus"] = bundle_parts.copy_corpus(folder, index.corpus)
+        side["index"] = bundle_parts.copy_index(folder, index)
+    elif previous and previous.embedder_fingerprint == of_model:
+        side |= {"corpus": previous.corpus, "index": previous.index}
+    return side

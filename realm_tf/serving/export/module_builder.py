@@ -4,16 +4,18 @@ import contextlib
 import pathlib
 import tempfile
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
+from realm_tf.checkpoints.presets import Parts
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.engine.embedding_module import EmbeddingModule
 from realm_tf.engine.reading_module import ReadingModule
-from realm_tf.options import ScannOptions
+from realm_tf.options import ExportOptions, ScannOptions
+from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.export.block_table import ASSET_NAME, BlockTable
 from realm_tf.serving.export.graph_searcher import (
@@ -22,11 +24,6 @@ from realm_tf.serving.export.graph_searcher import (
 )
 from realm_tf.serving.export.qa_module import QAModule
 from realm_tf.serving.export.saved_model import Requests
-
-if TYPE_CHECKING:
-    from realm_tf.options import ExportOptions
-    from realm_tf.realm_qa import RealmQA
-    from realm_tf.retrieval.index.block_index import BlockIndex
 
 _BLOCKS_AT_ONCE = 1024
 _QUESTIONS = ("what is this?", "who was the first to do so, and when was it?")
@@ -40,18 +37,21 @@ class ModuleBuilder:
     """Builds the graph of each model of a bundle.
 
     Args:
-        qa: `RealmQA`.
+        parts: of the model.
+        index: `BlockIndex`, for models that answer from it.
         options: `ExportOptions`.
         fingerprints: of embedder, reader and tokenizer.
     """
 
     def __init__(
         self,
-        qa: "RealmQA",
-        options: "ExportOptions",
+        parts: Parts,
+        index: BlockIndex | None,
+        options: ExportOptions,
         fingerprints: Mapping[str, str],
     ):
-        self._qa = qa
+        self._parts = parts
+        self._index = index
         self._options = options
         self._fingerprints = fingerprints
 
@@ -71,10 +71,10 @@ class ModuleBuilder:
 
     def requests(self, name: str) -> Requests:
         """Requests that a server answers before it is ready."""
-        qa = self._qa
+        num_read = self._parts.options["num_read"]
         questions = np.array([q.encode() for q in _QUESTIONS], object)
         titles, texts = (
-            np.array([[text.encode()] * qa.num_read] * len(questions), object)
+            np.array([[text.encode()] * num_read] * len(questions), object)
             for text in (_BLOCK.title, _BLOCK.text)
         )
         if name == bundles.BLOCK_EMBEDDER:
@@ -94,9 +94,9 @@ class ModuleBuilder:
         return [("serving_default", inputs)]
 
     def _questions(self) -> EmbeddingModule:
-        featurizer = self._qa.featurizer
+        featurizer = self._parts.featurizer
         return EmbeddingModule(
-            self._qa.query_embedder,
+            self._parts.query_embedder,
             featurizer.questions,
             ("question",),
             fingerprint=self._fingerprints["embedder"],
@@ -106,8 +106,8 @@ class ModuleBuilder:
 
     def _blocks(self) -> EmbeddingModule:
         return EmbeddingModule(
-            self._qa.block_embedder,
-            self._qa.featurizer.blocks,
+            self._parts.block_embedder,
+            self._parts.featurizer.blocks,
             ("title", "text"),
             fingerprint=self._fingerprints["embedder"],
             jit_compile=self._options.jit_compile,
@@ -115,15 +115,15 @@ class ModuleBuilder:
 
     def _reading(self) -> ReadingModule:
         return ReadingModule(
-            self._qa.reader,
-            self._qa.featurizer,
+            self._parts.reader,
+            self._parts.featurizer,
             num_answers=self._options.num_answers,
             fingerprint=self._fingerprints["reader"],
             jit_compile=self._options.jit_compile,
         )
 
     def _answering(self, name: str, folder: str) -> QAModule:
-        index = self._qa.require_index()
+        index = cast(BlockIndex, self._index)  # `export` has checked
         block_ids = index.live_block_ids()
         asset = pathlib.Path(folder) / ASSET_NAME
         BlockTable.write(asset, _blocks(index, block_ids))
@@ -133,12 +133,12 @@ class ModuleBuilder:
             self._searcher(name, index, block_ids),
             BlockTable(asset),
             block_ids,
-            num_read=self._qa.num_read,
+            num_read=self._parts.options["num_read"],
             num_answers=self._options.num_answers,
         )
 
     def _searcher(
-        self, name: str, index: "BlockIndex", block_ids: np.ndarray
+        self, name: str, index: BlockIndex, block_ids: np.ndarray
     ) -> GraphSearcher:
         if name == bundles.SCANN_QA:
             from realm_tf.serving.export.scann_graph_searcher import (
@@ -158,6 +158,6 @@ class ModuleBuilder:
         )
 
 
-def _blocks(index: "BlockIndex", block_ids: np.ndarray) -> Iterator[Block]:
+def _blocks(index: BlockIndex, block_ids: np.ndarray) -> Iterator[Block]:
     for start in range(0, len(block_ids), _BLOCKS_AT_ONCE):
         yield from index.blocks(block_ids[start : start + _BLOCKS_AT_ONCE])

@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from realm_tf.engine.answer_selection import answer_specs
+from realm_tf.engine.checked_inputs import checked
 from realm_tf.engine.embedding_module import EmbeddingModule
 from realm_tf.engine.reading_module import ReadingModule
-from realm_tf.engine.rows import checked, each_row
 from realm_tf.serving.export.block_table import BlockTable
 from realm_tf.serving.export.graph_searcher import GraphSearcher
 
@@ -51,11 +50,7 @@ class QAModule(tf.Module):
             block_ids, trainable=False, name="block_ids"
         )
         self._num_read = num_read
-        self._specs = answer_specs(num_answers) | {
-            "block_id": tf.TensorSpec([num_answers], tf.int64),
-            "block_title": tf.TensorSpec([num_answers], tf.string),
-            "block_text": tf.TensorSpec([num_answers], tf.string),
-        }
+        self._num_answers = num_answers
 
     @property
     def signatures(self) -> dict[str, Any]:
@@ -66,22 +61,38 @@ class QAModule(tf.Module):
 
     def _serve(self, question: tf.Tensor) -> dict[str, tf.Tensor]:
         (question,) = checked(question=(question, 1))
-        embeddings = self._embedding.embed(question)
-        answers = each_row(self._answer, [question, embeddings], self._specs)
-        return answers | {"fingerprint": self._reading.fingerprints(question)}
-
-    def _answer(
-        self, question: tf.Tensor, query: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        scores, rows = self._searcher.search(query, self._num_read)
-        titles, texts = self._table.lookup(tf.cast(rows, tf.int64))
-        answers = self._reading.read(question, titles, texts, scores)
-        # Where an answer is missing, -1 becomes the last place.
+        scores, rows = tf.map_fn(
+            lambda query: self._searcher.search(query, self._num_read),
+            self._embedding.embed(question),
+            fn_output_signature=(
+                tf.TensorSpec([None], tf.float32),
+                tf.TensorSpec([None], tf.int32),
+            ),
+        )
+        titles, texts = (
+            tf.reshape(column, tf.shape(rows))
+            for column in self._table.lookup(
+                tf.cast(tf.reshape(rows, [-1]), tf.int64)
+            )
+        )
+        answers = self._reading.read(
+            question, titles, texts, scores, self._num_answers
+        )
         places = answers["block_position"]
-        places = tf.where(places < 0, tf.size(rows), places)
-        block_ids = tf.gather(self._block_ids, rows)
-        return answers | {
-            "block_id": tf.gather(tf.concat([block_ids, [-1]], 0), places),
-            "block_title": tf.gather(tf.concat([titles, [""]], 0), places),
-            "block_text": tf.gather(tf.concat([texts, [""]], 0), places),
+        found = {
+            "block_id": _at(tf.gather(self._block_ids, rows), places, -1),
+            "block_title": _at(titles, places, ""),
+            "block_text": _at(texts, places, ""),
         }
+        shape = [None, self._num_answers]
+        outputs = {
+            name: tf.ensure_shape(values, shape)
+            for name, values in {**answers, **found}.items()
+        }
+        return outputs | {"fingerprint": self._reading.fingerprints(question)}
+
+
+def _at(values: tf.Tensor, places: tf.Tensor, missing: int | str) -> tf.Tensor:
+    """Values `(batch, n)` at places of their row; `missing` at -1."""
+    found = tf.gather(values, tf.maximum(places, 0), batch_dims=1)
+    return tf.where(places < 0, tf.constant(missing, values.dtype), found)

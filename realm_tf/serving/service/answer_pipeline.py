@@ -4,22 +4,19 @@ import asyncio
 import collections
 import concurrent.futures
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from realm_tf.data.corpus.answer import Answer, Evidence, Span
-from realm_tf.data.corpus.blocks import Block
 from realm_tf.errors import MismatchError
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.searchers.searcher_recall import searcher_recall_at_k
 from realm_tf.serving.backends.backend import (
-    MISSING_SCORE,
     Backend,
     Embedded,
-    ReadSpan,
 )
 from realm_tf.serving.bundle import QUERY_EMBEDDER, READER
 from realm_tf.serving.service.bundle_watch import BundleWatch
@@ -75,7 +72,9 @@ class AnswerPipeline:
         exports: `BundleWatch`, which knows what was exported together.
         breakers: name of a model -> `CircuitBreaker` around it.
         metrics: `ServiceMetrics`.
-        num_read: blocks read for a question.
+        num_read: blocks read for a question. A model server joins only
+            requests that hold as many.
+        num_answers: answers that the reader gives to a question.
         max_batch_size: questions in one call of a model.
     """
 
@@ -89,6 +88,7 @@ class AnswerPipeline:
         breakers: Mapping[str, CircuitBreaker],
         metrics: ServiceMetrics,
         num_read: int,
+        num_answers: int,
         max_batch_size: int,
     ):
         self._backend = backend
@@ -98,6 +98,7 @@ class AnswerPipeline:
         self._breakers = breakers
         self._metrics = metrics
         self._num_read = num_read
+        self._num_answers = num_answers
         self._last: collections.deque[npt.NDArray[np.float32]] = (
             collections.deque(maxlen=_RECALL_QUERIES)
         )
@@ -202,27 +203,13 @@ class AnswerPipeline:
     def _read_batch(
         self, _: None, batch: list[Evidence]
     ) -> list[tuple[list[Span], str, int]]:
-        # A model server joins only requests that hold as many blocks.
-        width = self._num_read
-        read = [_padded(e.blocks, Block(""), width) for e in batch]
-        scores = [
-            _padded(e.retrieval_logits, MISSING_SCORE, width) for e in batch
-        ]
-        readings = self._breakers[READER].call(
-            self._backend.read,
-            [evidence.question for evidence in batch],
-            [[block.title for block in blocks] for blocks in read],
-            [[block.text for block in blocks] for blocks in read],
-            np.array(scores, np.float32),
+        spans, readings = self._breakers[READER].call(
+            self._backend.read_evidence,
+            batch,
+            self._num_read,
+            self._num_answers,
         )
-        return [
-            (
-                _cut_spans(evidence, spans),
-                readings.fingerprint,
-                readings.version,
-            )
-            for evidence, spans in zip(batch, readings.spans, strict=True)
-        ]
+        return [(own, readings.fingerprint, readings.version) for own in spans]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,25 +237,3 @@ def _other_export(embedder: str, reader: str) -> MismatchError:
         f"  reader={reader[:16]}\n"
         "Wait until the model server has loaded both, or export again."
     )
-
-
-def _padded(values: Iterable[Any], padding: Any, width: int) -> list[Any]:
-    """The first `width` values, or all of them and padding."""
-    first = list(values)[:width]
-    return first + [padding] * (width - len(first))
-
-
-def _cut_spans(evidence: Evidence, spans: Iterable[ReadSpan]) -> list[Span]:
-    # p(z | x) is over all that was retrieved, of which the reader saw a part.
-    retrieval = evidence.probabilities
-    return [
-        Span.cut(
-            evidence.blocks[span.block_position],
-            span.byte_start,
-            span.byte_end,
-            retrieval_probability=float(retrieval[span.block_position]),
-            reading_probability=span.reading_probability,
-            probability=span.probability,
-        )
-        for span in spans
-    ]

@@ -342,6 +342,7 @@ class QueryService:
             breakers=self._breakers,
             metrics=self.metrics,
             num_read=bundle.num_read,
+            num_answers=bundle.num_answers,
             max_batch_size=self.options.max_batch_size,
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 from realm_tf.data.corpus.blocks import Block, block_uid
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.spans.sentence_masks import Draw, RecurringSpanMasks
-from realm_tf.engine.text_embedder import trim
+from realm_tf.data.text.packing import trim
 from realm_tf.training.refresh.index_follower import IndexFollower, Retrieval
 
 # What a search may find in vain: the block itself, and copies of others.

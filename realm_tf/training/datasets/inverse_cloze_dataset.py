@@ -10,7 +10,7 @@ import tensorflow as tf
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.text.featurizer import Featurizer
-from realm_tf.engine.text_embedder import trim
+from realm_tf.data.text.packing import trim
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.options import InverseClozeOptions
 from realm_tf.training.datasets.retriever_dataset import numpy_features

@@ -17,8 +17,7 @@ from realm_tf.data.spans.sentence_masks import (
     SentenceMasks,
 )
 from realm_tf.data.text.featurizer import Featurizer
-from realm_tf.data.text.packing import pack_pairs, pack_singles
-from realm_tf.engine.text_embedder import trim
+from realm_tf.data.text.packing import pack_pairs, pack_singles, trim
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.options import MaskedSentenceOptions
 from realm_tf.training.datasets.candidate_blocks import (

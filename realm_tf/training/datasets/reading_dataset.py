@@ -10,12 +10,9 @@ from realm_tf import _constants
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.questions.questions import Question
 from realm_tf.data.text.featurizer import Featurizer
-from realm_tf.engine.text_embedder import (
-    TextEmbedder,
-    embedder_fingerprint,
-    trim,
-    trim_joint,
-)
+from realm_tf.data.text.packing import trim, trim_joint
+from realm_tf.engine.fingerprints import embedder_fingerprint
+from realm_tf.engine.text_embedder import TextEmbedder
 from realm_tf.errors import MismatchError
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.spans import gold_span_mask, span_positions

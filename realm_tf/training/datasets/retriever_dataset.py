@@ -9,7 +9,7 @@ import tensorflow as tf
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question
 from realm_tf.data.text.featurizer import Featurizer
-from realm_tf.engine.text_embedder import trim
+from realm_tf.data.text.packing import trim
 from realm_tf.layers.backbone_layer import FEATURES
 
 _RUN_LENGTH = 8  # neighbours of one article in a batch

@@ -11,7 +11,8 @@ import numpy as np
 from realm_tf._progress import Progress, no_progress
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.text.featurizer import Featurizer
-from realm_tf.engine.text_embedder import TextEmbedder, embedder_fingerprint
+from realm_tf.engine.fingerprints import embedder_fingerprint
+from realm_tf.engine.text_embedder import TextEmbedder
 from realm_tf.errors import FolderError, LockedError
 from realm_tf.layers.embedder import Embedder
 from realm_tf.retrieval.index.block_index import BlockIndex

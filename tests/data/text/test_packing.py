@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from realm_tf.data.text.packing import pack_pairs, pack_singles
+from realm_tf.data.text.packing import (
+    pack_pairs,
+    pack_singles,
+    trim,
+    trim_joint,
+)
 
 
 def check(features, expected):
@@ -61,3 +66,43 @@ def test_second_part_is_cut(featurizer, length):
     assert row["token_ids"][0, 5 : used - 1].tolist() == list(
         second[: used - 6]
     )
+
+
+@pytest.mark.parametrize(
+    ("used", "bucket", "length"),
+    [
+        (0, 16, 16),  # never empty
+        (1, 16, 16),
+        (16, 16, 16),
+        (17, 16, 32),
+        (33, 16, 40),  # not longer than it was
+        (40, 16, 40),
+        (5, 4, 8),
+        (5, 1, 5),
+    ],
+)
+def test_trim_keeps_a_multiple_of_the_bucket(used, bucket, length):
+    mask = np.zeros((2, 3, 40), np.int32)
+    mask[1, 0, :used] = 1
+    mask[0, 2, : used // 2] = 1
+    ids = np.arange(240, dtype=np.int32).reshape(2, 3, 40)
+    features = {"joint_token_ids": ids, "joint_padding_mask": mask}
+    trimmed = trim(features, bucket)
+    assert set(trimmed) == set(features)
+    for name, value in features.items():
+        np.testing.assert_array_equal(trimmed[name], value[..., :length])
+
+
+@pytest.mark.parametrize(
+    ("used", "max_span_width", "length"),
+    [(5, 10, 32), (33, 10, 64), (65, 10, 80), (5, 40, 40), (41, 40, 80)],
+)
+def test_trim_joint_leaves_room_for_the_widest_span(
+    used, max_span_width, length
+):
+    mask = np.zeros((1, 2, 80), np.int32)
+    mask[0, 1, :used] = 1
+    features = {"token_ids": 3 * mask, "padding_mask": mask}
+    trimmed = trim_joint(features, max_span_width)
+    for name, value in features.items():
+        np.testing.assert_array_equal(trimmed[name], value[..., :length])

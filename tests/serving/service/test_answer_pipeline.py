@@ -29,6 +29,7 @@ def pipeline(bundle, backend, served_qa):
             breakers={name: CircuitBreaker(2) for name in MODELS},
             metrics=ServiceMetrics(),
             num_read=3,
+            num_answers=5,
             max_batch_size=4,
         )
 

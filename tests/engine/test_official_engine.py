@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from realm_tf.engine.official.official_reader import select_cell
+from realm_tf.engine.official_engine import select_cell
 from realm_tf.realm_qa import RealmQA
 
 
@@ -33,7 +33,7 @@ def official(qa):
 
 def test_an_answer_is_words_joined_by_spaces(official):
     answer = official.ask("When was the school of Paris founded?", num_read=3)
-    words = official._answerer.official.featurizer.block(answer.block.text)
+    words = official.engine._featurizer.block(answer.block.text)
     assert answer.text in " ".join(words.words)
     assert answer.alternatives == ()
     assert 0 < answer.probability <= answer.reading_probability + 1e-6 <= 1.01

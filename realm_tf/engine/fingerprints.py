@@ -1,0 +1,58 @@
+"""Fingerprints of what decides embeddings and readings."""
+
+import hashlib
+import json
+from typing import Any
+
+import keras
+import numpy as np
+
+from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.layers.embedder import Embedder
+from realm_tf.layers.span_reader import SpanReader
+
+
+def embedder_fingerprint(embedder: Embedder, featurizer: Featurizer) -> str:
+    """SHA-256 of all that decides the embedding of a block.
+
+    Args:
+        embedder: `Embedder` of blocks.
+        featurizer: `Featurizer` that cuts them.
+    """
+    description = [
+        embedder.pooling,
+        embedder.layer_norm_epsilon,
+        embedder.backbone.num_heads,
+        featurizer.fingerprint,
+        featurizer.block_length,
+    ]
+    return _fingerprint(description, embedder)
+
+
+def reader_fingerprint(reader: SpanReader, featurizer: Featurizer) -> str:
+    """SHA-256 of all that decides what is read in a block.
+
+    Args:
+        reader: `SpanReader`.
+        featurizer: `Featurizer` that joins question and block.
+    """
+    description = [
+        reader.max_span_width,
+        reader.layer_norm_epsilon,
+        reader.backbone.num_heads,
+        featurizer.fingerprint,
+        featurizer.query_length,
+        featurizer.joint_length,
+        featurizer.joint_title,
+    ]
+    return _fingerprint(description, reader)
+
+
+def _fingerprint(description: list[Any], layer: keras.layers.Layer) -> str:
+    digest = hashlib.sha256(json.dumps(description).encode())
+    # Not `variables`: those of dropout's random numbers decide nothing.
+    for variable in layer.weights:
+        value = np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
+        digest.update(json.dumps(value.shape).encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
