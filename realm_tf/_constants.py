@@ -28,6 +28,12 @@ finite."""
 MASKS = ("salient", "recurring", "random-tokens", "random-spans")
 """Kinds of masks; see `realm_tf.data.spans.sentence_masks.make_masks`."""
 
+SEARCHERS = ("auto", "brute_force", "scann")
+"""Searchers of an index; "auto" is exact below 50,000 blocks."""
+
+STORAGES = ("float32", "bfloat16")
+"""Types in which embeddings are stored."""
+
 MODEL_NAMES = (
     "realm_query_embedder",
     "realm_block_embedder",

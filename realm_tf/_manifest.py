@@ -7,29 +7,26 @@ for readers, so a killed writer leaves nothing that could be read.
 
 import contextlib
 import dataclasses
-import errno
 import hashlib
 import json
 import logging
 import os
 import pathlib
 import shutil
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import realm_tf._version as _version
+from realm_tf._files import explain_full_disk, sync, temporary_name
 from realm_tf.errors import FolderError
 
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
-TEMPORARY_MARK = ".writing-"
 _CHECKSUM = "sha256"  # of everything else in the manifest
 _MAX_MANIFEST_BYTES = 64 * 2**20
 _MAX_COUNT = 2**48
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,9 +113,9 @@ class FolderWriter:
         text = json.dumps(content, indent=1, sort_keys=True)
         target.write_text(text + "\n", encoding="utf-8")
         _parse(self.path, self.kind)  # never publish what cannot be read
-        _sync(target)
+        sync(target)
         for folder, _, _ in os.walk(self.path):
-            _sync(pathlib.Path(folder))
+            sync(pathlib.Path(folder))
         self._is_finished = True
 
 
@@ -143,36 +140,18 @@ def write_folder(
     path = pathlib.Path(os.path.realpath(path))
     _check_free(path, kind, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f".{path.name}{TEMPORARY_MARK}{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    )
+    temporary = temporary_name(path)
     temporary.mkdir()
+    advice = "Nothing was kept of it. Free some space and run it again."
     try:
-        writer = FolderWriter(temporary, kind)
-        yield writer
-        writer.finish()
-        _check_free(path, kind, overwrite)
-        _publish(temporary, path)
-    except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise _no_space_error(path, temporary, error) from error
-        raise
+        with explain_full_disk(path, advice):
+            writer = FolderWriter(temporary, kind)
+            yield writer
+            writer.finish()
+            _check_free(path, kind, overwrite)
+            _publish(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def replace_file(path: pathlib.Path, text: str) -> None:
-    """Writes a file of UTF-8; readers see the old one or the new one."""
-    temporary = path.with_name(
-        f".{path.name}{TEMPORARY_MARK}{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    )
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_manifest(
@@ -253,21 +232,13 @@ def file_sha256(path: pathlib.Path) -> str:
 
 
 def _entry(path: pathlib.Path) -> FileEntry:
-    _sync(path)
+    sync(path)
     return FileEntry(path.stat().st_size, file_sha256(path))
 
 
 def _json_sha256(content: dict[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _sync(path: pathlib.Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _publish(temporary: pathlib.Path, path: pathlib.Path) -> None:
@@ -280,7 +251,7 @@ def _publish(temporary: pathlib.Path, path: pathlib.Path) -> None:
         if replaced.exists():
             replaced.rename(path)
         raise
-    _sync(path.parent)
+    sync(path.parent)
     shutil.rmtree(replaced, ignore_errors=True)
 
 
@@ -385,17 +356,4 @@ def _damaged(file: pathlib.Path, expected: str, found: str) -> FolderError:
     return FolderError(
         f"{file} must hold what its manifest says. Expected: {expected}. "
         f"Received: {found}. Copy the folder again, or build it again."
-    )
-
-
-def _no_space_error(
-    path: pathlib.Path, temporary: pathlib.Path, error: OSError
-) -> OSError:
-    written = sum(f.stat().st_size for f in temporary.rglob("*") if f.is_file())
-    free = shutil.disk_usage(path.parent).free
-    return OSError(
-        error.errno,
-        f"{path} must fit on the disk. Received: {free} bytes free after "
-        f"{written} bytes were written. Nothing was kept of it; free some "
-        f"space and run again ({os.strerror(error.errno or 0)})",
     )

@@ -329,7 +329,7 @@ class RealmQA(QuestionAnswerer):
         ks: Sequence[int] = (1, 5, 20),
         verbose: int | str = "auto",
         return_dict: bool = True,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> Any:
         """Answers questions and scores the answers as the literature does.
 
@@ -342,8 +342,8 @@ class RealmQA(QuestionAnswerer):
                 "auto" is 1.
             return_dict: `False` returns the `Report`, which also has the score
                 of every question.
-            progress: called with the numbers of questions done and in all; for
-                a display of your own.
+            progress: see `realm_tf._progress.Progress`; for a display of your
+                own.
 
         Returns:
             dict: `exact_match`, `f1`, `answer_recall_at_5` and the others of
@@ -366,7 +366,7 @@ class RealmQA(QuestionAnswerer):
             )
             nonlocal num_done
             num_done += len(answers)
-            show(num_done, len(asked))
+            show("questions", num_done, len(asked), {})
             return answers
 
         report = evaluate(predict, asked, ks=ks, batch_size=batch_size)

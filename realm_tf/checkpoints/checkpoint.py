@@ -5,8 +5,9 @@ import os
 import pathlib
 
 from realm_tf import _manifest
+from realm_tf._files import check_disk_space
 from realm_tf.checkpoints import presets
-from realm_tf.checkpoints.files.tensor_file import TensorFile, check_disk_space
+from realm_tf.checkpoints.files.tensor_file import TensorFile
 from realm_tf.checkpoints.presets import Parts
 
 CARD_NAME = "README.md"

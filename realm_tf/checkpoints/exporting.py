@@ -9,7 +9,7 @@ import numpy as np
 import safetensors.numpy
 import tensorflow as tf
 
-from realm_tf.checkpoints.files.tensor_file import check_disk_space
+from realm_tf._files import check_disk_space
 from realm_tf.checkpoints.presets import Parts, read_preset
 from realm_tf.checkpoints.variable_names import (
     EMBEDDER,

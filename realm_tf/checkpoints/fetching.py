@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from realm_tf.checkpoints.files.tensor_file import check_disk_space
+from realm_tf._files import check_disk_space
 from realm_tf.errors import CheckpointError
 
 _HUB = "hf://"

@@ -78,13 +78,13 @@ def build(
     from realm_tf.data.corpus.corpus_builder import build_corpus
 
     start = time.monotonic()
-    with progress_bar("Building the corpus", "blocks") as bar:
+    with progress_bar("corpus") as bar:
         built = build_corpus(
             sources,
             output,
             open_tokenizer(tokenizer, cased=cased),
             num_processes=processes,
-            progress=lambda _, blocks, fraction: bar.update(blocks, fraction),
+            progress=bar.show,
             **build_options,
         )
     facts = _facts(built) | {"seconds": round(time.monotonic() - start, 2)}

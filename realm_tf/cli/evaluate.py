@@ -110,9 +110,9 @@ def score_questions(
     qa: "RealmQA", questions: list["Question"], num_read: int
 ) -> "Report":
     """Answers all questions with a progress bar, and scores the answers."""
-    with progress_bar("Answering", "questions") as bar:
+    with progress_bar("questions") as bar:
         return qa.evaluate(
-            questions, num_read=num_read, return_dict=False, progress=bar.count
+            questions, num_read=num_read, return_dict=False, progress=bar.show
         )
 
 

@@ -104,9 +104,9 @@ def _export(
     qa = open_model(
         preset, corpus, index, dtype=dtype, verify=True, needs_corpus=False
     )
-    with progress_bar("Exporting", "parts") as bar:
+    with progress_bar("export") as bar:
         bundle = write_export(
-            qa.parts, qa.index, output, chosen, progress=bar.count
+            qa.parts, qa.index, output, chosen, progress=bar.show
         )
     if chosen.jit_compile:
         console.print_note(f"On a processor, start the server with {XLA_FLAG}.")

@@ -135,7 +135,7 @@ def finetune(
             opened,
             options=finetune_options,
             verbose=0,
-            progress=bar.show_stage,
+            progress=bar.show,
         )
     if include_corpus is None:
         include_corpus = folder_bytes(corpus) < _SMALL_BYTES

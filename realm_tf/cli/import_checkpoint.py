@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from realm_tf._constants import SEARCHERS
 from realm_tf.cli.ui import options
 from realm_tf.cli.ui.class_options import class_options
 from realm_tf.cli.ui.environment import prepare_tensorflow
@@ -68,7 +69,7 @@ _COPIES = 3  # of the text, while a corpus is built
 @class_options(LoadOptions, "num_heads", "vocabulary", "partial")
 @click.option(
     "--searcher",
-    type=click.Choice(["auto", "brute_force", "scann"]),
+    type=click.Choice(SEARCHERS),
     default="auto",
     show_default=True,
     help="Searcher of the index.",
@@ -134,7 +135,7 @@ def _build_corpus(
     output: pathlib.Path,
     matrix: "Embeddings | None",
 ) -> "Corpus":
-    from realm_tf.checkpoints.files.tensor_file import check_disk_space
+    from realm_tf._files import check_disk_space
     from realm_tf.data.published.published_blocks import open_block_records
     from realm_tf.data.published.published_corpus import build_block_corpus
 
@@ -146,13 +147,13 @@ def _build_corpus(
     records = open_block_records(path)
     check_disk_space(output, _COPIES * records.num_bytes)
     num_blocks = matrix.num_blocks if matrix else None
-    with progress_bar("Building the corpus", "blocks") as bar:
+    with progress_bar("corpus") as bar:
         return build_block_corpus(
             records,
             output,
             checkpoint.parts.featurizer,
             num_blocks=num_blocks,
-            progress=lambda done: bar.count(done, num_blocks or done),
+            progress=bar.show,
         )
 
 
@@ -163,7 +164,7 @@ def _build_index(
     path: pathlib.Path,
     searcher: str,
 ) -> None:
-    from realm_tf.checkpoints.files.tensor_file import check_disk_space
+    from realm_tf._files import check_disk_space
     from realm_tf.engine.fingerprints import embedder_fingerprint
     from realm_tf.retrieval.index.block_index import BlockIndex
 
@@ -175,7 +176,7 @@ def _build_index(
         )
     num_rows, dim = matrix.file.shapes[matrix.name]
     check_disk_space(path, 4 * num_rows * dim)
-    with progress_bar("Writing the index", "blocks") as bar:
+    with progress_bar("index") as bar:
         BlockIndex.build(
             path,
             corpus,
@@ -184,7 +185,7 @@ def _build_index(
                 parts.block_embedder, parts.featurizer
             ),
             searcher=searcher,
-            progress=bar.count,
+            progress=bar.show,
         )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from realm_tf._constants import SEARCHERS, STORAGES
 from realm_tf.cli.ui import options
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.precision import choose_dtype
@@ -43,14 +44,14 @@ _FOLDER = click.argument("folder", type=options.FOLDER)
 )
 @click.option(
     "--searcher",
-    type=click.Choice(["auto", "brute_force", "scann"]),
+    type=click.Choice(SEARCHERS),
     default="auto",
     show_default=True,
     help="auto is exact below 50,000 blocks.",
 )
 @click.option(
     "--storage",
-    type=click.Choice(["float32", "bfloat16"]),
+    type=click.Choice(STORAGES),
     default="float32",
     show_default=True,
     help="Type of the stored embeddings; bfloat16 takes half the space.",
@@ -74,9 +75,9 @@ def build(
 
     start = time.monotonic()
     qa = RealmQA.from_preset(preset, dtype=choose_dtype(dtype))
-    with progress_bar("Embedding the corpus", "blocks") as bar:
+    with progress_bar("index") as bar:
         built = qa.build_index(
-            corpus, output, dtype=storage, progress=bar.count, **build_options
+            corpus, output, dtype=storage, progress=bar.show, **build_options
         )
     seconds = round(time.monotonic() - start, 2)
     show_facts(_facts(built.folder) | {"seconds": seconds}, as_json)

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from realm_tf.realm_qa import RealmQA
 
-_FIGURES = ("loss", "retrieval_utility", "accuracy", "index_age", "recall_at_5")
-
 
 @click.group()
 def pretrain() -> None:
@@ -56,7 +54,7 @@ def ict(
     run = _Run(shared, InverseClozeOptions)
     from realm_tf.training.pretraining_stages import pretrain_inverse_cloze
 
-    with progress_bar("Pre-training", "steps") as bar:
+    with progress_bar("pretraining") as bar:
         model = pretrain_inverse_cloze(
             run.qa,
             run.corpus,
@@ -69,7 +67,7 @@ def ict(
             block_length=shared["block_length"],
             probe=run.probe,
             probe_every=probe_every,
-            progress=_show(bar),
+            progress=bar.show,
         )
     run.save(model)
 
@@ -123,7 +121,7 @@ def mlm(
             f"--corpus {sentences.path}`, or name their folder with --spans."
         )
     block_length = shared["block_length"]
-    with progress_bar("Pre-training", "steps") as bar:
+    with progress_bar("pretraining") as bar:
         model = pretrain_masked_words(
             run.qa,
             run.corpus,
@@ -143,7 +141,7 @@ def mlm(
             train_retriever=not freeze_retriever,
             gradient_checkpointing=gradient_checkpointing,
             probe=run.probe,
-            progress=_show(bar),
+            progress=bar.show,
             bucket=bucket,
             **dataclasses.asdict(refresh),
         )
@@ -221,17 +219,3 @@ def _untrained(shared: dict[str, Any]) -> "RealmQA":
         dropout=shared["dropout"],
         dtype=choose_dtype(shared["dtype"]),
     )
-
-
-def _show(bar: Any) -> Any:
-    def show(done: int, total: int, figures: dict[str, float]) -> None:
-        notes = [
-            f", {name.replace('_', ' ')} {figures[name]:.3f}"
-            for name in _FIGURES
-            if name in figures
-        ]
-        if not bar.done:
-            bar.skip(done - 1)  # of a run that was stopped
-        bar.update(done, done / total, "".join(notes))
-
-    return show

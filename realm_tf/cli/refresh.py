@@ -4,6 +4,7 @@ import pathlib
 
 import click
 
+from realm_tf._constants import SEARCHERS
 from realm_tf.cli.ui import console, options
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.precision import choose_dtype
@@ -39,7 +40,7 @@ from realm_tf.cli.ui.tables import show_facts
 )
 @click.option(
     "--searcher",
-    type=click.Choice(["auto", "brute_force", "scann"]),
+    type=click.Choice(SEARCHERS),
     default="auto",
     show_default=True,
     help="auto is exact below 50,000 blocks.",

@@ -176,7 +176,7 @@ def _answer_all(
     done = _read_done(output, settings)
     with (
         open(output, "a", encoding="utf-8") as file,
-        progress_bar("Answering", "questions") as bar,
+        progress_bar("questions") as bar,
     ):
         if not done:
             file.write(json.dumps({"settings": settings}) + "\n")
@@ -202,7 +202,7 @@ def _answer_all(
                 }
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
             file.flush()
-            bar.count(start + len(part), len(asked))
+            bar.show("questions", start + len(part), len(asked), {})
     return right
 
 

@@ -12,7 +12,7 @@ from realm_tf.cli.ui.progress import progress_bar
 from realm_tf.cli.ui.tables import show_facts
 
 if TYPE_CHECKING:
-    from realm_tf.data.spans.span_taggers import SpanTagger
+    from realm_tf.data.spans.span_tagger import SpanTagger
 
 
 @click.command(
@@ -92,9 +92,9 @@ def spans(
         )
     else:
         chosen = _tagger(tagger, spacy, rules, choose_dtype(dtype))
-        with progress_bar("Tagging", "blocks") as bar:
+        with progress_bar("spans") as bar:
             written = tag_corpus(
-                opened, chosen, path, overwrite=overwrite, progress=bar.count
+                opened, chosen, path, overwrite=overwrite, progress=bar.show
             )
     facts = {
         "spans": str(path),
@@ -109,12 +109,10 @@ def spans(
 def _tagger(
     folder: pathlib.Path | None, spacy: str | None, rules: bool, dtype: str
 ) -> "SpanTagger":
-    from realm_tf.data.spans.span_taggers import (
-        CombinedTagger,
-        DateNumberTagger,
-        SpacyTagger,
-        SpanTagger,
-    )
+    from realm_tf.data.spans.combined_tagger import CombinedTagger
+    from realm_tf.data.spans.date_number_tagger import DateNumberTagger
+    from realm_tf.data.spans.spacy_tagger import SpacyTagger
+    from realm_tf.data.spans.span_tagger import SpanTagger
 
     taggers: list[SpanTagger] = []
     if folder is not None:

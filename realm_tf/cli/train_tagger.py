@@ -92,7 +92,7 @@ def train_tagger(
         for path in data
         for sentence in read_entities(path, split="train")
     ]
-    with progress_bar("Training the tagger", "steps") as bar:
+    with progress_bar("tagger") as bar:
         tagger = train(
             folder.load_backbone(dtype=choose_dtype(dtype)),
             folder.featurizer,
@@ -101,7 +101,7 @@ def train_tagger(
             batch_size=batch_size,
             learning_rate=learning_rate,
             seed=seed,
-            progress=lambda done, total, _: bar.count(done, total),
+            progress=bar.show,
         )
     tagger.save(output)
     facts: dict[str, object] = {

@@ -1,14 +1,11 @@
 """A question set and something that answers, to a report."""
 
 import logging
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
-from realm_tf.data.corpus import jsonl
 from realm_tf.data.questions.questions import Question
-from realm_tf.errors import BadRecordError
 from realm_tf.evaluation import exact_match as answers
 from realm_tf.evaluation import recall
 from realm_tf.evaluation.regex_answers import RegexOutcome, match_regexes
@@ -90,87 +87,6 @@ def evaluate(
     )
 
 
-def evaluate_predictions(
-    questions: Sequence[Question], predictions: Mapping[str, str]
-) -> Report:
-    """Scores predictions that were made elsewhere.
-
-    A question without a prediction is wrong and counted; so are predictions
-    without a question counted. Questions that occur twice count twice, where
-    the official evaluation merges them.
-
-    Args:
-        questions: sequence of `Question`.
-        predictions: mapping from the id or the text of a question to the
-            predicted answer; the id goes first.
-
-    Returns:
-        `Report`, without recall.
-
-    Raises:
-        ValueError: if there are no questions.
-
-    Source: google-research/language, `orqa/utils/eval_utils.py`.
-    """
-    regex_outcomes: Counter[RegexOutcome] = Counter()
-    scores = []
-    used = set()
-    for question in questions:
-        key = question.question_id
-        if key not in predictions:
-            key = question.question
-        used.add(key)
-        text = predictions.get(key)
-        exact_match, f1 = _score_text(question, text, regex_outcomes)
-        scores.append(
-            QuestionScore(question, text, None, exact_match, f1, None, None)
-        )
-    return _report(
-        scores,
-        regex_outcomes,
-        ks=[],
-        num_extra_predictions=len(predictions.keys() - used),
-    )
-
-
-def read_predictions(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Reads a predictions file for `evaluate_predictions`.
-
-    Args:
-        path: JSON lines `{"prediction", "id"}` or, as in the official form,
-            `{"prediction", "question"}`. Lines without a prediction (null) are
-            passed over.
-
-    Returns:
-        dict from the id, or else the text, of a question to its prediction.
-
-    Raises:
-        BadRecordError: if a line is no such record, or a question has two
-            different predictions.
-    """
-    predictions: dict[str, str] = {}
-    records = jsonl.read_jsonl(path, parse=_prediction)
-    for line, (key, text) in records:
-        if text is None:
-            continue
-        if predictions.setdefault(key, text) != text:
-            raise BadRecordError(
-                os.fspath(path),
-                line,
-                "A question must have one prediction. Received: "
-                f"{predictions[key]!r} and {text!r} for {key!r}.",
-                "Leave one of them out.",
-            )
-    return predictions
-
-
-def _prediction(record: dict[str, Any]) -> tuple[str, str | None]:
-    key = jsonl.text_field(record, "id" if "id" in record else "question")
-    if "prediction" in record and record["prediction"] is None:
-        return key, None
-    return key, jsonl.text_field(record, "prediction")
-
-
 def _score(
     question: Question,
     prediction: Prediction,
@@ -196,13 +112,11 @@ def _score(
 
 def _score_text(
     question: Question,
-    text: str | None,
+    text: str,
     regex_outcomes: Counter[RegexOutcome],
 ) -> tuple[bool | None, float | None]:
     if not question.answers:
         return None, None
-    if text is None:
-        return False, None if question.regex else 0.0
     if not question.regex:
         return (
             answers.exact_match(text, question.answers),
@@ -244,7 +158,6 @@ def _report(
     regex_outcomes: Counter[RegexOutcome],
     *,
     ks: Sequence[int],
-    num_extra_predictions: int = 0,
 ) -> Report:
     if not scores:
         raise ValueError(
@@ -280,7 +193,5 @@ def _report(
         num_without_answers=len(scores) - len(answered),
         num_invalid_regexes=regex_outcomes[RegexOutcome.INVALID],
         num_regex_timeouts=regex_outcomes[RegexOutcome.TIMED_OUT],
-        num_missing_predictions=sum(s.prediction is None for s in scores),
-        num_extra_predictions=num_extra_predictions,
         scores=tuple(scores),
     )

@@ -3,7 +3,7 @@
 Ranks count from 1; None means that nothing was found.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from realm_tf.data.text.answer_normalization import normalize_answer
 
@@ -32,25 +32,6 @@ def contains_answer(text: str, answers: Iterable[str]) -> bool:
     words = f" {normalize_answer(text)} "
     normalized = map(normalize_answer, answers)
     return any(f" {answer} " in words for answer in normalized if answer)
-
-
-def contains_answer_exactly(text: str, answers: Iterable[str]) -> bool:
-    """Tells whether a text holds one of the answers, letter for letter.
-
-    The rule of the official `HasAnswer`, which labels blocks in training: case
-    counts, and "US" is in "USA". Empty answers, which the original finds in
-    every text, are in none.
-
-    Args:
-        text: str. A block.
-        answers: iterable of str. Spellings of the answer.
-
-    Returns:
-        bool. Whether one of them is in the text.
-
-    Source: google-research/language, `orqa/ops/orqa_ops.cc`.
-    """
-    return any(answer in text for answer in answers if answer)
 
 
 def first_rank(hits: Iterable[bool]) -> Rank:
@@ -107,8 +88,6 @@ def answer_recall_at_k(
     retrieved: Sequence[Sequence[str]],
     answers: Sequence[Collection[str]],
     ks: Iterable[int],
-    *,
-    contains: Callable[[str, Collection[str]], bool] = contains_answer,
 ) -> dict[int, float]:
     """Share of questions with an answer in the text of the first k blocks.
 
@@ -116,9 +95,6 @@ def answer_recall_at_k(
         retrieved: for each question, the texts of its blocks, best first.
         answers: for each question, the spellings of its answer.
         ks: iterable of int. The cut-offs.
-        contains: rule that finds an answer in a text. `contains_answer` is
-            the one to report; `contains_answer_exactly` the one of the
-            original's `top_{k}_match`.
 
     Returns:
         dict from k to a share between 0 and 1.
@@ -129,7 +105,7 @@ def answer_recall_at_k(
     """
     _check_lengths(retrieved=retrieved, answers=answers)
     ranks = [
-        first_rank(contains(text, spellings) for text in texts)
+        first_rank(contains_answer(text, spellings) for text in texts)
         for texts, spellings in zip(retrieved, answers, strict=True)
     ]
     return recall_at_k(ranks, ks)

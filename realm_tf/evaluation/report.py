@@ -15,8 +15,8 @@ class QuestionScore:
 
     Args:
         question: `Question` that was asked.
-        prediction: str, or None where a predictions file has none.
-        score: float or None. The model's own score of its answer.
+        prediction: str.
+        score: float. The model's own score of its answer.
         exact_match: bool. Whether the prediction is right; None without
             answers.
         f1: float, or None where answers are regular expressions, or missing.
@@ -26,15 +26,15 @@ class QuestionScore:
     """
 
     question: Question
-    prediction: str | None
-    score: float | None
+    prediction: str
+    score: float
     exact_match: bool | None
     f1: float | None
     answer_rank: Rank
     block_rank: Rank
 
     def to_json(self) -> dict[str, Any]:
-        """The score as a JSON object, readable by `read_predictions`."""
+        """The score as a JSON object."""
         return {
             "id": self.question.question_id,
             "question": self.question.question,
@@ -74,9 +74,6 @@ class Report:
             match nothing.
         num_regex_timeouts: int. Searches that were given up; they count as no
             match.
-        num_missing_predictions: int. Questions a predictions file leaves out;
-            they count as wrong.
-        num_extra_predictions: int. Predictions for no question of the set.
         scores: tuple of `QuestionScore`, in the order of the questions.
     """
 
@@ -90,8 +87,6 @@ class Report:
     num_without_answers: int
     num_invalid_regexes: int
     num_regex_timeouts: int
-    num_missing_predictions: int
-    num_extra_predictions: int
     scores: tuple[QuestionScore, ...] = dataclasses.field(repr=False)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+from realm_tf.losses.in_batch_loss import InBatchLoss as InBatchLoss
 from realm_tf.losses.marginal_likelihood import (
     marginal_log_likelihood as marginal_log_likelihood,
 )
@@ -13,4 +14,3 @@ from realm_tf.losses.marginal_likelihood import (
 from realm_tf.losses.marginal_loss import MarginalLoss as MarginalLoss
 from realm_tf.losses.orqa_losses import reader_loss as reader_loss
 from realm_tf.losses.orqa_losses import retrieval_loss as retrieval_loss
-from realm_tf.models.dual_encoder import InBatchLoss as InBatchLoss

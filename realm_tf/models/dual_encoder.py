@@ -82,35 +82,3 @@ class DualEncoder(keras.Model):
             for name in ("embedder", "query_embedder")
         }
         return cls(**{**config, **parts})
-
-
-@keras.saving.register_keras_serializable(package="realm_tf")
-class InBatchLoss(keras.losses.Loss):
-    """-log of the probability of the row's own block; in nats.
-
-    Call arguments:
-        y_true: tensor `(batch, num_questions)`. 1 = a question, 0 = padding.
-        y_pred: float tensor `(batch, num_questions, batch)`, see
-            `DualEncoder`.
-
-    Example:
-    >>> loss = InBatchLoss()
-    >>> logits = [[[0.0, 0.0]], [[0.0, 0.0]]]  # two blocks, a question each
-    >>> float(loss([[1], [1]], logits))  # -log(1 / 2)
-    0.6931...
-    """
-
-    def __init__(
-        self, reduction="sum_over_batch_size", name="in_batch_loss", dtype=None
-    ):
-        super().__init__(
-            reduction=reduction, name=name, dtype=dtype or "float32"
-        )
-
-    def call(self, y_true, y_pred):
-        log_probs = ops.log_softmax(y_pred, axis=-1)
-        own = ops.eye(ops.shape(y_pred)[0], dtype=log_probs.dtype)
-        loss = -ops.einsum("bqc,bc->bq", log_probs, own)
-        weights = ops.cast(y_true, loss.dtype)
-        total = ops.sum(loss * weights, axis=-1)
-        return total / ops.maximum(ops.sum(weights, axis=-1), 1.0)

@@ -14,7 +14,8 @@ import tensorflow as tf
 from realm_tf._manifest import read_manifest, write_folder
 from realm_tf.checkpoints.files.npz_file import read_npz
 from realm_tf.data.spans.entities import decode_labels, rows
-from realm_tf.data.spans.span_taggers import Span, SpanTagger
+from realm_tf.data.spans.salient_span import SalientSpan
+from realm_tf.data.spans.span_tagger import SpanTagger
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.data.text.packing import pack_singles, trim
 from realm_tf.errors import FolderError
@@ -62,11 +63,11 @@ class EntityTagger(SpanTagger):
             autograph=False,
         )
 
-    def tag(self, sentences: Sequence[str]) -> list[list[Span]]:
+    def tag(self, sentences: Sequence[str]) -> list[list[SalientSpan]]:
         if not sentences:
             return []
         wordpieces = rows(self.featurizer.tokenize(sentences))
-        found: list[list[Span]] = [[] for _ in sentences]
+        found: list[list[SalientSpan]] = [[] for _ in sentences]
         order = np.argsort([len(ids) for ids, _, _ in wordpieces])
         for start in range(0, len(order), _BATCH_SIZE):
             places = order[start : start + _BATCH_SIZE]

@@ -44,7 +44,8 @@ def cached_train_step(model: Any, data: Any) -> dict[str, Any]:
         scaled = model.optimizer.scale_loss(loss)
     # As Keras does: the mean over the replicas is the mean over the batch.
     num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    model._loss_tracker.update_state(
+    tracker = next(m for m in model.metrics if m.name == "loss")
+    tracker.update_state(
         loss * num_replicas, sample_weight=tf.shape(x["is_removed"])[0]
     )
     by_embedding = tape.gradient(scaled, embeddings)

@@ -2,10 +2,12 @@
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
+
+from realm_tf._progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +21,7 @@ def print_line(text: str) -> None:
         logger.info(text)
 
 
-def progress_bar(verbose: int | str, unit: str) -> Callable[..., None]:
+def progress_bar(verbose: int | str, unit: str) -> Progress:
     """Keras' progress bar, of what is no `fit`.
 
     Args:
@@ -27,16 +29,15 @@ def progress_bar(verbose: int | str, unit: str) -> Callable[..., None]:
         unit: what is counted.
 
     Returns:
-        function of the numbers done and in all, and of figures to show.
+        `Progress`, of a single stage.
     """
     if verbose == "auto":
         verbose = 1
     bars: list[Any] = []
 
     def show(
-        done: int, total: int, figures: Mapping[str, float] | None = None
+        stage: str, done: int, total: int, figures: Mapping[str, float]
     ) -> None:
-        figures = figures or {}
         if not bars:
             bar = keras.utils.Progbar(
                 total,

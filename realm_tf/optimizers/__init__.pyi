@@ -1,7 +1,7 @@
 from realm_tf.optimizers.bert_adamw import BertAdamW as BertAdamW
-from realm_tf.optimizers.bert_adamw import (
+from realm_tf.optimizers.synced_loss_scale_optimizer import (
     SyncedLossScaleOptimizer as SyncedLossScaleOptimizer,
 )
-from realm_tf.optimizers.bert_adamw import (
+from realm_tf.optimizers.warmup_linear_decay import (
     WarmupLinearDecay as WarmupLinearDecay,
 )

@@ -1,4 +1,4 @@
-"""The optimizer and the learning rate of BERT, ORQA and REALM."""
+"""BertAdamW: the optimizer of BERT, ORQA and REALM."""
 
 import re
 from collections.abc import Sequence
@@ -18,74 +18,6 @@ NOT_DECAYED = ("LayerNorm", "layer_norm", "bias")
 """Parts of the paths of variables without weight decay (the BERT code)."""
 
 _ONE_HOT = "segment_embedding"  # which the BERT code multiplies, not looks up
-
-
-@keras.saving.register_keras_serializable(package="realm_tf")
-class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate that rises from 0 and then falls to 0, both linearly.
-
-    lr(t) = lr0 t / w before step w, then lr0 (1 - t / T), and 0 after step T.
-
-    The decay is counted from step 0, so the rate drops a little at step w:
-    from 3.0e-5 to 2.85e-5 for w = 10,000 of T = 200,000 steps.
-
-    Args:
-        initial_learning_rate: float, lr0.
-        num_train_steps: int, T, in steps.
-        num_warmup_steps: int, w, in steps. Defaults to a tenth of
-            `num_train_steps`, but at least 100 and at most 10,000 (the ORQA
-            and REALM code).
-
-    Raises:
-        ValueError: if `num_train_steps` is not positive or
-            `num_warmup_steps` is negative.
-
-    Example:
-    >>> schedule = WarmupLinearDecay(0.1, 20, num_warmup_steps=5)
-    >>> [round(float(schedule(step)), 3) for step in (0, 4, 5, 20)]
-    [0.0, 0.08, 0.075, 0.0]
-
-    Source: `optimization.py` of bert-tensorflow 1.0.4.
-    """
-
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        num_train_steps: int,
-        num_warmup_steps: int | None = None,
-    ):
-        if num_train_steps < 1:
-            raise ValueError(
-                "`num_train_steps` must be at least 1. Received: "
-                f"num_train_steps={num_train_steps}. Count optimizer steps: "
-                "examples x epochs / batch size."
-            )
-        if num_warmup_steps is None:
-            num_warmup_steps = min(10_000, max(100, num_train_steps // 10))
-        if num_warmup_steps < 0:
-            raise ValueError(
-                "`num_warmup_steps` must not be negative. Received: "
-                f"num_warmup_steps={num_warmup_steps}. Pass 0 to start at "
-                "`initial_learning_rate`."
-            )
-        self.initial_learning_rate = initial_learning_rate
-        self.num_train_steps = num_train_steps
-        self.num_warmup_steps = num_warmup_steps
-
-    def __call__(self, step: Any) -> Any:
-        step = ops.cast(step, "float32")
-        # Without warm-up no step is below 0, so the divisor is free.
-        warmup = step / max(self.num_warmup_steps, 1)
-        decay = ops.maximum(1.0 - step / self.num_train_steps, 0.0)
-        is_warmup = step < self.num_warmup_steps
-        return self.initial_learning_rate * ops.where(is_warmup, warmup, decay)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "initial_learning_rate": self.initial_learning_rate,
-            "num_train_steps": self.num_train_steps,
-            "num_warmup_steps": self.num_warmup_steps,
-        }
 
 
 @keras.saving.register_keras_serializable(package="realm_tf")
@@ -124,9 +56,8 @@ class BertAdamW(keras.optimizers.Optimizer):
         **kwargs: of `keras.optimizers.Optimizer`.
 
     Example:
-    >>> schedule = WarmupLinearDecay(3e-5, num_train_steps=200_000)
     >>> model = keras.Sequential([keras.layers.Dense(1)])
-    >>> model.compile(optimizer=BertAdamW(schedule), loss="mse")
+    >>> model.compile(optimizer=BertAdamW(3e-5), loss="mse")
 
     Source: `optimization.py` of bert-tensorflow 1.0.4.
     """
@@ -150,6 +81,10 @@ class BertAdamW(keras.optimizers.Optimizer):
             global_clipnorm=global_clipnorm,
             **kwargs,
         )
+        self._clipnorm = global_clipnorm
+        if tf is not None and not self.gradient_accumulation_steps:
+            self.global_clipnorm = None  # Keras would clip each replica's.
+        self._is_multiplied: tuple[bool, ...] = ()  # of all variables
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
@@ -177,30 +112,69 @@ class BertAdamW(keras.optimizers.Optimizer):
         self._momentums, self._velocities = self.add_optimizer_variables(
             variables, ["momentum", "velocity"]
         )
+        self._is_multiplied = _are_multiplied(variables)
 
     def apply(
         self,
         grads: Sequence[Any],
         trainable_variables: Sequence[keras.Variable] | None = None,
     ) -> None:
-        # The gradient of a table is `IndexedSlices` with one row a lookup. A
-        # row that occurs twice must be summed before the update squares it.
-        if tf is not None:
-            grads = self._summed(grads, trainable_variables)
+        if tf is not None and (self.built or trainable_variables is not None):
+            grads = self._prepared(grads, trainable_variables)
         super().apply(grads, trainable_variables)
 
-    def _summed(self, grads: Any, trainable_variables: Any) -> list[Any]:
-        """Gradients without lookups, except those that clipping counts."""
-        variables = trainable_variables or self._trainable_variables
-        by_lookup = self.official_clipping and not (
-            self.gradient_accumulation_steps or self.loss_scale_factor
+    def _prepared(self, grads: Any, variables: Any) -> list[Any]:
+        """Clipped gradients, without look-ups.
+
+        The gradient of a table is `IndexedSlices` with one row a look-up. A
+        row that occurs twice must be summed before the update squares it.
+        """
+        dense = [g if g is None else tf.convert_to_tensor(g) for g in grads]
+        if not self._clipnorm or self.global_clipnorm:
+            return dense
+        looked_up = [False] * len(dense)
+        if self.official_clipping and not self.loss_scale_factor:
+            multiplied = self._is_multiplied
+            if variables is not None:
+                multiplied = _are_multiplied(variables)
+            looked_up = [
+                isinstance(gradient, tf.IndexedSlices) and not is_multiplied
+                for gradient, is_multiplied in zip(
+                    grads, multiplied, strict=True
+                )
+            ]
+        return self._clipped(grads, dense, looked_up)
+
+    def _clipped(
+        self, grads: Any, dense: list[Any], looked_up: list[bool]
+    ) -> list[Any]:
+        """Clips by the norm of the sum over the replicas.
+
+        Each replica returns its equal share of the clipped sum, for Keras to
+        sum again.
+        """
+        places = [i for i, g in enumerate(dense) if g is not None]
+        summed = list(dense)
+        totals = sum_over_replicas([dense[i] for i in places])
+        for i, total in zip(places, totals, strict=True):
+            summed[i] = total
+        by_lookup = [i for i in places if looked_up[i]]
+        squares = tf.zeros(()) + sum(
+            _sum_of_squares(summed[i]) for i in places if not looked_up[i]
         )
-        return [
-            g
-            if g is None or (by_lookup and _ONE_HOT not in v.path)
-            else tf.convert_to_tensor(g)
-            for g, v in zip(grads, variables, strict=True)
-        ]
+        if by_lookup:
+            squares += sum_over_replicas(
+                sum(_sum_of_squares(grads[i].values) for i in by_lookup)
+            )
+        norm = tf.sqrt(squares)
+        largest = (self._clipnorm or 0.0) * (self.loss_scale_factor or 1.0)
+        # Not a number if the norm is none, as in TensorFlow and Keras.
+        scale = largest / tf.maximum(norm, largest)
+        scale += norm - norm
+        scale /= tf.distribute.get_strategy().num_replicas_in_sync
+        for i in places:
+            summed[i] *= tf.cast(scale, summed[i].dtype)
+        return summed
 
     def update_step(
         self, gradient: Any, variable: Any, learning_rate: Any
@@ -214,50 +188,10 @@ class BertAdamW(keras.optimizers.Optimizer):
         # Keras has applied the weight decay already.
         self.assign_sub(variable, lr * m / (ops.sqrt(v) + self.epsilon))
 
-    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
-        if tf is None:
-            return super()._clip_gradients(grads)
-        return grads  # Not a replica's share of them: see below.
-
-    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> list[Any]:
-        grads, variables = zip(*grads_and_vars, strict=True)
-        dense = [g if g is None else tf.convert_to_tensor(g) for g in grads]
-        summed = super()._all_reduce_sum_gradients(
-            zip(dense, variables, strict=True)
-        )
-        dense = [gradient for gradient, _ in summed]
-        if self.global_clipnorm and any(map(_is_looked_up, grads)):
-            dense = self._clip_by_lookup(grads, dense)
-        else:
-            dense = super()._clip_gradients(dense)
-        return list(zip(dense, variables, strict=True))
-
-    def _clip_by_lookup(
-        self, grads: Sequence[Any], summed: Sequence[Any]
-    ) -> list[Any]:
-        """Clips summed gradients; `grads` are this replica's."""
-        squares = tf.add_n(
-            [_sum_of_squares(g.values) for g in grads if _is_looked_up(g)]
-        )
-        context = tf.distribute.get_replica_context()
-        if context is not None:
-            squares = context.all_reduce(tf.distribute.ReduceOp.SUM, squares)
-        squares += sum(
-            _sum_of_squares(total)
-            for gradient, total in zip(grads, summed, strict=True)
-            if total is not None and not _is_looked_up(gradient)
-        )
-        norm = tf.sqrt(squares)
-        # Not a number if the norm is none, as in TensorFlow and Keras.
-        scale = self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
-        scale += norm - norm
-        return [
-            g if g is None else g * ops.cast(scale, g.dtype) for g in summed
-        ]
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
+            "global_clipnorm": self._clipnorm,
             "beta_1": self.beta_1,
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
@@ -266,27 +200,8 @@ class BertAdamW(keras.optimizers.Optimizer):
         }
 
 
-@keras.saving.register_keras_serializable(package="realm_tf")
-class SyncedLossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
-    """Scales the loss for float16; all replicas leave a step out, or none.
-
-    Keras asks the first replica alone whether its gradients are finite, as if
-    they had been summed. Those of another one may have overflowed.
-
-    Args:
-        inner_optimizer: `keras.optimizers.Optimizer`.
-        **kwargs: of `keras.optimizers.LossScaleOptimizer`.
-    """
-
-    def check_finite(self, grads: Sequence[Any]) -> Any:
-        """Whether the gradients of all replicas are."""
-        is_finite = super().check_finite(grads)
-        num_overflows = sum_over_replicas(1.0 - ops.cast(is_finite, "float32"))
-        return ops.equal(num_overflows, 0.0)
-
-
-def _is_looked_up(gradient: Any) -> bool:
-    return isinstance(gradient, tf.IndexedSlices)
+def _are_multiplied(variables: Sequence[keras.Variable]) -> tuple[bool, ...]:
+    return tuple(_ONE_HOT in variable.path for variable in variables)
 
 
 def _sum_of_squares(gradient: Any) -> Any:

@@ -20,13 +20,11 @@ class ServiceOptions:
         max_requests: requests in progress; one more gets 503.
         max_buffered_bytes: bytes of all request bodies in memory; a large body
             beyond gets 503.
-        max_connections: open connections; one more closes the connection that
-            is idle for longest, or is closed itself if none is idle.
+        max_connections: open connections; a request over one more gets 503.
         max_batch_size: questions in one call of a model.
-        header_timeout: seconds for a client to send the head of a request;
-            idle connections are closed after as many.
-        body_timeout: seconds for a client to send its body, and to read its
-            reply.
+        keep_alive_timeout: seconds, rounded up, after which a connection
+            that is idle since its last reply is closed.
+        body_timeout: seconds for a client to send the body of a request.
         request_timeout: seconds until an unanswered request gets 503.
         stop_timeout: seconds to finish requests after SIGTERM.
         watch_interval: seconds between looks for a new index version.
@@ -48,7 +46,7 @@ class ServiceOptions:
     max_buffered_bytes: int = 128 * 2**20
     max_connections: int = 1024
     max_batch_size: int = 16
-    header_timeout: float = 10.0
+    keep_alive_timeout: float = 10.0
     body_timeout: float = 20.0
     request_timeout: float = 30.0
     stop_timeout: float = 20.0

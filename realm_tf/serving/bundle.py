@@ -14,9 +14,8 @@ import pathlib
 import re
 from typing import Any
 
-from realm_tf import _manifest, _version
+from realm_tf import _files, _version
 from realm_tf._constants import MODEL_NAMES
-from realm_tf._manifest import MANIFEST_NAME
 from realm_tf.errors import FolderError
 
 KIND = "bundle"
@@ -102,19 +101,6 @@ def model_folder(path: str | os.PathLike[str], name: str) -> pathlib.Path:
     return pathlib.Path(path) / name
 
 
-def list_model_versions(path: str | os.PathLike[str], name: str) -> list[int]:
-    """Complete versions of a model, ascending.
-
-    A version without a manifest is still being copied, and does not count.
-    """
-    folder = model_folder(path, name)
-    return [
-        number
-        for number in model_numbers(path, name)
-        if (folder / str(number) / MANIFEST_NAME).is_file()
-    ]
-
-
 def model_numbers(path: str | os.PathLike[str], name: str) -> list[int]:
     """Numbers that are taken, ascending, whatever is under them."""
     folder = model_folder(path, name)
@@ -128,7 +114,7 @@ def write_bundle(bundle: Bundle) -> None:
     del content["path"]
     content |= {"kind": KIND, "format_version": FORMAT_VERSION}
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
-    _manifest.replace_file(bundle.path / BUNDLE_NAME, text)
+    _files.replace_file(bundle.path / BUNDLE_NAME, text)
 
 
 def read_bundle(path: str | os.PathLike[str]) -> Bundle:

@@ -12,16 +12,18 @@ import numpy as np
 
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question
+from realm_tf.losses.in_batch_loss import InBatchLoss
 from realm_tf.losses.marginal_loss import MarginalLoss
 from realm_tf.metrics.open_qa_metrics import (
     AnswerRecallAtK,
     exact_match,
     reader_oracle,
 )
-from realm_tf.models.dual_encoder import DualEncoder, InBatchLoss
+from realm_tf.models.dual_encoder import DualEncoder
 from realm_tf.models.open_qa import READING, RETRIEVAL, OpenQA
 from realm_tf.models.question_answerer import QuestionAnswerer
-from realm_tf.optimizers.bert_adamw import BertAdamW, WarmupLinearDecay
+from realm_tf.optimizers.bert_adamw import BertAdamW
+from realm_tf.optimizers.warmup_linear_decay import WarmupLinearDecay
 from realm_tf.options import FinetuneOptions, ReadingOptions
 from realm_tf.training.datasets.answer_labels import AnswerLabels
 from realm_tf.training.datasets.reading_dataset import ReadingDataset
@@ -179,8 +181,11 @@ class _Run:
     def _build_index(
         self, stage: str, path: str | os.PathLike[str] | None = None
     ) -> None:
+        report = self.fitting.begin(stage)
         self.qa.build_index(
-            self.corpus, path, progress=self.fitting.begin(stage)
+            self.corpus,
+            path,
+            progress=lambda _, *done: report(stage, *done),
         )
 
     def _positives(self, labeled: _Labeled) -> np.ndarray:

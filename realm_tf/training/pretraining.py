@@ -5,19 +5,20 @@ import logging
 import os
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from realm_tf._manifest import replace_file
-from realm_tf.optimizers.bert_adamw import (
-    BertAdamW,
+from realm_tf._files import replace_file
+from realm_tf._progress import Progress, no_progress
+from realm_tf.optimizers.bert_adamw import BertAdamW
+from realm_tf.optimizers.synced_loss_scale_optimizer import (
     SyncedLossScaleOptimizer,
-    WarmupLinearDecay,
 )
+from realm_tf.optimizers.warmup_linear_decay import WarmupLinearDecay
 from realm_tf.options import TrainingOptions
 from realm_tf.training.datasets.step_dataset import StepDataset
 from realm_tf.training.multi_worker import (
@@ -36,9 +37,6 @@ logger = logging.getLogger(__name__)
 _LOG_NAME = "log.jsonl"
 _CHANGEABLE = ("learning_rate", "num_warmup_steps")  # by a run that goes on
 _LOSSES = ("marginalize", "mask_duplicates")  # what tells them from others
-
-Progress = Callable[[int, int, dict[str, float]], None]
-"""Called with steps done, steps in all, and the latest figures."""
 
 
 def new_optimizer(options: TrainingOptions) -> BertAdamW:
@@ -64,7 +62,7 @@ def pretrain(
     *,
     refresh: IndexRefresh | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> int:
     """Trains, or goes on where a run in the same folder was stopped.
 
@@ -84,7 +82,8 @@ def pretrain(
         refresh: `IndexRefresh`, for a `RealmPretrainer`.
         callbacks: of `fit`; what they add to the figures is logged. Where one
             stops the training (`model.stop_training`), a checkpoint is kept.
-        progress: see `Progress`.
+        progress: see `Progress`; its stage is "pretraining", its units
+            are steps.
 
     Returns:
         Number of steps that had been done when it began.
@@ -233,7 +232,8 @@ class StepLog(StepCallback):
         folder: gets `log.jsonl` and `tensorboard/`.
         data: `StepDataset`, asked for figures.
         options: `TrainingOptions`.
-        progress: see `Progress`.
+        progress: see `Progress`; its stage is "pretraining", its units
+            are steps.
     """
 
     def __init__(
@@ -241,12 +241,12 @@ class StepLog(StepCallback):
         folder: pathlib.Path,
         data: StepDataset,
         options: TrainingOptions,
-        progress: Progress | None = None,
+        progress: Progress = no_progress,
     ):
         super().__init__()
         self.data = data
         self.options = options
-        self.progress = progress or (lambda *_: None)
+        self.progress = progress
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / _LOG_NAME
         self._writer = tf.summary.create_file_writer(
@@ -264,7 +264,7 @@ class StepLog(StepCallback):
         num_steps = self.options.num_steps
         if self.step % self.options.log_every == 0 or self.step == num_steps:
             self._write(figures)
-        self.progress(self.step, num_steps, figures)
+        self.progress("pretraining", self.step, num_steps, figures)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._writer.close()

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from realm_tf._constants import MASKED_WORDS_LEARNING_RATE
+from realm_tf._progress import Progress, no_progress
 from realm_tf.checkpoints.presets import build, copy_layer
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question
@@ -33,7 +34,7 @@ from realm_tf.training.datasets.masked_sentence_dataset import (
     MaskedSentenceDataset,
 )
 from realm_tf.training.multi_worker import is_chief
-from realm_tf.training.pretraining import Progress, pretrain
+from realm_tf.training.pretraining import pretrain
 from realm_tf.training.probes import ExampleProbe, FreshIndex, RecallProbe
 from realm_tf.training.refresh.bucket_exchange import BucketExchange
 from realm_tf.training.refresh.exchange import Exchange
@@ -59,7 +60,7 @@ def pretrain_inverse_cloze(
     probe_every: int | None = None,
     strategy: tf.distribute.Strategy | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> InverseClozePretrainer:
     """Trains the embedders of `qa` to find the block of a sentence.
 
@@ -81,7 +82,7 @@ def pretrain_inverse_cloze(
             default: the first step and the last.
         strategy: of several devices or hosts, in whose scope `qa` was made.
         callbacks: of `fit`.
-        progress: see `pretraining.Progress`.
+        progress: see `pretrain`.
 
     Returns:
         The model that was trained.
@@ -133,7 +134,7 @@ def pretrain_masked_words(
     bucket: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
     **refresh_options: Any,
 ) -> RealmPretrainer:
     """Trains embedders and trunk of `qa` to predict masked words.
@@ -166,7 +167,7 @@ def pretrain_masked_words(
             which the refresher is reached; default: a shared `folder/exchange`.
         strategy: of several devices or hosts, in whose scope `qa` was made.
         callbacks: of `fit`.
-        progress: see `pretraining.Progress`.
+        progress: see `pretrain`.
         **refresh_options: of `IndexRefresh`, such as `every_n_steps`.
 
     Returns:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from realm_tf._manifest import replace_file
+from realm_tf._files import replace_file
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question

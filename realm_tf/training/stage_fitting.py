@@ -1,18 +1,16 @@
 """StageFitting: how Keras fits the stages of a fine-tuning."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from realm_tf._progress import Progress, no_progress
 from realm_tf.models.keras_display import print_line, progress_bar
 
 RETRIEVER, READER = STAGES = ("retriever", "reader")
-
-Progress = Callable[[str, int, int, dict[str, float]], None]
-"""Called with stage, steps done, steps in all, and the latest figures."""
 
 _TITLES = {
     "positives": "Embedding the corpus before training",
@@ -65,23 +63,19 @@ class StageFitting:
         given = keras.optimizers.get(chosen)
         return type(given).from_config(given.get_config())
 
-    def begin(self, stage: str) -> Callable[..., None]:
+    def begin(self, stage: str) -> Progress:
         """Shows that a stage begins.
 
         Returns:
-            function of steps done, steps in all and figures, to be called at
-            every step.
+            `Progress`, to be called at every step.
         """
         if self.progress is not None:
-            report = self.progress
-            return lambda done, total, logs=None: report(
-                stage, done, total, logs or {}
-            )
+            return self.progress
         if not self.verbose:
-            return lambda *_: None
+            return no_progress
         print_line(_TITLES[stage])
         if stage in STAGES:
-            return lambda *_: None  # Keras shows its own bar.
+            return no_progress  # Keras shows its own bar.
         return progress_bar(self.verbose, "block")
 
     def fit(
@@ -123,7 +117,7 @@ class StageFitting:
 class _Steps(keras.callbacks.Callback):
     """Passes figures on, and stops where they are no longer numbers."""
 
-    def __init__(self, stage: str, num_steps: int, show: Callable[..., None]):
+    def __init__(self, stage: str, num_steps: int, show: Progress):
         super().__init__()
         self.stage = stage
         self.num_steps = num_steps
@@ -141,4 +135,4 @@ class _Steps(keras.callbacks.Callback):
                 f"loss={logs['loss']} at step {self.step} of the {self.stage}. "
                 "Lower the learning rate, or train in float32."
             )
-        self.show(self.step, self.num_steps, logs)
+        self.show(self.stage, self.step, self.num_steps, logs)

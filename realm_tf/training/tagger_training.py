@@ -1,6 +1,6 @@
 """Training of an `EntityTagger` on sentences with known entities."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from realm_tf._progress import Progress, no_progress
 from realm_tf.data.spans.entities import (
     ENTITY_TYPES,
     IGNORED,
@@ -22,9 +23,11 @@ from realm_tf.data.text.packing import pack_singles, trim
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.token_classifier import TokenClassifier
 from realm_tf.models.entity_tagger import EntityTagger
-from realm_tf.optimizers.bert_adamw import BertAdamW, WarmupLinearDecay
+from realm_tf.optimizers.bert_adamw import BertAdamW
+from realm_tf.optimizers.warmup_linear_decay import WarmupLinearDecay
 from realm_tf.training.datasets.batching import length_batches
 from realm_tf.training.datasets.retriever_dataset import as_dataset
+from realm_tf.training.progress_callback import ProgressCallback
 
 
 def train_tagger(
@@ -37,7 +40,7 @@ def train_tagger(
     batch_size: int = 16,
     learning_rate: float = 5e-5,
     seed: int = 0,
-    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+    progress: Progress = no_progress,
 ) -> EntityTagger:
     """Trains a tagger, its trunk included.
 
@@ -51,7 +54,7 @@ def train_tagger(
         batch_size: sentences.
         learning_rate: peak.
         seed: of the order.
-        progress: called with steps done, steps in all and figures.
+        progress: see `Progress`; its stage is "tagger", its units are steps.
 
     Returns:
         `EntityTagger`.
@@ -77,15 +80,12 @@ def train_tagger(
         ),
         loss=_loss,
     )
-    callbacks = []
-    if progress is not None:
-        callbacks = [_Reporter(steps, progress)]
     model.fit(
         data.as_dataset(),
         epochs=epochs,
         shuffle=False,
         verbose=0,
-        callbacks=callbacks,
+        callbacks=[ProgressCallback("tagger", steps, progress)],
     )
     return tagger
 
@@ -164,21 +164,3 @@ def _loss(y_true: Any, y_pred: Any) -> Any:
     )
     total = ops.maximum(ops.sum(weights, axis=-1), 1.0)
     return ops.sum(losses * weights, axis=-1) / total
-
-
-class _Reporter(keras.callbacks.Callback):
-    def __init__(
-        self,
-        num_steps: int,
-        progress: Callable[[int, int, dict[str, float]], None],
-    ):
-        super().__init__()
-        self.num_steps = num_steps
-        self.progress = progress
-        self.step = 0
-
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, float] | None = None
-    ) -> None:
-        self.step += 1
-        self.progress(self.step, self.num_steps, logs or {})

@@ -12,7 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from realm_tf._manifest import TEMPORARY_MARK, read_manifest, write_folder
+from realm_tf._files import TEMPORARY_MARK
+from realm_tf._manifest import read_manifest, write_folder
 from realm_tf.checkpoints.files.npz_file import read_npz
 from realm_tf.errors import FolderError, MismatchError
 

@@ -23,8 +23,6 @@ REPORT = Report(
     num_without_answers=0,
     num_invalid_regexes=0,
     num_regex_timeouts=0,
-    num_missing_predictions=0,
-    num_extra_predictions=2,
     scores=(SCORE,),
 )
 
@@ -34,7 +32,6 @@ def test_to_json_is_flat_and_can_be_written():
     assert flat["exact_match"] == 0.0
     assert flat["answer_recall_at_5"] == 1.0
     assert flat["block_recall_at_1"] == 0.0
-    assert flat["num_extra_predictions"] == 2
     assert "scores" not in flat
     assert json.loads(json.dumps(flat)) == flat
 

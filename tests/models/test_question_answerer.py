@@ -402,7 +402,8 @@ def test_index_is_not_built_of_something_else(any_index, source):
 def test_building_reports_progress(any_index, city_corpus):
     seen = []
     any_index.build_index(city_corpus, progress=lambda *n: seen.append(n))
-    assert seen[-1] == (city_corpus.num_blocks, city_corpus.num_blocks)
+    size = city_corpus.num_blocks
+    assert seen[-1] == ("index", size, size, {})
 
 
 def test_new_version_is_added_to_an_index(own_index, city_corpus):

@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from realm_tf.optimizers.bert_adamw import (
-    BertAdamW,
-    SyncedLossScaleOptimizer,
-    WarmupLinearDecay,
-)
+from realm_tf.optimizers.bert_adamw import BertAdamW
+from realm_tf.optimizers.warmup_linear_decay import WarmupLinearDecay
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 RUNS = json.loads((FIXTURES / "optimizer.json").read_text())
@@ -26,15 +23,6 @@ def trajectories():
 def schedule_of(run):
     return WarmupLinearDecay(
         run["init_lr"], run["num_train_steps"], run["num_warmup_steps"]
-    )
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_learning_rates_equal_the_official_ones(name, trajectories):
-    schedule = schedule_of(RUNS[name])
-    rates = [schedule(step) for step in range(20)]
-    np.testing.assert_allclose(
-        rates, trajectories[f"{name}/learning_rate"], rtol=1e-6, atol=1e-9
     )
 
 
@@ -91,38 +79,6 @@ def test_weights_follow_the_official_ones(name, trajectories):
             official = trajectories[f"{name}/var/{path}"][step + 1]
             tolerance = 1e-5 * np.abs(official).max()
             np.testing.assert_allclose(variable, official, atol=tolerance)
-
-
-def test_schedule_of_the_paper_drops_a_little_after_warmup():
-    schedule = WarmupLinearDecay(3e-5, num_train_steps=200_000)
-    np.testing.assert_allclose(schedule(9_999), 2.9997e-5, rtol=1e-6)
-    np.testing.assert_allclose(schedule(10_000), 2.85e-5, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("num_train_steps", "num_warmup_steps"),
-    [(500, 100), (5_000, 500), (1_000_000, 10_000)],
-)
-def test_warmup_defaults_to_a_tenth_within_bounds(
-    num_train_steps, num_warmup_steps
-):
-    schedule = WarmupLinearDecay(1.0, num_train_steps)
-    assert schedule.num_warmup_steps == num_warmup_steps
-
-
-@pytest.mark.parametrize(
-    ("arguments", "match"),
-    [
-        ({"num_train_steps": 0}, "`num_train_steps` must be at least 1"),
-        (
-            {"num_train_steps": 9, "num_warmup_steps": -1},
-            "`num_warmup_steps` must not be negative",
-        ),
-    ],
-)
-def test_impossible_schedules_are_refused(arguments, match):
-    with pytest.raises(ValueError, match=match):
-        WarmupLinearDecay(1.0, **arguments)
 
 
 def test_optimizer_and_schedule_survive_a_config_round_trip():
@@ -231,26 +187,7 @@ def test_the_norm_counts_each_look_up_of_a_wordpiece(path, norm_squared):
     np.testing.assert_allclose(update, -0.1 * clipped, rtol=1e-4)
 
 
-def fitted_model(optimizer):
-    """A table, a bias and a layer norm after three steps of large loss."""
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.layers.Embedding(5, 3),
-            keras.layers.LayerNormalization(),
-            keras.layers.Dense(2),
-            keras.layers.GlobalAveragePooling1D(),
-        ]
-    )
-    model.compile(optimizer=optimizer, loss="mse")
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 5, (4, 6))
-    y = 10.0 * rng.normal(size=(4, 2))
-    model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
-    return model
-
-
-def test_two_replicas_update_like_one(strategy):
+def test_two_replicas_update_like_one(strategy, fitted_model):
     # The gradient's norm is above 1, so clipping each replica's half by
     # itself, as Keras does, would show.
     one = fitted_model(BertAdamW(0.1, epsilon=1.0))
@@ -260,7 +197,7 @@ def test_two_replicas_update_like_one(strategy):
         np.testing.assert_allclose(weight, expected, atol=1e-5)
 
 
-def test_training_resumes_from_a_saved_model(tmp_path):
+def test_training_resumes_from_a_saved_model(tmp_path, fitted_model):
     model = fitted_model(BertAdamW(WarmupLinearDecay(0.1, 20, 5)))
     model.save(tmp_path / "model.keras")
     copy = keras.saving.load_model(tmp_path / "model.keras")
@@ -271,35 +208,22 @@ def test_training_resumes_from_a_saved_model(tmp_path):
         np.testing.assert_array_equal(saved, loaded)
 
 
-def test_optimizer_works_behind_loss_scaling():
-    plain = fitted_model(BertAdamW(0.1))
-    scaled = fitted_model(SyncedLossScaleOptimizer(BertAdamW(0.1)))
-    for expected, weight in zip(plain.weights, scaled.weights, strict=True):
-        np.testing.assert_allclose(weight, expected, atol=1e-4)
+def test_scaled_loss_is_clipped_as_if_it_were_not():
+    plain = BertAdamW(0.1, epsilon=1.0, global_clipnorm=0.25)
+    scaled = BertAdamW(
+        0.1, epsilon=1.0, global_clipnorm=0.25, loss_scale_factor=8.0
+    )
+    expected = updates(plain, [tf.constant([0.5])])
+    update = updates(scaled, [tf.constant([4.0])])
+    np.testing.assert_allclose(update, expected, rtol=1e-5)
 
 
-def test_a_step_that_overflows_on_any_replica_is_left_out_on_all(strategy):
-    with strategy.scope():
-        variable = named_variable("kernel", np.ones(1, "float32"))
-        optimizer = SyncedLossScaleOptimizer(BertAdamW(0.1))
-        optimizer.build([variable])
-
-    @tf.function
-    def step(gradients):
-        def apply():
-            context = tf.distribute.get_replica_context()
-            own = gradients[context.replica_id_in_sync_group]
-            optimizer.apply([own], [variable])
-
-        strategy.run(apply)
-
-    for gradients in ([[np.inf], [0.0]], [[0.0], [np.nan]], [[0.0], [1.0]]):
-        before = np.array(variable)
-        step(tf.constant(gradients))
-        is_finite = np.isfinite(gradients).all()
-        assert (np.array(variable) != before).all() == is_finite
-        copies = strategy.experimental_local_results(variable.value)
-        np.testing.assert_array_equal(*(copy.numpy() for copy in copies))
+def test_gradients_that_are_missing_are_left_out():
+    variables = [named_variable(n, np.ones(1, "float32")) for n in "ab"]
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        BertAdamW(0.1).apply([None, tf.constant([0.5])], variables)
+    assert float(variables[0].numpy()[0]) == 1.0
+    assert float(variables[1].numpy()[0]) < 1.0
 
 
 def test_accumulated_gradients_are_clipped_together():
@@ -315,6 +239,6 @@ def test_accumulated_gradients_are_clipped_together():
     np.testing.assert_allclose(variable - 1.0, expected, rtol=1e-5)
 
 
-def test_t10_accumulation_under_a_strategy_is_refused(strategy):
+def test_t10_accumulation_under_a_strategy_is_refused(strategy, fitted_model):
     with strategy.scope(), pytest.raises(ValueError, match="larger batch"):
         fitted_model(BertAdamW(0.1, gradient_accumulation_steps=2))

@@ -26,7 +26,8 @@ from realm_tf.losses.marginal_likelihood import (
     token_log_probs,
 )
 from realm_tf.losses.orqa_losses import reader_loss, retrieval_loss
-from realm_tf.optimizers.bert_adamw import BertAdamW, WarmupLinearDecay
+from realm_tf.optimizers.bert_adamw import BertAdamW
+from realm_tf.optimizers.warmup_linear_decay import WarmupLinearDecay
 
 pytestmark = [
     pytest.mark.parity,

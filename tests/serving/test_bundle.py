@@ -2,7 +2,6 @@ import json
 
 import pytest
 
-from realm_tf import _manifest
 from realm_tf.errors import FolderError
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.bundle import Bundle, read_bundle, write_bundle
@@ -49,14 +48,11 @@ def test_write_replaces_the_file_and_leaves_nothing_else(bundle):
     assert [f.name for f in bundle.path.iterdir()] == ["bundle.json"]
 
 
-def test_versions_count_when_they_have_a_manifest(tmp_path):
+def test_numbers_are_taken_whatever_is_under_them(tmp_path):
     folder = bundles.model_folder(tmp_path, "realm_qa")
-    assert bundles.list_model_versions(tmp_path, "realm_qa") == []
+    assert bundles.model_numbers(tmp_path, "realm_qa") == []
     for name in ("10", "2", "3", ".4.writing-1", "x"):
         (folder / name).mkdir(parents=True)
-        if name != "3":
-            (folder / name / _manifest.MANIFEST_NAME).touch()
-    assert bundles.list_model_versions(tmp_path, "realm_qa") == [2, 10]
     assert bundles.model_numbers(tmp_path, "realm_qa") == [2, 3, 10]
 
 

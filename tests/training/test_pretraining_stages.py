@@ -157,7 +157,7 @@ def test_t1_masked_words_go_on_with_index_and_weights(
     class Stop(Exception):
         pass
 
-    def stop(done, total, figures):
+    def stop(stage, done, total, figures):
         if done == 5:
             raise Stop
 

@@ -2,7 +2,7 @@ import keras_hub
 import pytest
 
 from realm_tf.data.spans.entities import EntitySentence
-from realm_tf.data.spans.span_taggers import Span
+from realm_tf.data.spans.salient_span import SalientSpan
 from realm_tf.training.tagger_training import evaluate_tagger, train_tagger
 
 NAMES = ("paris", "london", "rome", "berlin")
@@ -10,7 +10,7 @@ NAMES = ("paris", "london", "rome", "berlin")
 
 def sentence(name, word):
     text = f"in {name} {word}"
-    return EntitySentence(text, (Span(3, 3 + len(name), "LOC"),))
+    return EntitySentence(text, (SalientSpan(3, 3 + len(name), "LOC"),))
 
 
 TRAIN = [sentence(name, word) for name in NAMES for word in ("was", "is", "in")]
@@ -37,13 +37,14 @@ def test_tagger_learns_names(featurizer):
         epochs=40,
         batch_size=6,
         learning_rate=2e-2,
-        progress=lambda done, total, figures: calls.append((done, total)),
+        progress=lambda *call: calls.append(call),
     )
     test = [sentence(name, "the") for name in NAMES]
     scores = evaluate_tagger(tagger, test)
     assert scores["f1"] > 0.9
     assert scores["num_entities"] == 4
-    assert calls[-1] == (80, 80)
+    assert calls[-1][:3] == ("tagger", 80, 80)
+    assert calls[-1][3]["loss"] < calls[0][3]["loss"]
 
 
 def test_nothing_to_learn_from_is_refused(featurizer):

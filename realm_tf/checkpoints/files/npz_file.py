@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 
-from realm_tf.data.published.npy_header import read_npy_header
+from realm_tf._files import read_npy_header
 
 
 def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

@@ -3,7 +3,6 @@
 import abc
 import os
 import pathlib
-import shutil
 from collections.abc import Iterator
 
 import numpy as np
@@ -104,25 +103,3 @@ class RenamedTensorFile(TensorFile):
 
     def _read_rows(self, name: str, start: int, stop: int) -> np.ndarray:
         return self._file._read_rows(self._old[name], start, stop)
-
-
-def check_disk_space(path: str | os.PathLike[str], num_bytes: int) -> None:
-    """Refuses to begin what cannot be finished.
-
-    Args:
-        path: file or folder that will be written.
-        num_bytes: how large it will be.
-
-    Raises:
-        OSError: with what is needed and what is free.
-    """
-    existing = pathlib.Path(os.path.realpath(path))
-    while not existing.exists():
-        existing = existing.parent
-    free = shutil.disk_usage(existing).free
-    if num_bytes > free:
-        raise OSError(
-            f"{path} must fit on the disk. Received: {num_bytes:,} bytes to "
-            f"write, {free:,} bytes free. Free some space, or choose another "
-            "disk."
-        )

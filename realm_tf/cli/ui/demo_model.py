@@ -182,6 +182,6 @@ def _train(
             options=FinetuneOptions(**_TRAINING),
             index_path=f"{work}/index",
             verbose=0,
-            progress=bar.show_stage,
+            progress=bar.show,
         )
         qa.save_to_preset(preset, include_corpus=True, overwrite=True)

@@ -87,5 +87,5 @@ def _open_or_build(
             error.strerror,
         )
         place = None
-    with progress_bar("Embedding the corpus", "blocks") as bar:
-        qa.build_index(corpus, place, progress=bar.count)
+    with progress_bar("index") as bar:
+        qa.build_index(corpus, place, progress=bar.show)

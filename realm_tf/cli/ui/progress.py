@@ -17,74 +17,81 @@ from realm_tf.cli.ui import console
 from realm_tf.cli.ui.options import Settings
 
 _STAGES = {
+    "start": ("Preparing", "steps"),
+    "corpus": ("Building the corpus", "blocks"),
+    "spans": ("Tagging", "blocks"),
+    "index": ("Building the index", "blocks"),
+    "tagger": ("Training the tagger", "steps"),
+    "pretraining": ("Pre-training", "steps"),
     "positives": ("Searching", "blocks"),
     "retriever": ("Training the retriever", "steps"),
-    "index": ("Embedding the corpus", "blocks"),
     "reader": ("Training the reader", "steps"),
+    "questions": ("Answering", "questions"),
+    "export": ("Exporting", "parts"),
 }
+_FIGURES = ("loss", "retrieval_utility", "accuracy", "index_age", "recall_at_5")
 
 
 class ProgressBar:
-    """A line on the terminal; its methods are what the library calls.
+    """A line on the terminal.
 
     Args:
         progress: of rich, running.
+        stage: the first, as in `show`.
 
     Attributes:
         done: number of units that are done.
     """
 
-    def __init__(self, progress: Progress):
+    def __init__(self, progress: Progress, stage: str):
         self._progress = progress
-        self._stage = ""
+        self._begin(stage)
 
-    def begin(self, description: str, unit: str) -> None:
-        """Starts again with another step.
-
-        Args:
-            description: what is being done.
-            unit: what is counted, in the plural.
-        """
+    def _begin(self, stage: str) -> None:
         for task in self._progress.task_ids:
             self._progress.remove_task(task)
+        description, self._unit = _STAGES[stage]
         self._task = self._progress.add_task(description, total=1.0, note="")
-        self._unit = unit
-        self.done = self._skipped = 0
+        self._stage = stage
+        self._skipped = 0
         self._start = time.monotonic()
+        self.done = 0
 
-    def skip(self, done: int) -> None:
-        """Leaves units that an earlier run did out of the rate."""
-        self._skipped = done
-
-    def update(self, done: int, fraction: float, note: str = "") -> None:
-        """Shows that `done` units are done, which is `fraction` of all."""
+    def show(
+        self, stage: str, done: int, total: int, figures: Mapping[str, float]
+    ) -> None:
+        """Shows a stage; see `realm_tf._progress.Progress`."""
+        if stage != self._stage:
+            self._begin(stage)
+        if not self.done and self._unit == "steps":
+            self._skipped = done - 1  # of a run that was stopped
         self.done = done
         seconds = max(time.monotonic() - self._start, 1e-6)
         rate = (done - self._skipped) / seconds
         digits = 0 if rate >= 10 else 1
-        note = f"{done:,} {self._unit}, {rate:,.{digits}f}/s{note}"
-        self._progress.update(self._task, completed=fraction, note=note)
-
-    def count(self, done: int, total: int) -> None:
-        """Shows that `done` of `total` units are done."""
-        self.update(done, done / max(1, total))
-
-    def show_stage(
-        self, stage: str, done: int, total: int, figures: Mapping[str, float]
-    ) -> None:
-        """Shows a stage of fine-tuning; see `stage_fitting.Progress`."""
-        if stage != self._stage:
-            self.begin(*_STAGES[stage])
-            self._stage = stage
-        note = f", loss {figures['loss']:.3f}" if "loss" in figures else ""
-        self.update(done, done / max(1, total), note)
+        notes = [
+            f"{done:,} {self._unit}",
+            f"{rate:,.{digits}f}/s",
+            *(
+                f"{name.replace('_', ' ')} {figures[name]:.3f}"
+                for name in _FIGURES
+                if name in figures
+            ),
+        ]
+        self._progress.update(
+            self._task,
+            completed=done / total if total else 0.0,
+            note=", ".join(notes),
+        )
 
 
 @contextlib.contextmanager
-def progress_bar(
-    description: str = "Preparing", unit: str = "steps"
-) -> Iterator[ProgressBar]:
-    """A line on stderr, while that is a terminal and not `--quiet`."""
+def progress_bar(stage: str = "start") -> Iterator[ProgressBar]:
+    """A line on stderr, while that is a terminal and not `--quiet`.
+
+    Args:
+        stage: what is shown before anything is done; see `ProgressBar.show`.
+    """
     terminal = console.stderr()
     settings = click.get_current_context().ensure_object(Settings)
     columns = (
@@ -98,6 +105,4 @@ def progress_bar(
     with Progress(
         *columns, console=terminal, transient=True, disable=hidden
     ) as progress:
-        bar = ProgressBar(progress)
-        bar.begin(description, unit)
-        yield bar
+        yield ProgressBar(progress, stage)

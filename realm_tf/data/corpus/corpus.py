@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from array_record.python import array_record_module
 
+from realm_tf._files import open_npy
 from realm_tf._manifest import MANIFEST_NAME, Manifest, read_manifest
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.corpus.corpus_parts import decode_block
@@ -18,6 +19,8 @@ from realm_tf.errors import FolderError
 
 _READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
 _BLOCKS_AT_ONCE = 1_024
+
+_ADVICE = "Copy the folder again, or build it again."
 
 
 class Corpus:
@@ -175,17 +178,7 @@ class Corpus:
 
     def _load(self, name: str, dtypes: str, *shape: int) -> np.ndarray:
         path = self._listed(f"{name}.npy")
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise self._damaged(path, "an array", str(error)) from error
-        if array.dtype.str not in dtypes.split() or array.shape != shape:
-            raise self._damaged(
-                path,
-                f"an array of shape {shape} and type {dtypes}",
-                f"shape {array.shape} and type {array.dtype.str}",
-            )
-        return np.asarray(array)
+        return open_npy(path, dtypes, shape, _ADVICE)
 
     def _listed(self, name: str) -> pathlib.Path:
         if name not in self.manifest.files:
@@ -197,5 +190,5 @@ class Corpus:
     ) -> FolderError:
         return FolderError(
             f"{path} must hold what a corpus needs. Expected: {expected}. "
-            f"Received: {found}. Copy the folder again, or build it again."
+            f"Received: {found}. {_ADVICE}"
         )

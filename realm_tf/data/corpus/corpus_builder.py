@@ -1,17 +1,16 @@
 """Articles to a corpus folder, with several processes if need be."""
 
-import contextlib
-import errno
 import itertools
 import os
 import pathlib
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import numpy as np
 
 from realm_tf import _constants, _version
+from realm_tf._files import explain_full_disk
+from realm_tf._progress import Progress, no_progress
 from realm_tf.data.corpus import corpus_parts
 from realm_tf.data.corpus.articles import (
     ArticleFiles,
@@ -29,9 +28,6 @@ from realm_tf.data.text.featurizer import Featurizer
 
 # Below this the import of TensorFlow in every process, 5 s, is not worth it.
 _SMALL_BYTES = 32 * 2**20
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-Progress = Callable[[int, int, float], None]
 
 
 def build_corpus(
@@ -44,7 +40,7 @@ def build_corpus(
     num_processes: int | None = None,
     skip_bad: bool = False,
     skip_navigation: bool | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Corpus:
     """Builds the corpus folder of articles.
 
@@ -66,9 +62,8 @@ def build_corpus(
         skip_bad: leave bad records out and count them in the manifest, in
             place of stopping at the first.
         skip_navigation: see `ArticleFiles`.
-        progress: called now and then with the number of articles and of
-            blocks that are done, and the fraction of the sources that was
-            read.
+        progress: see `Progress`; its stage is "corpus", its units are blocks,
+            estimated in all, and it counts `articles`.
 
     Returns:
         `Corpus`.
@@ -101,7 +96,11 @@ def build_corpus(
     plan = _plan(source, featurizer, max_wordpieces)
     with open_work_folder(path, plan) as work:
         tasks = tally.unfinished(corpus_parts.cut_into_parts(source, work))
-        with _no_space_explained(work):
+        advice = (
+            "Free some space and run the same command again to resume, or "
+            "remove that folder."
+        )
+        with explain_full_disk(work, advice):
             for counts in write_parts(
                 tasks, featurizer, max_wordpieces, num_processes
             ):
@@ -120,7 +119,7 @@ def build_corpus(
 class _Tally:
     """Adds up what is done and tells `progress`."""
 
-    def __init__(self, source: ArticleSource, progress: Progress | None):
+    def __init__(self, source: ArticleSource, progress: Progress):
         self.parts: list[pathlib.Path] = []
         self.totals = PartCounts(0, 0, 0, 0)
         self._source = source
@@ -129,12 +128,16 @@ class _Tally:
     def add(self, counts: PartCounts) -> None:
         sums = zip(self.totals, counts, strict=True)
         self.totals = PartCounts(*map(sum, sums))
-        if self._progress:
-            self._progress(
-                self.totals.num_articles,
-                self.totals.num_blocks,
-                self._source.fraction_read,
-            )
+        num_blocks, fraction = (
+            self.totals.num_blocks,
+            self._source.fraction_read,
+        )
+        self._progress(
+            "corpus",
+            num_blocks,
+            round(num_blocks / fraction) if fraction else 0,
+            {"articles": self.totals.num_articles},
+        )
 
     def unfinished(self, tasks: Iterable[PartTask]) -> Iterator[PartTask]:
         """The tasks without those an earlier run has done."""
@@ -229,19 +232,3 @@ def _checked_processes(num_processes: int | None, source: ArticleSource) -> int:
 def token_dtype(vocabulary_size: int) -> type[np.unsignedinteger]:
     """Type of wordpieces on the disk."""
     return np.uint16 if vocabulary_size <= 65_535 else np.uint32
-
-
-@contextlib.contextmanager
-def _no_space_explained(work: pathlib.Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        raise OSError(
-            error.errno,
-            f"{work} must fit on the disk. Received: "
-            f"{shutil.disk_usage(work).free} bytes free "
-            f"({os.strerror(error.errno)}). Free some space and run the same "
-            "command again; it goes on from here, or remove that folder",
-        ) from error

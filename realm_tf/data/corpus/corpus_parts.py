@@ -5,13 +5,13 @@ one file of the work folder. A part file is there whole or not at all.
 """
 
 import json
-import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from realm_tf._files import replacing
 from realm_tf.data.corpus.articles import SourceArticle
 from realm_tf.data.corpus.blocks import Block, TokenizedBlock, tokenize_articles
 from realm_tf.data.corpus.document_table import hash_document_id
@@ -181,9 +181,5 @@ def _flat(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _save(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
+    with replacing(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)

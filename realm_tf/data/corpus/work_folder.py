@@ -1,15 +1,13 @@
 """The hidden folder beside a corpus in which it is built."""
 
 import contextlib
-import fcntl
 import json
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from realm_tf._manifest import TEMPORARY_MARK
+from realm_tf._files import LOCK_NAME, TEMPORARY_MARK, replace_file, writer_lock
 from realm_tf.errors import FolderError
 
 _PLAN_NAME = "plan.json"
@@ -34,11 +32,11 @@ def open_work_folder(
         The work folder, locked until the body ends.
 
     Raises:
-        FolderError: if `path` exists, or another process is building it.
+        FolderError: if `path` exists.
+        LockedError: if another process is building it.
     """
     work = path.with_name(f".{path.name}.building")
-    work.mkdir(parents=True, exist_ok=True)
-    with _locked(work, path):
+    with writer_lock(work):
         _remove_leftovers(path)
         if path.exists():
             shutil.rmtree(work)
@@ -46,6 +44,8 @@ def open_work_folder(
                 "A folder must be built at a path that does not exist yet. "
                 f"Received: {path}. Choose another path, or remove it."
             )
+        for leftover in work.glob(f".*{TEMPORARY_MARK}*"):
+            leftover.unlink()
         if plan is None or _read_plan(work) != plan:
             _restart(work, plan)
         is_finished = False
@@ -55,24 +55,6 @@ def open_work_folder(
         finally:
             if is_finished or plan is None:
                 shutil.rmtree(work)
-
-
-@contextlib.contextmanager
-def _locked(work: pathlib.Path, path: pathlib.Path) -> Iterator[None]:
-    # The system releases the lock of a process that dies.
-    descriptor = os.open(work, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FolderError(
-                "A folder must be built by one process at a time. Received: "
-                f"{path}, which another process is building. Wait for it, or "
-                "choose another path."
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _remove_leftovers(path: pathlib.Path) -> None:
@@ -90,7 +72,6 @@ def _read_plan(work: pathlib.Path) -> Any:
 
 def _restart(work: pathlib.Path, plan: dict[str, Any] | None) -> None:
     for file in work.iterdir():
-        file.unlink()
-    temporary = work / "plan.tmp"
-    temporary.write_text(json.dumps(plan), encoding="utf-8")
-    temporary.rename(work / _PLAN_NAME)
+        if file.name != LOCK_NAME:
+            file.unlink()
+    replace_file(work / _PLAN_NAME, json.dumps(plan))

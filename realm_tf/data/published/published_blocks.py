@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from realm_tf._files import read_npy_header
 from realm_tf.data.corpus.decompressed_file import DecompressedFile
-from realm_tf.data.published.npy_header import read_npy_header
 from realm_tf.data.published.restricted_pickle import stream_pickle
 from realm_tf.errors import UnsafePickleError
 

@@ -2,9 +2,10 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from realm_tf._progress import Progress, no_progress
 from realm_tf.data.corpus.articles import SourceArticle
 from realm_tf.data.corpus.blocks import Article, Block, TokenizedBlock
 from realm_tf.data.corpus.corpus import Corpus
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _BLOCKS_OF_A_PART = 2048
 
-Progress = Callable[[int], None]
 Document = list[tuple[int, BlockRecord]]
 
 
@@ -30,7 +30,7 @@ def build_block_corpus(
     featurizer: "Featurizer",
     *,
     num_blocks: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Corpus:
     """Builds a corpus of blocks that are cut already, in their order.
 
@@ -43,7 +43,7 @@ def build_block_corpus(
         path: the folder to write; must not exist.
         featurizer: its tokenizer makes the wordpieces.
         num_blocks: how many there must be, such as rows of their embeddings.
-        progress: called now and then with the number of blocks.
+        progress: see `Progress`; its stage is "corpus", its units are blocks.
 
     Returns:
         `Corpus`.
@@ -73,8 +73,7 @@ def build_block_corpus(
             parts.append(part)
             sums = zip(totals, read_counts(part), strict=True)
             totals = PartCounts(*map(sum, sums))
-            if progress:
-                progress(totals.num_blocks)
+            progress("corpus", totals.num_blocks, num_blocks or 0, {})
         _check_count(records, totals.num_blocks, num_blocks)
         write_corpus(
             path,

@@ -21,8 +21,8 @@ from google.protobuf.message import DecodeError
 from realm_tf.data.corpus.blocks import block_uid
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.published.published_blocks import read_tfrecords
+from realm_tf.data.spans.salient_span import SalientSpan
 from realm_tf.data.spans.salient_spans import SalientSpans, write_spans
-from realm_tf.data.spans.span_taggers import Span
 
 logger = logging.getLogger(__name__)
 
@@ -156,14 +156,14 @@ def import_annotated_spans(
             corpus.path,
         )
 
-    def rows() -> Iterator[list[Span]]:
+    def rows() -> Iterator[list[SalientSpan]]:
         for record in records:
             if record < 0:
                 yield []
                 continue
             own = places[splits[record] : splits[record + 1]]
             pairs = zip(own[::2], own[1::2], strict=True)
-            yield [Span(*pair, _LABEL) for pair in pairs]
+            yield [SalientSpan(*pair, _LABEL) for pair in pairs]
 
     options = {"num_records": num_known, "num_unknown_records": num_unknown}
     return write_spans(corpus, rows(), path, options, overwrite=overwrite)

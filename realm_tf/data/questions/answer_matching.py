@@ -12,8 +12,6 @@ import numpy as np
 
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.questions.questions import Question
-from realm_tf.data.text.featurizer import Featurizer
-from realm_tf.errors import MismatchError
 
 logger = logging.getLogger(__name__)
 
@@ -21,12 +19,9 @@ logger = logging.getLogger(__name__)
 class BlockSource(Protocol):
     """What is asked of a corpus here; `Corpus` has it."""
 
-    tokenizer_fingerprint: str
     num_blocks: int
 
     def __getitem__(self, block_id: int) -> Block: ...
-
-    def token_ids(self, block_id: int) -> np.ndarray: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,77 +68,53 @@ class BlockLists:
 
 @dataclasses.dataclass(frozen=True)
 class AnswerBlocks:
-    """The blocks that hold an answer of each question, by two rules.
+    """The blocks that hold an answer of each question.
 
     Args:
         by_text: `BlockLists`. The block's text holds an answer letter for
             letter: case counts, "US" is in "USA". The official label of the
             retriever (`HasAnswer`).
-        by_wordpieces: `BlockLists`. The block's wordpieces hold those of an
-            answer in a row: case and accents do not count, "US" is not in
-            "USA". The official label of the reader.
         num_empty_answers: int. Answers left out because they are blank.
-        num_untokenized_answers: int. Answers that `by_wordpieces` leaves out
-            because they have no wordpieces, or hold a sign the vocabulary
-            does not know, which would match every unknown sign.
         num_regex_questions: int. Questions left out, their lists empty:
             regular expressions cannot share one pass over the corpus.
     """
 
     by_text: BlockLists
-    by_wordpieces: BlockLists
     num_empty_answers: int
-    num_untokenized_answers: int
     num_regex_questions: int
 
 
 def find_answer_blocks(
     corpus: BlockSource,
     questions: Sequence[Question],
-    featurizer: Featurizer,
 ) -> AnswerBlocks:
     """Finds the blocks that hold an answer, in one pass over the corpus.
 
-    All answers are sought at once by two Aho-Corasick automata, so the time
+    All answers are sought at once by an Aho-Corasick automaton, so the time
     hardly depends on the number of questions. Each block that holds a distinct
     answer takes 4 bytes in the result and 20 while it is sorted.
 
     Args:
-        corpus: `Corpus`, or any object with `num_blocks`, `token_ids`,
-            `tokenizer_fingerprint` and blocks by their ids.
+        corpus: `Corpus`, or any object with `num_blocks` and blocks by their
+            ids.
         questions: sequence of `Question`.
-        featurizer: `Featurizer` the corpus was built with.
 
     Returns:
         `AnswerBlocks`, its lists in the order of `questions`.
 
-    Raises:
-        MismatchError: if the corpus was built with another tokenizer.
-
     Source: Lee et al., 2019, section 7.2; google-research/language,
-    `orqa/ops/orqa_ops.cc` (`HasAnswer`, `ReaderInputs`).
+    `orqa/ops/orqa_ops.cc` (`HasAnswer`).
     """
-    if corpus.tokenizer_fingerprint != featurizer.fingerprint:
-        raise MismatchError(
-            "`featurizer` must be the one the corpus was built with. "
-            f"Received: corpus tokenizer={corpus.tokenizer_fingerprint[:8]}, "
-            f"featurizer={featurizer.fingerprint[:8]}. Build the corpus again "
-            "or load its vocabulary."
-        )
     answers = [
         () if question.regex else question.answers for question in questions
     ]
     texts = [[a for a in spellings if a.strip()] for spellings in answers]
-    wordpieces = _wordpiece_keys(texts, featurizer)
-    text_finder, wordpiece_finder = _Finder(texts), _Finder(wordpieces)
+    finder = _Finder(texts)
     for block_id in range(corpus.num_blocks):
-        text_finder.add_block(corpus[block_id].text)
-        wordpiece_finder.add_block(wordpiece_key(corpus.token_ids(block_id)))
+        finder.add_block(corpus[block_id].text)
     found = AnswerBlocks(
-        by_text=text_finder.finish(),
-        by_wordpieces=wordpiece_finder.finish(),
+        by_text=finder.finish(),
         num_empty_answers=_total(answers) - _total(texts),
-        num_untokenized_answers=_total(texts) - _total(wordpieces),
         num_regex_questions=sum(question.regex for question in questions),
     )
     _warn_of_omissions(found)
@@ -184,20 +155,6 @@ def gold_spans(
         np.concatenate([none, *starts]).astype(np.int32),
         np.concatenate([none, *ends]).astype(np.int32),
     )
-
-
-def wordpiece_key(token_ids: np.ndarray) -> str:
-    """Spells wordpiece ids as text, two signs each, for the automaton.
-
-    The first sign is the high byte, the second the low byte plus 256, so that
-    no match begins within a wordpiece. One sign each would be seven times
-    slower: the automaton seeks the next sign among all that may follow, and
-    almost any wordpiece may begin an answer.
-    """
-    signs = np.empty((len(token_ids), 2), "<u2")
-    signs[:, 0] = token_ids >> 8
-    signs[:, 1] = (token_ids & 0xFF) + 256
-    return signs.tobytes().decode("utf-16-le")
 
 
 class _Finder:
@@ -241,21 +198,6 @@ class _Finder:
         )
 
 
-def _wordpiece_keys(
-    answers: Sequence[Sequence[str]], featurizer: Featurizer
-) -> list[list[str]]:
-    distinct = sorted({answer for row in answers for answer in row})
-    if not distinct:
-        return [[] for _ in answers]
-    tokens = featurizer.tokenize(distinct)
-    keys = {}
-    for i, answer in enumerate(distinct):
-        ids = tokens.row(i)[0]
-        if len(ids) and featurizer.unk_id not in ids:
-            keys[answer] = wordpiece_key(ids)
-    return [[keys[a] for a in row if a in keys] for row in answers]
-
-
 def _total(rows: Iterable[Sequence[str]]) -> int:
     return sum(map(len, rows))
 
@@ -263,11 +205,6 @@ def _total(rows: Iterable[Sequence[str]]) -> int:
 def _warn_of_omissions(found: AnswerBlocks) -> None:
     if found.num_empty_answers:
         logger.warning("Left out %d blank answers.", found.num_empty_answers)
-    if found.num_untokenized_answers:
-        logger.warning(
-            "Left out %d answers without known wordpieces.",
-            found.num_untokenized_answers,
-        )
     if found.num_regex_questions:
         logger.warning(
             "Left out %d questions whose answers are regular expressions.",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from realm_tf.data.corpus.jsonl import read_jsonl
-from realm_tf.data.spans.span_taggers import Span
+from realm_tf.data.spans.salient_span import SalientSpan
 from realm_tf.data.text.featurizer import Featurizer, Tokens
 
 ENTITY_TYPES = ("PER", "LOC", "ORG", "MISC")
@@ -28,8 +28,8 @@ class EntitySentence:
     """
 
     text: str
-    spans: tuple[Span, ...]
-    unknown: tuple[Span, ...] = ()
+    spans: tuple[SalientSpan, ...]
+    unknown: tuple[SalientSpan, ...] = ()
 
 
 def read_entities(
@@ -106,7 +106,7 @@ def decode_labels(
     chosen: np.ndarray,
     wordpieces: tuple[np.ndarray, np.ndarray, np.ndarray],
     featurizer: Featurizer,
-) -> list[Span]:
+) -> list[SalientSpan]:
     """The entities that labels of wordpieces spell.
 
     An entity begins at B, or at an I that continues nothing. Only the first
@@ -119,14 +119,14 @@ def decode_labels(
         featurizer: `Featurizer` that made them.
     """
     ids, starts, ends = wordpieces
-    spans: list[Span] = []
+    spans: list[SalientSpan] = []
     open_type = ""
     firsts = begins_word(ids, featurizer)
     for i in range(len(chosen)):
         if firsts[i]:
             part, _, kind = labels[chosen[i]].partition("-")
             if part == "B" or (part == "I" and kind != open_type):
-                spans.append(Span(int(starts[i]), int(ends[i]), kind))
+                spans.append(SalientSpan(int(starts[i]), int(ends[i]), kind))
             open_type = kind
         if open_type:
             spans[-1] = spans[-1]._replace(end=int(ends[i]))
@@ -134,15 +134,16 @@ def decode_labels(
 
 
 def entity_f1(
-    gold: Iterable[EntitySentence], found: Iterable[Sequence[Span]]
+    gold: Iterable[EntitySentence], found: Iterable[Sequence[SalientSpan]]
 ) -> dict[str, float]:
     """Precision, recall and F1 of entities: bounds and type must be right.
 
     What overlaps a span of unknown type is not counted.
 
     Example:
-    >>> gold = [EntitySentence("a b c", (Span(0, 1, "PER"), Span(2, 3, "LOC")))]
-    >>> entity_f1(gold, [[Span(0, 1, "PER"), Span(2, 3, "ORG")]])["f1"]
+    >>> spans = SalientSpan(0, 1, "PER"), SalientSpan(2, 3, "LOC")
+    >>> found = [SalientSpan(0, 1, "PER"), SalientSpan(2, 3, "ORG")]
+    >>> entity_f1([EntitySentence("a b c", spans)], [found])["f1"]
     0.5
     """
     num_gold = num_found = num_right = 0
@@ -188,7 +189,7 @@ def _checked(record: dict[str, Any]) -> dict[str, Any]:
 
 def _sentence(record: dict[str, Any], types: Sequence[str]) -> EntitySentence:
     words, tags = record["tokens"], record["tags"]
-    spans: list[Span] = []
+    spans: list[SalientSpan] = []
     place = 0
     before = "O"
     for word, tag in zip(words, tags, strict=True):
@@ -197,7 +198,7 @@ def _sentence(record: dict[str, Any], types: Sequence[str]) -> EntitySentence:
         if part == "I" and before == kind:
             spans[-1] = spans[-1]._replace(end=end)
         elif part in ("B", "I"):
-            spans.append(Span(place, end, kind))
+            spans.append(SalientSpan(place, end, kind))
         before = kind
         place = end + 1
     return EntitySentence(

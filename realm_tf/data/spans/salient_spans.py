@@ -14,15 +14,18 @@ import pathlib
 import shutil
 import tempfile
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from realm_tf._files import open_npy, write_npy_header
 from realm_tf._manifest import Manifest, read_manifest, write_folder
+from realm_tf._progress import Progress, no_progress
 from realm_tf.data.corpus.corpus import Corpus
-from realm_tf.data.spans.span_taggers import Span, SpanTagger, tag_texts
-from realm_tf.errors import FolderError, MismatchError
+from realm_tf.data.spans.salient_span import SalientSpan
+from realm_tf.data.spans.span_tagger import SpanTagger, tag_texts
+from realm_tf.errors import MismatchError
 
 KIND = "spans"
 _BLOCKS_AT_ONCE = 1_024
@@ -70,11 +73,11 @@ class SalientSpans:
             )
         return cls(path, manifest)
 
-    def spans(self, block_id: int) -> list[Span]:
+    def spans(self, block_id: int) -> list[SalientSpan]:
         """Spans of a block; places are bytes in its text."""
         part = slice(self._row_splits[block_id], self._row_splits[block_id + 1])
         return [
-            Span(int(start), int(end), self.labels[label])
+            SalientSpan(int(start), int(end), self.labels[label])
             for (start, end), label in zip(
                 self._spans[part], self._labels[part], strict=True
             )
@@ -102,7 +105,7 @@ def tag_corpus(
     path: str | os.PathLike[str] | None = None,
     *,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = no_progress,
 ) -> SalientSpans:
     """Tags all sentences of a corpus and writes what was found.
 
@@ -112,20 +115,19 @@ def tag_corpus(
         path: folder to write. Default: beside the corpus, where `make_masks`
             looks for it.
         overwrite: replace spans that are there.
-        progress: called with the numbers of blocks tagged and in all.
+        progress: see `Progress`; its stage is "spans", its units are blocks.
 
     Returns:
         `SalientSpans`, of `path`.
     """
 
-    def rows() -> Iterable[list[Span]]:
+    def rows() -> Iterable[list[SalientSpan]]:
         for start in range(0, corpus.num_blocks, _BLOCKS_AT_ONCE):
             end = min(start + _BLOCKS_AT_ONCE, corpus.num_blocks)
             blocks = corpus.blocks(range(start, end))
             texts = [(block.text, block.sentence_starts) for block in blocks]
             yield from tag_texts(tagger.tag, texts)
-            if progress is not None:
-                progress(end, corpus.num_blocks)
+            progress("spans", end, corpus.num_blocks, {})
 
     path = path or default_path(corpus.path)
     options = {"tagger": type(tagger).__name__}
@@ -134,7 +136,7 @@ def tag_corpus(
 
 def write_spans(
     corpus: Corpus,
-    rows: Iterable[Sequence[Span]],
+    rows: Iterable[Sequence[SalientSpan]],
     path: str | os.PathLike[str],
     options: dict[str, Any] | None = None,
     *,
@@ -177,12 +179,7 @@ def write_spans(
             )
         places.seek(0)
         with open(writer.path / "spans.npy", "wb") as file:
-            header = {
-                "descr": "<i4",
-                "fortran_order": False,
-                "shape": (len(numbers), 2),
-            }
-            np.lib.format.write_array_header_1_0(file, header)
+            write_npy_header(file, "<i4", (len(numbers), 2))
             shutil.copyfileobj(places, file)
         row_splits = np.zeros(corpus.num_blocks + 1, np.int64)
         np.cumsum(counts, out=row_splits[1:])
@@ -203,7 +200,7 @@ def write_spans(
     return SalientSpans.open(path, corpus)
 
 
-def _numbers(row: Sequence[Span], labels: dict[str, int]) -> list[int]:
+def _numbers(row: Sequence[SalientSpan], labels: dict[str, int]) -> list[int]:
     """Places of the labels of spans in `labels`, which gets the new ones."""
     numbers = [labels.setdefault(span.label, len(labels)) for span in row]
     if len(labels) > _MOST_LABELS:
@@ -216,18 +213,5 @@ def _numbers(row: Sequence[Span], labels: dict[str, int]) -> list[int]:
 
 
 def _load(path: pathlib.Path, name: str, dtype: str, *shape: int) -> np.ndarray:
-    file = path / f"{name}.npy"
-    try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FolderError(
-            f"{file} must hold an array. Received: {error}. Tag the corpus "
-            "again with `realm-tf spans`."
-        ) from error
-    if array.dtype.str != dtype or array.shape != shape:
-        raise FolderError(
-            f"{file} must hold an array of type {dtype} and shape {shape}. "
-            f"Received: {array.dtype.str}, {array.shape}. Tag the corpus again "
-            "with `realm-tf spans`."
-        )
-    return np.asarray(array)
+    advice = "Tag the corpus again with `realm-tf spans`."
+    return open_npy(path / f"{name}.npy", dtype, shape, advice)

@@ -5,21 +5,22 @@ import functools
 import os
 import pathlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from realm_tf._constants import MISSING_BLOCK_ID
+from realm_tf._files import writer_lock
 from realm_tf._manifest import Manifest
+from realm_tf._progress import Progress, no_progress
 from realm_tf.data.corpus.corpus_editor import edit_corpus
 from realm_tf.errors import LockedError
 from realm_tf.options import ScannOptions
 from realm_tf.retrieval.index import index_builder, index_loader, index_versions
 from realm_tf.retrieval.index.block_updates import BlockUpdates
 from realm_tf.retrieval.index.index_builder import EmbeddingChunks
-from realm_tf.retrieval.index.writer_lock import writer_lock
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.searchers.searcher import (
     SearchResult,
@@ -113,7 +114,7 @@ class BlockIndex:
         skip_bad: bool = False,
         training_step: int | None = None,
         attachments: Mapping[str, bytes] | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = no_progress,
     ) -> "BlockIndex":
         """Builds the next version of an index, and opens it.
 
@@ -134,7 +135,8 @@ class BlockIndex:
                 embeddings out of every search, in place of raising.
             training_step: steps the weights were trained for, if any.
             attachments: contents of files to keep with the version, by name.
-            progress: called with the numbers of blocks written and to write.
+            progress: see `Progress`; its stage is "index", its units are
+                blocks.
 
         Raises:
             LockedError: if another process is writing the index.

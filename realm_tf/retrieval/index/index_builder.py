@@ -3,13 +3,15 @@
 import dataclasses
 import pathlib
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from realm_tf._constants import SEARCHERS
 from realm_tf._manifest import FolderWriter
+from realm_tf._progress import Progress, no_progress
 from realm_tf.errors import RecallError
 from realm_tf.options import ScannOptions
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 TRAINING_STEP = "training_step"
 EXCLUDED_NAME = "excluded_block_ids.npy"
 SCANN_NAME = "scann"
-SEARCHERS = ("auto", "brute_force", "scann")
 EmbeddingChunks = Iterable[npt.ArrayLike] | npt.NDArray[Any]
 
 # Below this, scoring everything takes a few milliseconds and is exact.
@@ -58,7 +59,7 @@ def write_version(
     probe_queries: npt.ArrayLike | None = None,
     training_step: int | None = None,
     attachments: Mapping[str, bytes] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = no_progress,
 ) -> None:
     """Fills the folder of `writer`; see `BlockIndex.build`."""
     kind = _choose_searcher(searcher, corpus.num_blocks)
@@ -67,8 +68,7 @@ def write_version(
     ) as rows:
         for chunk in _chunks(embeddings):
             rows.write(chunk)
-            if progress is not None:
-                progress(rows.rows_written, corpus.num_blocks)
+            progress("index", rows.rows_written, corpus.num_blocks, {})
         matrix = rows.finish()
     excluded = np.array(rows.bad_rows, np.int64)
     np.save(writer.path / EXCLUDED_NAME, excluded, allow_pickle=False)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realm_tf import _manifest
+from realm_tf._files import open_npy
 from realm_tf._manifest import Manifest
 from realm_tf.errors import FolderError, MismatchError
 from realm_tf.retrieval.index import index_versions
@@ -133,19 +134,7 @@ def open_excluded(
     """Reads the ids of blocks whose embeddings were bad, ascending."""
     path = folder / EXCLUDED_NAME
     shape = (manifest.counts["num_excluded"],)
-    try:
-        excluded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise FolderError(
-            f"{path} must be an .npy file. Received: {error}. Copy the index "
-            "again, or build it again."
-        ) from error
-    if (excluded.shape, excluded.dtype) != (shape, np.int64):
-        raise FolderError(
-            f"{path} must hold {shape[0]} int64 values. Received: "
-            f"{excluded.shape} {excluded.dtype}. Build the index again."
-        )
-    return excluded
+    return open_npy(path, "<i8", shape, "Build the index again.")
 
 
 def open_searcher(

@@ -11,9 +11,9 @@ import re
 import shutil
 from collections.abc import Callable, Iterable
 
+from realm_tf._files import TEMPORARY_MARK, sync
 from realm_tf._manifest import (
     MANIFEST_NAME,
-    TEMPORARY_MARK,
     FolderWriter,
     read_manifest,
     write_folder,
@@ -120,7 +120,8 @@ def publish(
             if updates is None:
                 Journal.create(journal)
             else:
-                _copy_synced(updates, journal)
+                shutil.copyfile(updates, journal)
+                sync(journal)
     finally:
         if not folder.exists():
             journal.unlink(missing_ok=True)
@@ -175,13 +176,6 @@ def link_or_copy(source: pathlib.Path, target: pathlib.Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _copy_synced(source: pathlib.Path, target: pathlib.Path) -> None:
-    with open(source, "rb") as original, open(target, "wb") as copy:
-        shutil.copyfileobj(original, copy)
-        copy.flush()
-        os.fsync(copy.fileno())
 
 
 def numbers(names: Iterable[str]) -> list[int]:

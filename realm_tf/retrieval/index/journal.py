@@ -10,10 +10,10 @@ it off; anything missing or changed before it is damage.
 
 import os
 import pathlib
-import shutil
 import struct
 import zlib
 
+from realm_tf._files import explain_full_disk, sync
 from realm_tf.errors import FolderError
 
 _MAGIC = b"RTFJRNL1"
@@ -44,10 +44,9 @@ class Journal:
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> "Journal":
         """Writes an empty journal."""
-        with open(path, "wb") as file:
-            file.write(_header(_START, 0))
-            file.flush()
-            os.fsync(file.fileno())
+        path = pathlib.Path(path)
+        path.write_bytes(_header(_START, 0))
+        sync(path)
         return cls(path)
 
     def read(self) -> list[bytes]:
@@ -81,7 +80,18 @@ class Journal:
             OSError: if it cannot be written; the journal is unchanged then.
         """
         record = _RECORD.pack(len(payload), zlib.crc32(payload)) + payload
+        advice = (
+            f"An update of {len(record):,} bytes was not written; the index "
+            "is unchanged. Free some space and try again."
+        )
         descriptor = os.open(self.path, os.O_RDWR)
+        try:
+            with explain_full_disk(self.path, advice):
+                self._append(descriptor, record)
+        finally:
+            os.close(descriptor)
+
+    def _append(self, descriptor: int, record: bytes) -> None:
         try:
             os.ftruncate(descriptor, self._position)
             _write(descriptor, record, self._position)
@@ -89,17 +99,9 @@ class Journal:
             end = self._position + len(record)
             os.pwrite(descriptor, _header(end, self._num_records + 1), 0)
             os.fsync(descriptor)
-        except OSError as error:
+        except OSError:
             os.ftruncate(descriptor, self._position)
-            free = shutil.disk_usage(self.path.parent).free
-            raise OSError(
-                error.errno,
-                f"{self.path} must have room for an update. Received: "
-                f"{len(record)} bytes to write, {free} bytes free. Nothing was "
-                f"changed ({os.strerror(error.errno or 0)})",
-            ) from error
-        finally:
-            os.close(descriptor)
+            raise
         self._position, self._num_records = end, self._num_records + 1
 
     def _committed(self) -> tuple[int, int]:

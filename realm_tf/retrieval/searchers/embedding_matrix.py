@@ -9,7 +9,8 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from realm_tf.errors import FolderError
+from realm_tf._constants import STORAGES
+from realm_tf._files import open_npy
 
 # Squares and products of norms up to here stay far from float32's limit, where
 # ScaNN aborts the process. Norms of trained embeddings are about 10.
@@ -18,10 +19,9 @@ MAX_NORM = 1e6
 ROWS_PER_SHARD = 2**20
 CHUNK_ROWS = 2**16
 # NumPy cannot name bfloat16 in a .npy header, so its bits are stored.
-STORED_DTYPES: dict[str, np.dtype[Any]] = {
-    "float32": np.dtype("<f4"),
-    "bfloat16": np.dtype("<u2"),
-}
+STORED_DTYPES: dict[str, np.dtype[Any]] = dict(
+    zip(STORAGES, (np.dtype("<f4"), np.dtype("<u2")), strict=True)
+)
 
 
 class EmbeddingMatrix:
@@ -158,17 +158,6 @@ def shard_sizes(num_rows: int) -> Iterator[tuple[str, int]]:
 def _map_shard(
     path: pathlib.Path, shape: tuple[int, int], dtype: str
 ) -> npt.NDArray[Any]:
-    try:
-        shard = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise FolderError(
-            f"{path} must be an .npy file. Received: {error}. Copy the folder "
-            "again, or build it again."
-        ) from error
-    if (shard.shape, shard.dtype) != (shape, STORED_DTYPES.get(dtype)):
-        raise FolderError(
-            f"{path} must hold what its manifest says. Expected: {shape} "
-            f"{dtype}. Received: {shard.shape} {shard.dtype}. "
-            "Build the index again."
-        )
+    stored = STORED_DTYPES[dtype].str if dtype in STORED_DTYPES else dtype
+    shard = open_npy(path, stored, shape, "Build the index again.")
     return shard.view(ml_dtypes.bfloat16) if dtype == "bfloat16" else shard

@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from realm_tf._files import write_npy_header
 from realm_tf.retrieval.searchers.embedding_matrix import (
     STORED_DTYPES,
     EmbeddingMatrix,
@@ -129,11 +130,6 @@ class EmbeddingWriter:
         if self._file is not None:
             self._file.close()
         name, self._free_rows = next(self._shards)
-        # A memory map would turn a full disk into SIGBUS; write() raises.
         self._file = open(self._folder / name, "wb")
-        header = {
-            "descr": STORED_DTYPES[self._dtype].str,
-            "fortran_order": False,
-            "shape": (self._free_rows, self.dim),
-        }
-        np.lib.format.write_array_header_1_0(self._file, header)
+        dtype = STORED_DTYPES[self._dtype]
+        write_npy_header(self._file, dtype, (self._free_rows, self.dim or 0))

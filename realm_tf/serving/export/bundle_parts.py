@@ -4,12 +4,12 @@ import pathlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from realm_tf import _manifest
+from realm_tf import _files, _manifest
+from realm_tf._files import writer_lock
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.errors import FolderError
 from realm_tf.retrieval.index import index_loader, index_versions
 from realm_tf.retrieval.index.journal import Journal
-from realm_tf.retrieval.index.writer_lock import writer_lock
 
 if TYPE_CHECKING:
     from realm_tf.data.text.featurizer import Featurizer
@@ -28,7 +28,7 @@ def write_vocabulary(folder: pathlib.Path, featurizer: "Featurizer") -> str:
     for name in _names("vocabulary", ".txt"):
         file = folder / name
         if not file.exists():
-            _manifest.replace_file(file, text)
+            _files.replace_file(file, text)
             return name
         if file.read_text(encoding="utf-8") == text:
             return name

@@ -3,9 +3,10 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
+from realm_tf._files import writer_lock
+from realm_tf._progress import Progress, no_progress
 from realm_tf.checkpoints.presets import Parts
 from realm_tf.engine.fingerprints import (
     embedder_fingerprint,
@@ -14,7 +15,6 @@ from realm_tf.engine.fingerprints import (
 from realm_tf.errors import FolderError, MismatchError
 from realm_tf.options import ExportOptions
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.retrieval.index.writer_lock import writer_lock
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.bundle import Bundle
 from realm_tf.serving.export import bundle_parts, saved_model
@@ -28,7 +28,7 @@ def export(
     folder: str | os.PathLike[str],
     options: ExportOptions | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = no_progress,
 ) -> Bundle:
     """Exports a model for TensorFlow Serving, with its index at its side.
 
@@ -46,7 +46,7 @@ def export(
             None.
         folder: created if it does not exist.
         options: `ExportOptions`.
-        progress: called with the numbers of parts written and to write.
+        progress: see `Progress`; its stage is "export", its units are parts.
 
     Returns:
         `Bundle`, as `read_bundle` reads it.
@@ -63,7 +63,6 @@ def export(
     fingerprints = _fingerprints(parts)
     _check_index(parts, index, options, fingerprints["embedder"])
     _previous(folder)  # before anything is written
-    progress = progress or (lambda done, total: None)
     num_parts = 1 + len(options.models)
     with writer_lock(folder):
         previous = _previous(folder)
@@ -72,7 +71,7 @@ def export(
         builder = ModuleBuilder(parts, index, options, fingerprints)
         with contextlib.ExitStack() as publishing:
             for done, name in enumerate(options.models, 1):
-                progress(done, num_parts)
+                progress("export", done, num_parts, {})
                 with builder.module(name) as module:
                     version = saved_model.write_version(
                         folder,
@@ -99,7 +98,7 @@ def export(
             **side,
         )
         bundles.write_bundle(bundle)
-        progress(num_parts, num_parts)
+        progress("export", num_parts, num_parts, {})
     return bundle
 
 

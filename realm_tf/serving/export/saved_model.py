@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from realm_tf import _manifest
+from realm_tf import _files, _manifest
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.export import warmup
 from realm_tf.serving.export.op_check import SAVED_MODEL_NAME, check_saved_model
@@ -79,7 +79,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Removes what killed exports left; the caller holds the writer lock."""
     root = pathlib.Path(folder)
     versions = (bundles.model_folder(root, n) for n in bundles.MODEL_NAMES)
-    pattern = f".*{_manifest.TEMPORARY_MARK}*"
+    pattern = f".*{_files.TEMPORARY_MARK}*"
     for place in (root, *versions):
         for leftover in place.glob(pattern):
             if leftover.is_dir():

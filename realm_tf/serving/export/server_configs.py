@@ -8,7 +8,7 @@ import json
 import pathlib
 from collections.abc import Iterable
 
-from realm_tf import _manifest
+from realm_tf import _files
 from realm_tf.serving.bundle import QA, SCANN_QA
 
 MODELS_CONFIG = "models.config"
@@ -71,7 +71,7 @@ def write_server_configs(
     if SCANN_QA in names:
         texts[SCANN_MODELS_CONFIG] = _models_config({SCANN_QA}, base)
     for name, text in texts.items():
-        _manifest.replace_file(folder / name, text)
+        _files.replace_file(folder / name, text)
 
 
 def _models_config(models: Iterable[str], base: str) -> str:

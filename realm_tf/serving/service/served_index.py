@@ -22,7 +22,6 @@ from realm_tf.errors import (
 )
 from realm_tf.retrieval.index import index_loader, index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.retrieval.index.live_index import LiveIndex
 
 _EMBEDDERS_KEPT = 2  # while a model server turns from one to the next
 _UNUSED_SECONDS = 60.0  # until the index of a former embedder is let go
@@ -47,10 +46,12 @@ class ServedIndex:
     ):
         self.index_path = pathlib.Path(index_path)
         self.corpus_path = pathlib.Path(corpus_path)
-        self._live: collections.OrderedDict[str, LiveIndex] = (
+        # By embedder. Whoever acquired one keeps it after a swap: vectors and
+        # texts come from one version.
+        self._indexes: collections.OrderedDict[str, BlockIndex] = (
             collections.OrderedDict()
         )
-        self._last: LiveIndex | None = None
+        self._last: str | None = None  # embedder asked for last
         self._turned = 0.0  # when another embedder was last asked for
         self._refused = (0, 0.0)  # version, and when to look at it again
         self._lock = threading.RLock()  # never held by those who only search
@@ -58,8 +59,7 @@ class ServedIndex:
     @property
     def in_use(self) -> BlockIndex | None:
         """The newest index of the embedder asked for last; does not wait."""
-        last = self._last
-        return last.acquire() if last else None
+        return self._indexes.get(self._last) if self._last else None
 
     def acquire(self, fingerprint: str) -> BlockIndex:
         """Returns the newest index of an embedder; keep it for a request.
@@ -68,18 +68,22 @@ class ServedIndex:
             MismatchError: if no version belongs to the embedder.
             FolderError: if the one that does is damaged.
         """
-        live = self._live.get(fingerprint)
-        if live is None:
+        index = self._indexes.get(fingerprint)
+        if index is None:
             with self._lock:
-                live = self._live.get(fingerprint)
-                if live is None:
-                    live = LiveIndex(self._open(fingerprint))
-                    self._live[fingerprint] = live
-                    while len(self._live) > _EMBEDDERS_KEPT:
-                        self._live.popitem(last=False)
-        if live is not self._last:
-            self._last, self._turned = live, time.monotonic()
-        return live.acquire()
+                index = self._indexes.get(fingerprint)
+                if index is None:
+                    index = self._open(fingerprint)
+                    self._indexes[fingerprint] = index
+                self._turn(fingerprint)
+                while len(self._indexes) > _EMBEDDERS_KEPT:
+                    self._indexes.popitem(last=False)
+        self._turn(fingerprint)
+        return index
+
+    def _turn(self, fingerprint: str) -> None:
+        if fingerprint != self._last:
+            self._last, self._turned = fingerprint, time.monotonic()
 
     def refresh(self, *, retry: bool = True) -> bool:
         """Swaps to the newest version, if it is newer than that in use.
@@ -98,23 +102,26 @@ class ServedIndex:
                 old one stays.
         """
         with self._lock:
-            live = self._last
-            if live is None:
+            index = self.in_use
+            if index is None:
                 return False
+            fingerprint = index.embedder_fingerprint
             if time.monotonic() - self._turned >= _UNUSED_SECONDS:
-                for fingerprint, other in list(self._live.items()):
-                    if other is not live:
-                        del self._live[fingerprint]
-            index = live.acquire()
+                for other in set(self._indexes) - {fingerprint}:
+                    del self._indexes[other]
             newest = index_versions.find_version(self.index_path, None)
             refused, until = self._refused
             is_old = newest == refused and time.monotonic() < until
             if newest <= index.version or (is_old and not retry):
                 return False
             self._refused = (newest, time.monotonic() + _RETRY_SECONDS)
-            fingerprint = index.embedder_fingerprint
-            corpus = self._check(newest, fingerprint, index.corpus)
-            return live.reload(corpus, embedder_fingerprint=fingerprint)
+            self._indexes[fingerprint] = BlockIndex.open(
+                self.index_path,
+                self._check(newest, fingerprint, index.corpus),
+                version=newest,
+                embedder_fingerprint=fingerprint,
+            )
+            return True
 
     def roll_back(self, version: int) -> BlockIndex:
         """Makes an older version the newest one, and swaps to it.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,9 @@ from realm_tf.data.questions.answer_matching import (
 )
 from realm_tf.data.questions.questions import Question
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import MismatchError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +57,9 @@ class AnswerLabels:
         corpus: `Corpus`.
         questions: sequence of `Question`.
         featurizer: `Featurizer` the corpus was built with.
+
+    Raises:
+        MismatchError: if the corpus was built with another tokenizer.
     """
 
     def __init__(
@@ -63,9 +70,14 @@ class AnswerLabels:
     ):
         self.corpus = corpus
         self.questions = questions
-        self.found: AnswerBlocks = find_answer_blocks(
-            corpus, questions, featurizer
-        )
+        if corpus.tokenizer_fingerprint != featurizer.fingerprint:
+            raise MismatchError(
+                "`featurizer` must be the one the corpus was built with. "
+                f"Received: corpus tokenizer={corpus.tokenizer_fingerprint[:8]}"
+                f", featurizer={featurizer.fingerprint[:8]}. Build the corpus "
+                "again or load its vocabulary."
+            )
+        self.found: AnswerBlocks = find_answer_blocks(corpus, questions)
         self._answer_ids = _wordpieces(questions, featurizer)
 
     def question(self, i: int) -> QuestionLabels:
@@ -129,7 +141,7 @@ def _wordpieces(
     answers = [() if q.regex else q.answers for q in questions]
     tokens = featurizer.tokenize(list(itertools.chain(*answers)))
     rows = (tokens.row(i)[0] for i in itertools.count())
-    return [
+    known = [
         [
             ids
             for ids in itertools.islice(rows, len(spellings))
@@ -137,6 +149,12 @@ def _wordpieces(
         ]
         for spellings in answers
     ]
+    num_unknown = sum(map(len, answers)) - sum(map(len, known))
+    if num_unknown:
+        logger.warning(
+            "Left out %d answers without known wordpieces.", num_unknown
+        )
+    return known
 
 
 def _marks(

@@ -60,10 +60,6 @@ class MaskedSentenceDataset(StepDataset):
             `masks` do not tell mentions that are asked for, or if neighbours
             are to be excluded in another corpus than theirs.
 
-    Attributes:
-        num_skipped: sentences that could not be used and were replaced: no
-            whole wordpiece was to be masked, or one beyond `query_length`.
-
     Source: google-research/language, realm/featurization.py and
     realm/example_generator.py.
     """
@@ -83,7 +79,6 @@ class MaskedSentenceDataset(StepDataset):
         batches = text.num_blocks // self.options.batch_size
         self.steps_per_epoch = max(1, batches)
         self.candidates = self._candidates(follower)
-        self.num_skipped = 0
         self._skipped: dict[int, int] = {}
         self._epoch = -1
         self._order = np.zeros(0, np.int64)
@@ -136,7 +131,6 @@ class MaskedSentenceDataset(StepDataset):
             found += usable
             missing = self.options.batch_size - len(found)
             if not missing:
-                self.num_skipped += skipped
                 self._skipped[step] = skipped
                 return found
             skipped += len(drawn) - len(usable)
@@ -213,7 +207,10 @@ class MaskedSentenceDataset(StepDataset):
         }
 
     def figures(self, step: int) -> dict[str, float]:
-        """`num_skipped` in the batch of a step."""
+        """Sentences that could not be used and were replaced, in a batch.
+
+        No whole wordpiece was to be masked, or one beyond `query_length`.
+        """
         return {"num_skipped": float(self._skipped.pop(step, 0))}
 
     @property

@@ -11,14 +11,14 @@ from collections.abc import Collection
 
 import tensorflow as tf
 
-from realm_tf._manifest import MANIFEST_NAME, replace_file
+from realm_tf._files import replace_file, writer_lock
+from realm_tf._manifest import MANIFEST_NAME
 from realm_tf.checkpoints.fetching import copy_folder
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.errors import FolderError
 from realm_tf.layers.embedder import Embedder
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.retrieval.index import index_versions
-from realm_tf.retrieval.index.writer_lock import writer_lock
 from realm_tf.training.refresh.exchange import Exchange, snapshot_steps
 
 logger = logging.getLogger(__name__)

@@ -20,12 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from realm_tf._manifest import (
-    MANIFEST_NAME,
-    TEMPORARY_MARK,
-    read_manifest,
-    write_folder,
-)
+from realm_tf._files import TEMPORARY_MARK, replace_file
+from realm_tf._manifest import MANIFEST_NAME, read_manifest, write_folder
 from realm_tf.checkpoints.files.npz_file import read_npz
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.errors import FolderError, MismatchError
@@ -89,9 +85,7 @@ class Exchange:
                 )
         if not self.model.is_dir():
             qa.save_to_preset(self.model)
-        temporary = self._corpus.with_suffix(".writing")
-        temporary.write_text(json.dumps(description), encoding="utf-8")
-        temporary.replace(self._corpus)
+        replace_file(self._corpus, json.dumps(description))
 
     def end(self) -> None:
         """Tells refreshers that the training has ended."""

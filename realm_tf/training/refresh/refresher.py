@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from realm_tf._progress import Progress, no_progress
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.engine.fingerprints import embedder_fingerprint
@@ -74,15 +75,13 @@ class Refresher:
             num_workers,
         )
 
-    def refresh(
-        self, progress: Callable[[int, int], None] | None = None
-    ) -> int | None:
+    def refresh(self, progress: Progress = no_progress) -> int | None:
         """Publishes an index of the newest snapshot, if there is none yet.
 
         Snapshots that came and went in the meantime are skipped.
 
         Args:
-            progress: called with the numbers of blocks embedded and in all.
+            progress: see `BlockIndex.build`.
 
         Returns:
             Step of the snapshot; None if there was nothing to do, or if the

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from realm_tf._files import replacing
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.engine.text_embedder import TextEmbedder
 from realm_tf.errors import FolderError
@@ -128,9 +129,9 @@ class SharedEmbedding:
     def _embed(self, folder: pathlib.Path, i: int) -> None:
         end = min((i + 1) * _CHUNK, self.corpus.num_blocks)
         blocks = self.corpus.blocks(range(i * _CHUNK, end))
-        temporary = folder / f".{i}-{self.worker}.npy"
-        np.save(temporary, self.embedder.blocks(blocks))
-        temporary.replace(_chunk(folder, i))
+        embeddings = self.embedder.blocks(blocks)
+        with replacing(_chunk(folder, i)) as file:
+            np.save(file, embeddings, allow_pickle=False)
 
 
 def _remove(folder: pathlib.Path) -> None:

@@ -1,6 +1,3 @@
-import collections
-import shutil
-
 import numpy as np
 import pytest
 
@@ -8,7 +5,6 @@ from realm_tf.checkpoints.files.tensor_file import (
     JoinedTensorFile,
     RenamedTensorFile,
     TensorFile,
-    check_disk_space,
 )
 from realm_tf.errors import CheckpointError
 
@@ -52,11 +48,3 @@ def test_two_names_for_one_array_are_refused():
     file = Given(a=np.arange(3), b=np.ones(2))
     with pytest.raises(CheckpointError, match="Received: b beside a"):
         RenamedTensorFile(file, {"b": "a"})
-
-
-def test_a_full_disk_is_told_before_writing(tmp_path, monkeypatch):
-    usage = collections.namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 5, 5))
-    check_disk_space(tmp_path / "new/folder", 5)
-    with pytest.raises(OSError, match="6 bytes to write, 5 bytes free"):
-        check_disk_space(tmp_path / "new/folder", 6)

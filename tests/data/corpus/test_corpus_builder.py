@@ -38,6 +38,7 @@ print(corpus.fingerprint, ascii(normalize_answer(corpus[0].text)))
 # Forks after the slow import, before TensorFlow starts any thread.
 KILLED_BUILDS = """
 import os, pathlib, signal, sys
+from realm_tf._progress import no_progress
 from realm_tf.data.corpus import corpus_builder
 from realm_tf.data.corpus import corpus_parts
 from realm_tf.data.corpus import corpus_writer
@@ -47,14 +48,14 @@ from realm_tf.data.text.featurizer import Featurizer
 def die(*args, **options):
     os.kill(os.getpid(), signal.SIGKILL)
 
-def die_after_five_parts(num_articles, num_blocks, fraction):
-    if num_articles >= 5:
+def die_after_five_parts(stage, done, total, figures):
+    if figures["articles"] >= 5:
         die()
 
 source, vocabulary, folder = sys.argv[1:]
 corpus_parts.PART_CHARACTERS = 1
 points = {
-    "first part": (corpus_parts.pathlib.Path, "rename"),
+    "first part": (corpus_parts, "replacing"),
     "sixth part": (None, None),
     "blocks": (corpus_writer.array_record_module.ArrayRecordWriter, "close"),
     "arrays": (corpus_writer, "_write_npy"),
@@ -65,7 +66,7 @@ for name, (place, function) in points.items():
     path = pathlib.Path(folder, name, "corpus")
     path.parent.mkdir()
     if os.fork() == 0:
-        progress = None if place else die_after_five_parts
+        progress = no_progress if place else die_after_five_parts
         if place:
             setattr(place, function, die)
         featurizer = Featurizer.from_file(vocabulary)
@@ -177,9 +178,11 @@ def test_progress_reaches_the_end(
         progress=lambda *counts: calls.append(counts),
         **OPTIONS,
     )
-    assert calls == sorted(calls)
+    done = [call[1] for call in calls]
+    assert done == sorted(done)
     assert len(calls) == 7
-    assert calls[-1] == (20, 40, 1.0)
+    assert calls[-1] == ("corpus", 40, 40, {"articles": 20})
+    assert calls[0][2] >= calls[0][1]  # read ahead of what is done
 
 
 def test_bad_records_are_refused_or_counted(
@@ -312,8 +315,8 @@ def test_other_files_or_options_start_anew(
 ):
     monkeypatch.setattr(corpus_parts, "PART_CHARACTERS", 1)
 
-    def stop(num_articles, *_):
-        if num_articles == 5:
+    def stop(stage, done, total, figures):
+        if figures["articles"] == 5:
             raise KeyboardInterrupt
 
     def stopped_then_built(**options):
@@ -338,18 +341,18 @@ def test_full_disk_is_explained_and_the_build_goes_on(
     monkeypatch.setattr(corpus_parts, "PART_CHARACTERS", 1)
     path = tmp_path / "corpus"
     with (
-        pytest.raises(OSError, match="bytes free .*it goes on from") as caught,
+        pytest.raises(OSError, match="bytes are free .*to resume") as caught,
         files_up_to(1_000),
     ):
         build_corpus(articles_file, path, featurizer, **OPTIONS)
     assert caught.value.errno == errno.EFBIG
     # Room for the parts, none for the blocks.
     with (
-        pytest.raises(OSError, match="bytes were written.*run again") as caught,
+        pytest.raises(OSError, match="bytes are free.*run it again") as caught,
         files_up_to(10_000),
     ):
         build_corpus(articles_file, path, featurizer, **OPTIONS)
-    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.errno == errno.EFBIG
     assert not path.exists()
     written.clear()
     assert len(build_corpus(articles_file, path, featurizer, **OPTIONS)) == 40

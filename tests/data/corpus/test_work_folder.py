@@ -1,7 +1,7 @@
 import pytest
 
 from realm_tf.data.corpus.work_folder import open_work_folder
-from realm_tf.errors import FolderError
+from realm_tf.errors import FolderError, LockedError
 
 
 def leave(path, plan, name):
@@ -53,12 +53,19 @@ def test_second_builder_is_refused(tmp_path):
     path = tmp_path / "corpus"
     with (
         open_work_folder(path, {}),
-        pytest.raises(FolderError, match="one process at a time.*corpus"),
+        pytest.raises(LockedError, match="corpus.building is being written"),
         open_work_folder(path, {}),
     ):
         pass
     with open_work_folder(path, {}):
         pass  # the lock is released
+
+
+def test_files_of_a_killed_builder_are_removed(tmp_path):
+    path = tmp_path / "corpus"
+    leave(path, {"a": 1}, ".part.npz.writing-17-ab")
+    with open_work_folder(path, {"a": 1}) as work:
+        assert not list(work.glob("*writing*"))
 
 
 def test_existing_folder_is_refused_and_leftovers_go(tmp_path):

@@ -115,6 +115,11 @@ def test_a_stopped_build_goes_on(source, tmp_path, featurizer, monkeypatch):
         block_corpus, "_save", lambda p, *a: (saved.append(p.name), save(p, *a))
     )
     done = []
-    build_block_corpus(Given(source), path, featurizer, progress=done.append)
+    build_block_corpus(
+        Given(source),
+        path,
+        featurizer,
+        progress=lambda *call: done.append(call[:3]),
+    )
     assert saved == [f"part-00000{i}.npz" for i in range(4)]
-    assert done == [2, 3, 4, 5]
+    assert done == [("corpus", n, 0) for n in (2, 3, 4, 5)]

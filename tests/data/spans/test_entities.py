@@ -13,7 +13,7 @@ from realm_tf.data.spans.entities import (
     rows,
     wordpiece_labels,
 )
-from realm_tf.data.spans.span_taggers import Span
+from realm_tf.data.spans.salient_span import SalientSpan
 from realm_tf.errors import BadRecordError
 
 RECORDS = [
@@ -25,7 +25,7 @@ RECORDS = [
     },
     {"id": "b", "tokens": ["x"], "tags": ["I-ORG"], "split": "test"},
 ]
-ZOE = (Span(0, 4, "PER"), Span(10, 18, "LOC"))
+ZOE = (SalientSpan(0, 4, "PER"), SalientSpan(10, 18, "LOC"))
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def file(tmp_path):
 def test_records_become_spans_in_bytes(file):
     first, second = read_entities(file)
     text = "Zoë left New York in 1815"
-    assert first == EntitySentence(text, ZOE, (Span(22, 26, "TIME"),))
-    assert second.spans == (Span(0, 1, "ORG"),)
+    assert first == EntitySentence(text, ZOE, (SalientSpan(22, 26, "TIME"),))
+    assert second.spans == (SalientSpan(0, 1, "ORG"),)
     assert read_entities(file, split="test") == [second]
     [timed] = read_entities(file, split="train", types=["TIME"])
-    assert timed.spans == (Span(22, 26, "TIME"),)
+    assert timed.spans == (SalientSpan(22, 26, "TIME"),)
     assert timed.unknown == ZOE
 
 
@@ -83,20 +83,24 @@ def test_i_that_continues_nothing_begins(featurizer):
         [labels.index(x) for x in ("I-PER", "I-LOC", "I-LOC", "O", "I-LOC")]
     )
     assert decode_labels(labels, chosen, wordpieces, featurizer) == [
-        Span(0, 2, "PER"),
-        Span(3, 8, "LOC"),
-        Span(12, 14, "LOC"),
+        SalientSpan(0, 2, "PER"),
+        SalientSpan(3, 8, "LOC"),
+        SalientSpan(12, 14, "LOC"),
     ]
 
 
 def test_f1_by_hand():
     gold = [
-        EntitySentence("", ZOE, (Span(22, 26, "TIME"),)),
-        EntitySentence("", (Span(0, 1, "ORG"),)),
+        EntitySentence("", ZOE, (SalientSpan(22, 26, "TIME"),)),
+        EntitySentence("", (SalientSpan(0, 1, "ORG"),)),
     ]
     found = [
         # One right, one of the wrong type, one on a date.
-        [Span(0, 4, "PER"), Span(10, 18, "ORG"), Span(20, 26, "MISC")],
+        [
+            SalientSpan(0, 4, "PER"),
+            SalientSpan(10, 18, "ORG"),
+            SalientSpan(20, 26, "MISC"),
+        ],
         [],
     ]
     # 1 of 2 found, 1 of 3 gold: F1 = 2 * 1 / 5.

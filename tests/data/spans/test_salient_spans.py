@@ -7,12 +7,13 @@ import pytest
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.data.spans import salient_spans as span_store
+from realm_tf.data.spans.date_number_tagger import DateNumberTagger
+from realm_tf.data.spans.salient_span import SalientSpan
 from realm_tf.data.spans.salient_spans import (
     SalientSpans,
     tag_corpus,
     write_spans,
 )
-from realm_tf.data.spans.span_taggers import DateNumberTagger, Span
 from realm_tf.errors import FolderError, MismatchError
 
 
@@ -48,7 +49,7 @@ def test_progress_counts_blocks(city_corpus, tmp_path):
         tmp_path / "spans",
         progress=lambda *call: calls.append(call),
     )
-    assert calls == [(len(city_corpus), len(city_corpus))]
+    assert calls == [("spans", len(city_corpus), len(city_corpus), {})]
 
 
 def test_spans_stand_beside_their_corpus(cities, short_featurizer, tmp_path):
@@ -59,12 +60,12 @@ def test_spans_stand_beside_their_corpus(cities, short_featurizer, tmp_path):
 
 
 def test_other_spans_are_replaced_only_if_told(city_corpus, tmp_path):
-    rows = [[Span(0, 2, "X")]] + [[]] * (len(city_corpus) - 1)
+    rows = [[SalientSpan(0, 2, "X")]] + [[]] * (len(city_corpus) - 1)
     first = write_spans(city_corpus, rows, tmp_path / "spans")
-    assert first.spans(0) == [Span(0, 2, "X")]
+    assert first.spans(0) == [SalientSpan(0, 2, "X")]
     with pytest.raises(FolderError, match="does not exist yet"):
         write_spans(city_corpus, rows, tmp_path / "spans")
-    rows[0] = [Span(1, 2, "Y"), Span(3, 4, "X")]
+    rows[0] = [SalientSpan(1, 2, "Y"), SalientSpan(3, 4, "X")]
     second = write_spans(
         city_corpus, rows, tmp_path / "spans", {"tagger": "me"}, overwrite=True
     )
@@ -99,7 +100,7 @@ def test_a_corpus_may_have_no_span(city_corpus, tmp_path):
 def test_more_labels_than_fit_in_a_byte_are_refused(
     count, city_corpus, tmp_path
 ):
-    row = [Span(i, i + 1, f"L{i}") for i in range(count)]
+    row = [SalientSpan(i, i + 1, f"L{i}") for i in range(count)]
     rows = [row] + [[]] * (len(city_corpus) - 1)
     if count == 255:
         spans = write_spans(city_corpus, rows, tmp_path / "spans")
@@ -117,7 +118,7 @@ def test_writing_needs_little_memory(city_corpus, tmp_path):
         fingerprint = city_corpus.fingerprint
 
     rows = (
-        [Span(1_000 + i, 1_007 + i, "X") for i in range(6)]
+        [SalientSpan(1_000 + i, 1_007 + i, "X") for i in range(6)]
         for _ in range(count)
     )
     tracemalloc.start()

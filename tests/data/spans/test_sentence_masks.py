@@ -6,6 +6,8 @@ import pytest
 
 from realm_tf._constants import MASKS
 from realm_tf.data.corpus.blocks import Block
+from realm_tf.data.spans.date_number_tagger import DateNumberTagger
+from realm_tf.data.spans.salient_span import SalientSpan
 from realm_tf.data.spans.salient_spans import tag_corpus
 from realm_tf.data.spans.sentence_masks import (
     Draw,
@@ -15,7 +17,6 @@ from realm_tf.data.spans.sentence_masks import (
     SalientSpanMasks,
     make_masks,
 )
-from realm_tf.data.spans.span_taggers import DateNumberTagger, Span
 from realm_tf.errors import FolderError
 
 TEXT = "Zoë was in Ōsaka. In 1815 she left."
@@ -30,10 +31,10 @@ class Spans:
         if block_id:
             return []
         return [
-            Span(0, 4, "PER"),
-            Span(0, 4, "X"),
-            Span(12, 18, "LOC"),
-            Span(SECOND + 3, SECOND + 7, "DATE"),
+            SalientSpan(0, 4, "PER"),
+            SalientSpan(0, 4, "X"),
+            SalientSpan(12, 18, "LOC"),
+            SalientSpan(SECOND + 3, SECOND + 7, "DATE"),
         ]
 
 
@@ -60,7 +61,7 @@ def test_a_block_without_spans_gives_nothing():
 def test_a_span_that_crosses_sentences_gives_nothing():
     class Crossing:
         def spans(self, block_id):
-            return [Span(12, SECOND + 2, "X")]
+            return [SalientSpan(12, SECOND + 2, "X")]
 
     rng = np.random.default_rng(0)
     assert SalientSpanMasks(Crossing()).draw(BLOCK, rng) is None
@@ -89,7 +90,7 @@ class Names:
     def spans(self, block_id):
         words = re.finditer(r"[A-ZŌ]\w+", self.texts[block_id])
         return [
-            Span(
+            SalientSpan(
                 *(len(self.texts[block_id][:i].encode()) for i in m.span()), ""
             )
             for m in words

@@ -62,7 +62,7 @@ def test_progress_counts_rows(build_index, make_embeddings):
     build_index(
         rows=[rows[:15], rows[15:]], progress=lambda *done: calls.append(done)
     )
-    assert calls == [(15, 20), (20, 20)]
+    assert calls == [("index", 15, 20, {}), ("index", 20, 20, {})]
 
 
 def test_i18_skip_bad_counts_and_never_returns_a_block(

@@ -81,8 +81,8 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (size + 50, size + 50))
 try:
     journal.append(b"x" * 1000)
 except OSError as error:
-    assert "1008 bytes to write" in str(error), error
-    assert "bytes free" in str(error), error
+    assert "An update of 1,008 bytes" in str(error), error
+    assert "bytes are free" in str(error), error
 else:
     sys.exit(7)
 assert journal.path.stat().st_size == size

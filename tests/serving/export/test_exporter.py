@@ -11,17 +11,17 @@ import pytest
 import tensorflow as tf
 
 from realm_tf import _manifest
+from realm_tf._files import writer_lock
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.errors import FolderError, LockedError, MismatchError
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.retrieval.index.writer_lock import writer_lock
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.bundle import (
     BLOCK_EMBEDDER,
     QA,
     QUERY_EMBEDDER,
     READER,
-    list_model_versions,
+    model_numbers,
     read_bundle,
 )
 from realm_tf.serving.export import saved_model
@@ -236,7 +236,7 @@ def test_export_again_adds_versions_and_keeps_added_documents(
     served.add(served.blocks([0]), [[1.0, 2.0, 3.0, 4.0]])
     second = qa.export(folder, models=("query_embedder",))
     assert second.models == {QUERY_EMBEDDER: 2, BLOCK_EMBEDDER: 1}
-    assert list_model_versions(folder, QUERY_EMBEDDER) == [1, 2]
+    assert model_numbers(folder, QUERY_EMBEDDER) == [1, 2]
     index = BlockIndex.open(second.index_path, corpus)
     assert index.version == 1
     assert index.live_block_ids().tolist() == [1, 2, 3]
@@ -244,7 +244,7 @@ def test_export_again_adds_versions_and_keeps_added_documents(
     other.build_index(cities[:2], tmp_path / "other")
     with pytest.raises(MismatchError, match="exported from one model"):
         other.export(folder, models=("query_embedder",))
-    assert list_model_versions(folder, QUERY_EMBEDDER) == [1, 2]
+    assert model_numbers(folder, QUERY_EMBEDDER) == [1, 2]
     bundle = other.export(folder, models=("query_embedder", "block_embedder"))
     assert bundle.models == {QUERY_EMBEDDER: 3, BLOCK_EMBEDDER: 2}
     assert (bundle.corpus, bundle.index) == ("corpus-2", "index")
@@ -352,8 +352,7 @@ def test_killed_export_leaves_the_bundle_as_it_was(make_qa, tmp_path):
         )
         assert done.returncode == -signal.SIGKILL, done.stderr[-1000:]
         assert read_bundle(folder) == before
-        assert bundles.model_numbers(folder, QUERY_EMBEDDER) == whole
-        assert list_model_versions(folder, QUERY_EMBEDDER) == whole
+        assert model_numbers(folder, QUERY_EMBEDDER) == whole
     after = qa.export(folder, models=("query_embedder",))
     assert after.models == {QUERY_EMBEDDER: 3}
     assert not list(folder.glob("**/.*writing*"))

@@ -38,7 +38,7 @@ def write(folder, module=None):
 def test_versions_count_up_and_describe_themselves(tmp_path):
     (tmp_path / "realm_qa" / "7").mkdir(parents=True)
     assert [write(tmp_path), write(tmp_path)] == [8, 9]
-    assert bundles.list_model_versions(tmp_path, "realm_qa") == [8, 9]
+    assert bundles.model_numbers(tmp_path, "realm_qa") == [8, 9]
     folder = tmp_path / "realm_qa" / "9"
     manifest = _manifest.read_manifest(folder, saved_model.KIND)
     assert manifest.fingerprints == {"reader": "r"}
@@ -52,7 +52,7 @@ def test_w12_graph_and_then_manifest_are_written_last(tmp_path, monkeypatch):
     """Where a rename is not atomic, a part is not taken for a version."""
     seen = []
     write_warmup = saved_model.warmup.write_warmup
-    sync = _manifest._sync
+    sync = _manifest.sync
 
     def note(path):
         names = {p.name for p in path.parents[1].iterdir()}
@@ -68,7 +68,7 @@ def test_w12_graph_and_then_manifest_are_written_last(tmp_path, monkeypatch):
         sync(path)
 
     monkeypatch.setattr(saved_model.warmup, "write_warmup", write_noted)
-    monkeypatch.setattr(_manifest, "_sync", sync_noted)
+    monkeypatch.setattr(_manifest, "sync", sync_noted)
     write(tmp_path)
     assert seen == [set(), {"saved_model.pb"}]
 

@@ -104,6 +104,37 @@ def test_refresh_swaps_to_a_newer_version(served, fingerprint):
     assert served.in_use.version == 2
 
 
+def test_held_version_outlives_its_folder_and_goes_with_its_reader(served):
+    """W8, W9."""
+    held = served.in_use
+    old, folder = weakref.ref(held), str(held.folder)
+    before = held.search(np.ones((1, 4)), 3)
+    BlockIndex.roll_back(served.index_path, 1)
+    served.refresh()
+    shutil.rmtree(folder)
+    after = held.search(np.ones((1, 4)), 3)
+    np.testing.assert_array_equal(after.scores, before.scores)
+    del held
+    gc.collect()
+    assert old() is None
+    with open("/proc/self/maps") as maps:
+        assert folder not in maps.read()
+
+
+def test_changed_bytes_of_a_new_version_are_refused(served):
+    """W10."""
+    BlockIndex.roll_back(served.index_path, 1)
+    folder = index_versions.version_folder(served.index_path, 2)
+    file = next(folder.glob("embeddings-*"))
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.unlink()  # it is a link
+    file.write_bytes(data)
+    with pytest.raises(FolderError, match=file.name):
+        served.refresh()
+    assert served.in_use.version == 1
+
+
 def test_bad_version_is_refused_and_the_old_one_stays(served, city_corpus):
     """W10."""
     old = served.in_use

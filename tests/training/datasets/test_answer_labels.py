@@ -5,6 +5,7 @@ from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.data.questions.questions import Question
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import MismatchError
 from realm_tf.training.datasets.answer_labels import AnswerLabels
 
 BOOK = (
@@ -156,3 +157,17 @@ def test_block_that_is_cut_to_nothing_has_no_span(corpus, short_featurizer):
         for name in ("token_ids", "block_mask", "starts", "ends")
     }
     assert labels.spans(0, labels.question(0), block_id, nothing) == []
+
+
+def test_another_tokenizer_is_refused(corpus, short_featurizer):
+    other = Featurizer(short_featurizer.vocabulary, lowercase=False)
+    with pytest.raises(MismatchError, match="`featurizer` must be the one"):
+        AnswerLabels(corpus, [asked("1815")], other)
+
+
+def test_answers_without_known_wordpieces_are_counted(
+    corpus, short_featurizer, caplog
+):
+    questions = [asked("\u2603"), asked("1815 \u2603"), asked("1815")]
+    AnswerLabels(corpus, questions, short_featurizer)
+    assert "Left out 2 answers without known wordpieces" in caplog.text

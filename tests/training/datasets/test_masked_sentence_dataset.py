@@ -3,13 +3,13 @@ import pytest
 
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.corpus_builder import build_corpus
+from realm_tf.data.spans.date_number_tagger import DateNumberTagger
 from realm_tf.data.spans.salient_spans import tag_corpus
 from realm_tf.data.spans.sentence_masks import (
     RandomTokenMasks,
     RecurringSpanMasks,
     SalientSpanMasks,
 )
-from realm_tf.data.spans.span_taggers import DateNumberTagger
 from realm_tf.options import MaskedSentenceOptions
 from realm_tf.retrieval.searchers.searcher import SearchResult
 from realm_tf.training.datasets.candidate_blocks import without_sentence
@@ -303,9 +303,8 @@ def test_t5_what_cannot_be_masked_is_skipped_and_counted(
     for step in range(3):
         for sentence in dataset.sentences(step):
             assert sentence.block.document_id == "good"
-    assert dataset.num_skipped > 0
     skipped = [dataset.figures(step)["num_skipped"] for step in range(3)]
-    assert sum(skipped) == dataset.num_skipped
+    assert sum(skipped) > 0
 
 
 def test_text_without_anything_to_mask_is_refused(

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from realm_tf.retrieval.index.writer_lock import writer_lock
+from realm_tf._files import writer_lock
 from realm_tf.training.refresh.index_follower import IndexFollower
 from realm_tf.training.refresh.index_refresh import IndexRefresh
 

@@ -6,11 +6,11 @@ import time
 import numpy as np
 import pytest
 
+from realm_tf._files import writer_lock
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.errors import FolderError, LockedError, RecallError
 from realm_tf.retrieval.index import index_builder, index_versions
-from realm_tf.retrieval.index.writer_lock import writer_lock
 from realm_tf.training.pretraining_stages import make_refresher
 from realm_tf.training.refresh import refresher as refresher_module
 from realm_tf.training.refresh import waiting

@@ -1,0 +1,248 @@
+"""Files that appear whole, folders with one writer, arrays that are checked."""
+
+import contextlib
+import errno
+import json
+import os
+import pathlib
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import filelock
+import numpy as np
+import numpy.typing as npt
+
+from realm_tf.errors import FolderError, LockedError
+
+TEMPORARY_MARK = ".writing-"
+LOCK_NAME = ".writer.lock"
+_POLL_SECONDS = 0.02
+_NO_SPACE = {
+    errno.ENOSPC: "No space left",
+    errno.EFBIG: "File too large",
+    errno.EDQUOT: "Disk quota exceeded",
+}
+
+
+def temporary_name(path: pathlib.Path) -> pathlib.Path:
+    """A new hidden path beside `path`, for what will take its place."""
+    unique = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    return path.with_name(f".{path.name}{TEMPORARY_MARK}{unique}")
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
+    """Writes a file whole or not at all.
+
+    Args:
+        path: the file; readers see the old one until the body ends.
+
+    Yields:
+        Binary file to write.
+    """
+    temporary = temporary_name(path)
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace_file(path: pathlib.Path, text: str) -> None:
+    """Writes a file of UTF-8; readers see the old one or the new one."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def sync(path: pathlib.Path) -> None:
+    """Waits until a file, or the list of files of a folder, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writer_lock(
+    folder: str | os.PathLike[str], *, timeout: float = 0.0
+) -> Iterator[None]:
+    """Holds the right to write into `folder`.
+
+    The operating system releases the lock of a process that dies. What the
+    file says is for the error message only.
+
+    Args:
+        folder: created if it does not exist.
+        timeout: seconds to wait for another writer to finish.
+
+    Raises:
+        LockedError: naming the writer that holds the lock.
+        OSError: if the folder cannot be written.
+    """
+    path = pathlib.Path(folder) / LOCK_NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(
+        path, poll_interval=_POLL_SECONDS, fallback_to_soft=False
+    )
+    try:
+        lock.acquire(timeout=timeout)
+    except filelock.Timeout as error:
+        raise LockedError(
+            f"{path.parent} is being written by {_holder(path)}, and takes "
+            "one writer at a time. Wait for it to finish, or stop it."
+        ) from error
+    try:
+        holder = {"pid": os.getpid(), "host": socket.gethostname()}
+        path.write_text(json.dumps(holder), encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(path: pathlib.Path) -> str:
+    try:
+        holder = json.loads(path.read_bytes())
+        return f"process {holder['pid']} on {holder['host']}"
+    except (ValueError, KeyError, TypeError):  # it has not written yet
+        return "a process that has just started"
+
+
+@contextlib.contextmanager
+def explain_full_disk(path: pathlib.Path, advice: str) -> Iterator[None]:
+    """Says what did not fit, how much is free and what to do.
+
+    Args:
+        path: what is being written.
+        advice: sentence about what was kept, and what to do.
+
+    Raises:
+        OSError: see `full_disk_error`.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        code = _full_disk_code(error)
+        if code is None:
+            raise
+        raise full_disk_error(path, advice, code) from error
+
+
+def full_disk_error(
+    path: pathlib.Path, advice: str, code: int = errno.ENOSPC
+) -> OSError:
+    """The error for what does not fit; see `explain_full_disk`."""
+    return OSError(
+        code,
+        f"{path} does not fit on the disk: {_free_bytes(path):,} bytes are "
+        f"free ({os.strerror(code)}). {advice}",
+    )
+
+
+def check_disk_space(path: str | os.PathLike[str], num_bytes: int) -> None:
+    """Refuses to begin what cannot be finished.
+
+    Args:
+        path: file or folder that will be written.
+        num_bytes: how large it will be.
+
+    Raises:
+        OSError: with what is needed and what is free.
+    """
+    path = pathlib.Path(path)
+    if num_bytes > _free_bytes(path):
+        raise full_disk_error(
+            path,
+            f"It needs {num_bytes:,}. Free some space, or choose another disk.",
+        )
+
+
+def _free_bytes(path: pathlib.Path) -> int:
+    """Of the disk that `path` is on, or would be."""
+    path = pathlib.Path(os.path.realpath(path))
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def _full_disk_code(error: OSError | RuntimeError) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno if error.errno in _NO_SPACE else None
+    # ArrayRecord reports a full disk in words only.
+    known = (code for code, text in _NO_SPACE.items() if text in str(error))
+    return next(known, None)
+
+
+def read_npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
+    """Reads the header of a .npy file, up to the first byte of the array.
+
+    Args:
+        file: binary file, at its start.
+
+    Returns:
+        Shape and dtype, as declared.
+
+    Raises:
+        ValueError: if it is no header of NumPy's.
+    """
+    version = np.lib.format.read_magic(file)
+    read = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def write_npy_header(
+    file: BinaryIO, dtype: npt.DTypeLike, shape: tuple[int, ...]
+) -> None:
+    """Begins a .npy file whose array is written piece by piece.
+
+    A memory map would turn a full disk into SIGBUS; `file.write` raises.
+    """
+    header = {
+        "descr": np.dtype(dtype).str,
+        "fortran_order": False,
+        "shape": shape,
+    }
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def open_npy(
+    path: pathlib.Path, dtypes: str, shape: tuple[int, ...], advice: str
+) -> np.ndarray:
+    """Maps an array into memory, if it is what it must be.
+
+    Args:
+        path: the .npy file.
+        dtypes: allowed types, such as `"<u2 <u4"`.
+        shape: the array must have.
+        advice: sentence for the error, about what to do.
+
+    Returns:
+        Read-only array.
+
+    Raises:
+        FolderError: if the file is missing, damaged or another array.
+    """
+    expected = f"an array of type {dtypes} and shape {shape}"
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise FolderError(
+            f"{path} must hold {expected}. Received: {error}. {advice}"
+        ) from error
+    if array.dtype.str not in dtypes.split() or array.shape != shape:
+        raise FolderError(
+            f"{path} must hold {expected}. Received: type {array.dtype.str} "
+            f"and shape {array.shape}. {advice}"
+        )
+    return np.asarray(array)
