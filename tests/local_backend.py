@@ -5,7 +5,6 @@ import threading
 
 import numpy as np
 
-from realm_tf.data.corpus.answer import Evidence
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.serving.backends.backend import Backend
 from realm_tf.serving.bundle import BLOCK_EMBEDDER, QUERY_EMBEDDER, READER
@@ -53,9 +52,9 @@ class LocalBackend(Backend):
 
     def embed_query(self, question):
         texts = [text.decode() for text in question]
-        return self.embedded(
-            self.qa.question_embedding.questions_one_by_one(texts)
-        ) | {"truncated": np.array(self.qa.featurizer.is_truncated(texts))}
+        return self.embedded(self.qa.question_embedding.questions(texts)) | {
+            "truncated": np.array(self.qa.featurizer.is_truncated(texts))
+        }
 
     def embed_block(self, title, text):
         blocks = [
@@ -76,27 +75,18 @@ class LocalBackend(Backend):
     def read_blocks(
         self, question, block_titles, block_texts, retrieval_scores
     ):
-        rows = []
-        for asked, titles, texts, scores in zip(
-            question, block_titles, block_texts, retrieval_scores, strict=True
-        ):
-            given = enumerate(zip(titles, texts, scores, strict=True))
-            there = [(n, row) for n, row in given if row[2] > -1e30]
-            evidence = Evidence(
-                asked.decode(),
-                tuple(
-                    Block(text.decode(), title=title.decode(), block_id=place)
-                    for place, (title, text, _) in there
-                ),
-                np.array([row[2] for _, row in there], np.float32),
-                False,
-            )
-            answer = self.qa._answerer.read(
-                evidence, len(there), NUM_ANSWERS - 1, 0.0
-            )
-            spans = [answer, *answer.alternatives]
-            rows.append([span_fields(span) for span in spans])
-            rows[-1] += [EMPTY] * (NUM_ANSWERS - len(spans))
+        readings = self.qa.engine.read(
+            [text.decode() for text in question],
+            [[title.decode() for title in row] for row in block_titles],
+            [[text.decode() for text in row] for row in block_texts],
+            np.array(retrieval_scores, np.float32),
+            NUM_ANSWERS,
+        )
+        rows = [
+            [span_fields(span) for span in spans]
+            + [EMPTY] * (NUM_ANSWERS - len(spans))
+            for spans in readings.spans
+        ]
         return {
             name: np.array(
                 [[s.get(name, 0) for s in row] for row in rows], kind
@@ -106,7 +96,6 @@ class LocalBackend(Backend):
                 ("block_position", np.int32),
                 ("byte_start", np.int32),
                 ("byte_end", np.int32),
-                ("retrieval_probability", np.float32),
                 ("reading_probability", np.float32),
                 ("probability", np.float32),
             )
@@ -114,8 +103,4 @@ class LocalBackend(Backend):
 
 
 def span_fields(span):
-    fields = dataclasses.asdict(span)
-    return fields | {
-        "text": span.text.encode(),
-        "block_position": span.block.block_id,
-    }
+    return dataclasses.asdict(span) | {"text": span.text.encode()}

@@ -9,9 +9,9 @@ import keras
 
 from realm_tf._constants import MASKED_WORDS_LEARNING_RATE
 from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.spans.date_number_tagger import DateNumberTagger
 from realm_tf.data.spans.salient_spans import default_path, tag_corpus
 from realm_tf.data.spans.sentence_masks import SentenceMasks, make_masks
-from realm_tf.data.spans.span_taggers import DateNumberTagger
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.options import (
     InverseClozeOptions,

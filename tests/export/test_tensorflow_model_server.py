@@ -15,6 +15,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+from answers_alike import assert_outputs_alike
 
 from realm_tf.serving.bundle import (
     BLOCK_EMBEDDER,
@@ -138,7 +139,7 @@ def test_server_answers_as_the_model_does(qa, server):
                     atol=1e-5,
                 )
     status, outputs = server.predict(QUERY_EMBEDDER, QUESTIONS, "embed")
-    want = qa.question_embedding.questions_one_by_one(QUESTIONS)
+    want = qa.question_embedding.questions(QUESTIONS)
     np.testing.assert_allclose(outputs["embedding"], want, atol=1e-5)
     assert outputs["fingerprint"] == [qa.embedder_fingerprint] * 3
 
@@ -159,8 +160,8 @@ def test_answers_do_not_depend_on_the_batch(server):
     _, together = server.predict(QA, QUESTIONS)
     for i, question in enumerate(QUESTIONS):
         _, alone = server.predict(QA, [question])
-        for name, values in alone.items():
-            assert values[0] == together[name][i]
+        row = {name: values[i : i + 1] for name, values in together.items()}
+        assert_outputs_alike(alone, row)
 
 
 def test_grpc_answers_too(bundle, server):

@@ -4,9 +4,11 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
+from answers_alike import assert_alike
 
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.engine.local_engine import LocalEngine
 from realm_tf.errors import FolderError, MismatchError, UnknownDocumentError
 from realm_tf.layers.span_reader import SpanReader
 from realm_tf.models.question_answerer import QuestionAnswerer
@@ -26,34 +28,34 @@ def alone(qa, texts):
     return [qa.ask(text) for text in texts]
 
 
-# One by one, together, in any order: equal to the last bit.
+# One by one, together, in any order: the same but for rounding.
 
 
 def test_answers_are_the_same_together_as_alone(qa, texts, alone):
     assert len({answer.text for answer in alone}) > 1
-    assert qa.predict(texts) == alone
+    assert_alike(qa.predict(texts), alone)
 
 
 def test_answers_are_the_same_in_another_order(qa, texts, alone):
-    assert qa.predict(texts[::-1]) == alone[::-1]
+    assert_alike(qa.predict(texts[::-1]), alone[::-1])
 
 
 def test_answers_are_the_same_in_other_company(qa, texts, alone):
     company = ["who was it? " * 9, texts[3], "x"]
-    assert qa.predict(company)[1] == alone[3]
+    assert_alike(qa.predict(company)[1:2], alone[3:4])
 
 
 @pytest.mark.parametrize("size", [0, 1, 33])
 def test_q5_any_number_of_questions(qa, texts, alone, size):
-    assert qa.predict(texts[:size]) == alone[:size]
+    assert_alike(qa.predict(texts[:size]), alone[:size])
 
 
 def test_q5_more_questions_than_are_searched_at_once(
     qa, texts, alone, monkeypatch
 ):
-    module = "realm_tf.engine.question_answerer"
-    monkeypatch.setattr(f"{module}._QUESTIONS_SEARCHED", 2)
-    assert qa.predict(texts[:5]) == alone[:5]
+    module = "realm_tf.models.question_answerer"
+    monkeypatch.setattr(f"{module}._BLOCKS_AT_ONCE", 2 * qa.num_read)
+    assert_alike(qa.predict(texts[:5]), alone[:5])
 
 
 def test_q9_same_question_from_64_threads(qa, texts, alone):
@@ -98,7 +100,7 @@ def test_alternatives_are_distinct_and_less_probable(alone):
 
 def test_num_alternatives_can_be_none(qa, texts, alone):
     answer = qa.ask(texts[0], num_alternatives=0)
-    assert answer == dataclasses.replace(alone[0], alternatives=())
+    assert_alike([answer], [dataclasses.replace(alone[0], alternatives=())])
 
 
 def test_threshold_decides_what_is_found(qa, texts, alone):
@@ -128,10 +130,8 @@ def test_more_blocks_can_be_retrieved_than_read(qa, texts, alone):
     assert len(answer.blocks) == 8
     assert answer.blocks[:5] == alone[0].blocks
     # The answer is the same; p(z | x) is shared by more blocks.
-    assert (answer.text, answer.probability) == (
-        alone[0].text,
-        alone[0].probability,
-    )
+    assert answer.text == alone[0].text
+    np.testing.assert_allclose(answer.probability, alone[0].probability, 1e-5)
     assert answer.retrieval_probability < alone[0].retrieval_probability
 
 
@@ -142,11 +142,15 @@ def test_default_of_num_read_belongs_to_the_model(qa, texts, monkeypatch):
 
 def test_reading_in_parts_changes_nothing(qa, texts, monkeypatch):
     whole = qa.ask(texts[0], num_read=8)
-    module = "realm_tf.engine.question_answerer"
-    monkeypatch.setattr(f"{module}._BLOCKS_READ", 3)
-    parts = qa.ask(texts[0], num_read=8)
-    assert parts.text == whole.text
-    np.testing.assert_allclose(parts.probability, whole.probability, 1e-5)
+    engine = LocalEngine(
+        qa.featurizer,
+        qa.query_embedder,
+        qa.block_embedder,
+        qa.reader,
+        token_budget=100,
+    )
+    monkeypatch.setattr(qa, "engine", engine)
+    assert_alike([qa.ask(texts[0], num_read=8)], [whole])
 
 
 def test_search_finds_the_blocks_that_are_read(qa, texts, alone):
@@ -249,7 +253,7 @@ def test_q4_ragged_tensor_is_refused(qa):
 
 @pytest.mark.parametrize("kind", [tuple, np.array])
 def test_q4_other_lists_are_accepted(qa, texts, alone, kind):
-    assert qa.predict(kind(texts[:2])) == alone[:2]
+    assert_alike(qa.predict(kind(texts[:2])), alone[:2])
 
 
 @pytest.mark.parametrize("shape", [(), (1, 1)])
@@ -388,7 +392,7 @@ def test_index_is_built_of_the_path_of_a_corpus(
 ):
     index = any_index.build_index(str(city_corpus.path), tmp_path / "index")
     assert index is any_index.index
-    assert any_index.ask(texts[0]) == alone[0]
+    assert_alike([any_index.ask(texts[0])], alone[:1])
 
 
 @pytest.mark.parametrize(
@@ -540,7 +544,7 @@ def test_model_comes_back_from_a_preset_with_its_corpus(
     qa.save_to_preset(tmp_path / "preset", include_corpus=True)
     copy = RealmQA.from_preset(tmp_path / "preset")
     assert copy.query_embedder is not copy.block_embedder
-    assert copy.predict(texts[:5]) == alone[:5]
+    assert_alike(copy.predict(texts[:5]), alone[:5])
 
 
 def test_embedders_that_share_weights_share_them_in_a_preset(make_qa, tmp_path):

@@ -2,13 +2,13 @@ import keras
 import numpy as np
 import pytest
 
+from realm_tf.data.spans.date_number_tagger import DateNumberTagger
 from realm_tf.data.spans.salient_spans import default_path, tag_corpus
 from realm_tf.data.spans.sentence_masks import (
     RandomSpanMasks,
     RandomTokenMasks,
     SalientSpanMasks,
 )
-from realm_tf.data.spans.span_taggers import DateNumberTagger
 from realm_tf.models.realm_pretrainer import RealmPretrainer
 from realm_tf.optimizers.bert_adamw import BertAdamW
 from realm_tf.options import MaskedSentenceOptions
