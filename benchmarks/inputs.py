@@ -72,9 +72,7 @@ def sentence_encoder(folder: Path, dtype: str) -> Any:
 
 
 def embed_blocks(qa: Any, blocks: Sequence[Any]) -> Any:
-    """Embeddings of blocks, in this version or the one before."""
-    if hasattr(qa, "engine"):
-        return qa.engine.embed_blocks(blocks)
+    """Embeddings of blocks."""
     return qa.block_embedding.blocks(blocks)
 
 
