@@ -204,7 +204,7 @@ def read_npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
 def write_npy_header(
     file: BinaryIO, dtype: npt.DTypeLike, shape: tuple[int, ...]
 ) -> None:
-    """Begins a .npy file whose array is written piece by piece.
+    """Begins a .npy file whose array is written part by part.
 
     A memory map would turn a full disk into SIGBUS; `file.write` raises.
     """

@@ -1,4 +1,4 @@
-"""A BERT folder in the Hugging Face layout -> trunk, vocabulary, pooling."""
+"""A BERT folder in the Hugging Face layout -> backbone, vocabulary, pooling."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ class BertFolder:
         featurizer: `Featurizer` of its vocabulary.
         pooling: "mean" if the folder says that its sentence embeddings are
             means, as sentence-transformers does; otherwise "cls".
-        hidden_dim: width of the trunk.
+        hidden_dim: width of the backbone.
     """
 
     path: pathlib.Path
@@ -125,7 +125,7 @@ class BertFolder:
         """Loads an embedder of questions and blocks, and a reader.
 
         Where the file has a head for masked words, the encoder is loaded too,
-        which pre-training goes on with.
+        which pre-training continues to train.
 
         Args:
             embedding_dim: width of the embeddings. Defaults to that of the

@@ -98,7 +98,7 @@ def combine(
 ) -> Checkpoint:
     """One checkpoint with the parts of several.
 
-    An embedder and an encoder without a reader get one: the trunk of the
+    An embedder and an encoder without a reader get one: the backbone of the
     encoder with a new head, as fine-tuning begins in the original.
 
     Args:

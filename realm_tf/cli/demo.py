@@ -37,7 +37,7 @@ _NUM_SHOWN = 5
 @click.option(
     "--bert",
     type=options.FOLDER,
-    help="Start from this BERT, in place of fetching all-MiniLM-L6-v2.",
+    help="Start from this BERT. Default: download all-MiniLM-L6-v2.",
 )
 @options.dtype_option()
 @options.json_option()

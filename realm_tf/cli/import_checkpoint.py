@@ -52,7 +52,7 @@ _COPIES = 3  # of the text, while a corpus is built
 @click.option(
     "--embeddings",
     type=options.NEW_PATH,
-    help="Prefix of encoded.ckpt. Default: the one in the checkpoint.",
+    help="Prefix of encoded.ckpt. Default: as in the checkpoint.",
 )
 @click.option(
     "--block-embedder",
@@ -204,5 +204,5 @@ def _facts(checkpoint: "Checkpoint") -> dict[str, Any]:
 
 
 def _reasons(checkpoint: "Checkpoint") -> list[str]:
-    """Why variables were left out, each reason once."""
+    """Why variables were skipped, each reason once."""
     return sorted(set(checkpoint.skipped.values()))

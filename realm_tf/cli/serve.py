@@ -44,14 +44,14 @@ _TOKEN_VARIABLE = "REALM_TF_TOKEN"
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen on; 0.0.0.0 is all of them.",
+    help="Address to listen on; 0.0.0.0 is all addresses.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8600,
     show_default=True,
-    help="0 takes one that is free.",
+    help="Port to listen on; 0 takes a free port.",
 )
 @click.option(
     "--token",

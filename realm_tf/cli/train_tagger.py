@@ -35,24 +35,28 @@ from realm_tf.cli.ui.tables import show_facts
     type=options.POSITIVE,
     default=3,
     show_default=True,
-    help="Passes over the sentences.",
+    help="Number of epochs.",
 )
 @click.option(
     "--batch-size",
     type=options.POSITIVE,
     default=16,
     show_default=True,
-    help="Sentences in a batch.",
+    help="Batch size in sentences.",
 )
 @click.option(
-    "--learning-rate", type=float, default=5e-5, show_default=True, help="Peak."
+    "--learning-rate",
+    type=float,
+    default=5e-5,
+    show_default=True,
+    help="Peak learning rate.",
 )
 @click.option(
     "--seed",
     type=int,
     default=0,
     show_default=True,
-    help="Seed of weights and order.",
+    help="Random seed of weights and sentence order.",
 )
 @options.dtype_option()
 @options.json_option()

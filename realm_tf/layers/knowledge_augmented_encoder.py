@@ -15,7 +15,7 @@ class KnowledgeAugmentedEncoder(BackboneLayer):
 
     u = LN(gelu(W h_position + b));  logits = E u + b_out
 
-    E is the word embedding table of the trunk, so the two are trained as one.
+    E is the backbone's word embedding table, so the two are trained as one.
     The softmax of the logits is p(y | z, x).
 
     Args:

@@ -42,7 +42,7 @@ class InverseClozePretrainer(Pretrainer):
             itself. The original keeps it as one.
         chunk_size: rows that are embedded at once; `None` for all. Smaller
             ones need less memory: what the chunks compute is forgotten and
-            computed again for the gradient, which is the same. But it comes
+            recomputed for the gradient, which is the same. But it comes
             summed by table row: where `BertAdamW` clips, its
             `official_clipping` counts the summed row in place of each look-up,
             and the step may differ by a few per cent.

@@ -35,7 +35,7 @@ class RealmPretrainer(Pretrainer):
     """Learns to retrieve and to read from masked words alone.
 
     p(y | x) = sum_z p(y | z, x) p(z | x), over the null block and the blocks
-    that the input stage retrieved. These are embedded again with the weights
+    that the input stage retrieved. These are re-embedded with the weights
     of the moment, so the gradient reaches both embedders and the encoder. The
     model takes numbers only; text, files and search stay in the input stage.
 
@@ -51,9 +51,9 @@ class RealmPretrainer(Pretrainer):
             published.
         marginalize: `"token"` (the original code) or `"example"` (the paper),
             see `marginal_mlm_loss`.
-        train_retriever: `False` keeps the embedders as they are while the
+        train_retriever: `False` freezes the embedders while the
             encoder learns to read: their variables are made untrainable.
-        gradient_checkpointing: `True` computes the transformer layers again
+        gradient_checkpointing: `True` recomputes the transformer layers
             for the gradient instead of keeping their activations: less memory,
             more time, the same loss. Embedders and encoder stay set to it.
         **kwargs: of `keras.Model`.

@@ -79,7 +79,7 @@ def finetune(
     1. *retriever*: one embedder for questions and blocks (or two, if `qa` has
        two) learns from the questions' blocks, with the other blocks of a batch
        as negatives.
-    2. *index*: all blocks are embedded; from now on they stay as they are.
+    2. *index*: all blocks are embedded, and frozen from then on.
     3. *reader*: the reader learns from ORQA's reader loss; with
        `train_query_embedder` the question embedder learns from both losses.
        Retrieval is at the start of every epoch.
@@ -92,8 +92,8 @@ def finetune(
             answer is.
         options: `FinetuneOptions`.
         validation_data: questions that are scored after every epoch, in the
-            way they would be trained on: those without an answer in the corpus
-            are left out if `options.require_answer`.
+            same way as in training: `options.require_answer` skips questions
+            without an answer in the corpus.
         index_path: folder of the new index; defaults to a temporary one.
         **fitting: of `StageFitting`, such as `callbacks` and `progress`.
 

@@ -81,7 +81,7 @@ class RenamedTensorFile(TensorFile):
 
     Args:
         file: `TensorFile`.
-        new_names: old name -> new name; the others stay as they are.
+        new_names: old name -> new name; the others keep their names.
 
     Raises:
         CheckpointError: if two arrays would have one name.

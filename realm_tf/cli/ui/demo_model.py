@@ -96,7 +96,7 @@ def _cache_folder() -> pathlib.Path:
             lambda: shutil.rmtree(folder, ignore_errors=True)
         )
         logger.warning(
-            "The model cannot be kept (%s) and will be trained again next "
+            "The model cannot be kept (%s) and will be retrained next "
             "time. Set REALM_TF_CACHE to a folder that can be written.",
             error,
         )

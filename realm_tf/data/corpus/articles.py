@@ -20,7 +20,7 @@ from realm_tf.errors import BadRecordError
 
 logger = logging.getLogger(__name__)
 
-_ADVICE = "Correct it, or pass `skip_bad=True` to leave bad records out."
+_ADVICE = "Correct it, or pass `skip_bad=True` to skip invalid records."
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -51,7 +51,7 @@ class ArticleSource(abc.ABC):
     Args:
         skip_bad: count bad records in `num_bad`, in place of stopping at the
             first.
-        skip_navigation: leave out articles named "List of ...", "Index of
+        skip_navigation: skip articles named "List of ...", "Index of
             ...", "Outline of ..." or "... (disambiguation)", and count them
             in `num_left_out`. By default in the Wikipedia formats only.
     """
@@ -231,7 +231,7 @@ def read_articles(
 ) -> Iterator[Article]:
     """Articles of files and folders; see `ArticleFiles`.
 
-    Pages whose wikitext cannot be read are left out.
+    Pages with unreadable wikitext are skipped.
 
     Example:
     >>> import tempfile

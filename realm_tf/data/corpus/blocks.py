@@ -33,7 +33,7 @@ class Article:
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """A piece of an article, of a length that can be embedded at once.
+    """A part of an article, short enough to be embedded at once.
 
     Args:
         text: sentences of the article, joined by single spaces.

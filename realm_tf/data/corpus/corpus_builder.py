@@ -59,7 +59,7 @@ def build_corpus(
         num_processes: processes that tokenize. By default 1 for up to 32 MiB
             of files, and one a core for more. With several, a script must
             call this under `if __name__ == "__main__":`.
-        skip_bad: leave bad records out and count them in the manifest, in
+        skip_bad: skip invalid records and count them in the manifest, in
             place of stopping at the first.
         skip_navigation: see `ArticleFiles`.
         progress: see `Progress`; its stage is "corpus", its units are blocks,

@@ -62,7 +62,7 @@ def write_parts(
             "A process that tokenizes must not die. Received: one of "
             f"{num_processes} did, perhaps for want of memory, or because the "
             'script starts without `if __name__ == "__main__":`. Run the same '
-            "command again, with fewer processes; it goes on from here."
+            "command with fewer processes to resume."
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)

@@ -82,7 +82,7 @@ class Journal:
         record = _RECORD.pack(len(payload), zlib.crc32(payload)) + payload
         advice = (
             f"An update of {len(record):,} bytes was not written; the index "
-            "is unchanged. Free some space and try again."
+            "is unchanged. Free some space and retry."
         )
         descriptor = os.open(self.path, os.O_RDWR)
         try:

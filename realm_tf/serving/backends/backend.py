@@ -117,7 +117,7 @@ class Backend(Engine):
         scores: npt.NDArray[np.float32],
         num_answers: int,
     ) -> Readings:
-        """Reads blocks; no more answers than the export was made for."""
+        """Reads blocks; at most as many answers as the export allows."""
         inputs = {
             "question": encoded(questions),
             "block_titles": [encoded(row) for row in titles],

@@ -138,14 +138,14 @@ def _check_index(
             "The index must be the model's own. Received:\n"
             f"  index={of_index[:16]}\n"
             f"  model={of_model[:16]}\n"
-            "Build it again with `build_index`, or `realm-tf index build`."
+            "Rebuild it with `build_index`, or `realm-tf index build`."
         )
 
 
 def _previous(folder: pathlib.Path) -> Bundle | None:
     if (folder / bundles.BUNDLE_NAME).exists():
         return bundles.read_bundle(folder)
-    # A killed first export leaves models and a lock, which go on being used.
+    # A killed first export leaves models and a lock, which are reused.
     if folder.is_dir() and any(folder.iterdir()):
         known = {*bundles.MODEL_NAMES, "index", "corpus", "vocabulary.txt"}
         others = {p.name for p in folder.iterdir() if p.name[:1] != "."} - known

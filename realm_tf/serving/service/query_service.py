@@ -217,7 +217,7 @@ class QueryService:
         return index
 
     async def switch_index(self, roll_back_to: int | None = None) -> None:
-        """Swaps to the newest index version, or to an older one again.
+        """Swaps to the newest index version, or rolls back to an older one.
 
         Raises:
             FolderError: if the version is missing or damaged.
@@ -239,7 +239,7 @@ class QueryService:
         return await self._in_thread(self.index.status)
 
     def exposition(self) -> bytes:
-        """The metrics of the moment, as Prometheus reads them."""
+        """The current metrics, as Prometheus reads them."""
         metrics, index = self.metrics, self.index.in_use
         metrics.ready.set(self.is_ready)
         for name, breaker in self._breakers.items():
@@ -275,7 +275,7 @@ class QueryService:
             raise ServiceUnavailableError(
                 "A request must be answered within "
                 f"{self.options.request_timeout:g} s. Received: no answer by "
-                "then. Try again, or ask fewer questions at once."
+                "then. Retry, or ask fewer questions at once."
             ) from error
         except ServiceUnavailableError:
             errors.labels("backend").inc()

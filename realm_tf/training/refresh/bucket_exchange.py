@@ -103,7 +103,7 @@ class BucketExchange(Exchange):
     def read_snapshot(
         self, step: int, query_embedder: Embedder, block_embedder: Embedder
     ) -> pathlib.Path:
-        # Always anew: the weights of a step may have been trained again.
+        # Always anew: the weights of a step may have been retrained.
         folder = self.snapshot_folder(step)
         self._download(f"{_SNAPSHOTS}/{folder.name}", folder)
         return super().read_snapshot(step, query_embedder, block_embedder)
