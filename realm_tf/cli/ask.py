@@ -70,7 +70,7 @@ def ask(
 ) -> None:
     """Answers questions, and shows where the answers were read.
 
-    Without a question, every line of the input is one.
+    Without a question, every line of the standard input is a question.
     """
     prepare_tensorflow()
     qa = open_model(preset, corpus, index, dtype=dtype, verify=False)

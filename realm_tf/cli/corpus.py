@@ -35,7 +35,7 @@ def corpus() -> None:
     type=click.Choice(_FORMATS),
     default="auto",
     show_default=True,
-    help="Format of the files; auto goes by each file's name.",
+    help="Format of the files; auto detects the format.",
 )
 @options.tokenizer_options
 @click.option(

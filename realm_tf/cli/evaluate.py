@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--regex/--no-regex",
     default=None,
-    help="Answers are regular expressions. Default: as each record says.",
+    help="Answers are regular expressions. Default: as in each record.",
 )
 @click.option("--skip-bad", is_flag=True, help="Skip invalid records.")
 @click.option(

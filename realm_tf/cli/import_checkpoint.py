@@ -93,7 +93,7 @@ def import_checkpoint(
     SOURCES are folders of Hugging Face models, TF1 hub modules, fine-tuned
     ORQA folders, BERTs of Google or Model Garden, or TF checkpoints; on the
     disk, at gs:// or hf://. Several are combined, such as an embedder and an
-    encoder. Nothing in them is run.
+    encoder. Pickled code is never executed.
     """
     prepare_tensorflow()
     from realm_tf.checkpoints.loading import combine, load

@@ -113,7 +113,7 @@ def verify(
 ) -> None:
     """Compares every file of all versions with its SHA-256.
 
-    With a corpus, also whether the newest version belongs to it.
+    With --corpus, also checks that the newest version belongs to the corpus.
     """
     from realm_tf.retrieval.index import index_loader, index_versions
     from realm_tf.retrieval.index.journal import Journal

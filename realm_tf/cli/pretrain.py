@@ -192,8 +192,8 @@ class _Run:
 
         if model.stop_training:
             raise click.ClickException(
-                "Training must get to its last step. Received: a stop before "
-                f"it; {self.work} has a checkpoint, and {self.output} is not "
+                "The training stopped before its last step. "
+                f"{self.work} has a checkpoint, and {self.output} was not "
                 "written. Give the same command to resume."
             )
         self.qa.save_to_preset(self.output, overwrite=self.overwrite)

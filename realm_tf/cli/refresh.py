@@ -75,8 +75,8 @@ def refresh(
 ) -> None:
     """Re-embeds all blocks whenever a training writes new weights.
 
-    It exits when the training ends. A training that stops and resumes is
-    followed by the same process.
+    The command exits when the training ends, and waits while the training is
+    stopped.
     """
     prepare_tensorflow()
     from realm_tf.training.refresh.follow_training import follow_training

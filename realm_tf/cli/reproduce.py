@@ -95,7 +95,7 @@ def reproduce(
     """Scores a published model as the paper did.
 
     Prints the exact match beside that of the paper and of the released
-    weights when others ran them again.
+    weights in other reproductions.
     """
     prepare_tensorflow()
     from realm_tf.data.corpus.corpus import Corpus

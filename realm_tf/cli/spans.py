@@ -70,7 +70,7 @@ def spans(
 ) -> None:
     """Finds the salient spans of a corpus, which pre-training masks.
 
-    Without a tagger these are dates and numbers.
+    Without a tagger, the salient spans are dates and numbers.
     """
     if records and (tagger or spacy):
         raise click.UsageError("Give either --records or a tagger.")

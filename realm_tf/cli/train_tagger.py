@@ -74,8 +74,8 @@ def train_tagger(
 ) -> None:
     """Trains a tagger of people, places, organisations and other names.
 
-    It learns from the split "train" of all files, and is scored on the split
-    "test" of each, or "dev" where there is no other: F1 of entities.
+    The tagger is trained on the split "train" of all files, and scored by
+    entity F1 on the split "test" of each file, or "dev" without a "test".
     """
     if output.exists():
         raise click.UsageError(f"{output} exists. Choose another path.")

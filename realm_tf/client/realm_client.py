@@ -225,14 +225,14 @@ class RealmClient:
             fields = json.loads(reply.data)
         except urllib3.exceptions.ReadTimeoutError as error:
             raise _LateError(
-                f"{self.url} must reply within {self.timeout:g} s. Received: "
-                "nothing by then. What was sent may be done all the same.",
+                f"{self.url} did not reply within {self.timeout:g} s. It may "
+                "still carry out the request.",
                 0.0,
             ) from error
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise ServiceUnavailableError(
-                f"{self.url} must be a query service. Received: {error}. Start "
-                "it with `realm-tf serve`.",
+                f"No query service replied at {self.url}: {error}. Start one "
+                "with `realm-tf serve`.",
                 0.0,
             ) from error
         if reply.status == 200:

@@ -219,10 +219,9 @@ class _StopAtNaN(StepCallback):
             return
         block_ids = self.data.batch_ids(self.step - 1)
         raise ValueError(
-            f"The loss must be finite. Received: loss={loss} at step "
-            f"{self.step}, of the blocks {block_ids[:8].tolist()}... Start the "
-            "same training with a lower learning rate to resume from the last "
-            "checkpoint."
+            f"The loss is {loss} at step {self.step}, of the blocks "
+            f"{block_ids[:8].tolist()}... Start the same training with a lower "
+            "learning rate to resume from the last checkpoint."
         )
 
 

@@ -71,10 +71,10 @@ class TrainState:
         ]
         if bad:
             raise ValueError(
-                "Weights must be finite to be kept. Received: NaN or infinity "
-                f"at step {step} in {', '.join(bad[:3])}. Start the same "
-                "training with a lower learning rate to resume from the last "
-                f"checkpoint in {self.path}."
+                f"Weights are NaN or infinite at step {step} in "
+                f"{', '.join(bad[:3])}. Start the same training with a lower "
+                "learning rate to resume from the last checkpoint in "
+                f"{self.path}."
             )
         for leftover in self.path.glob(f".step-*{TEMPORARY_MARK}*"):
             shutil.rmtree(leftover, ignore_errors=True)

@@ -83,9 +83,8 @@ class DecompressedFile:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk failed, not the data
             raise ValueError(
-                f"Compressed data must be whole. Received: {self.path}, "
-                f"damaged after {self.bytes_read} bytes ({error}). Copy the "
-                "file again."
+                f"{self.path} is damaged after {self.bytes_read} bytes "
+                f"({error}). Copy the file again."
             ) from error
         if self._plain is not self._file:
             self._check_size(self._plain.tell(), self._file.tell())

@@ -256,9 +256,8 @@ def _run_builder(
             else f"exit code {done.returncode}"
         )
         raise ScannBuildError(
-            "ScaNN must finish building. Received: its process ended with "
-            f"{ending}, num_blocks={matrix.num_rows}, "
-            f"embedding_dim={matrix.dim}, {options}. Its last words: "
-            f"{done.stderr.strip()[-500:]!r}. Lower `num_leaves`, or use "
-            "searcher='brute_force'."
+            f"The process that builds the ScaNN index ended with {ending}, for "
+            f"num_blocks={matrix.num_rows}, embedding_dim={matrix.dim}, "
+            f"{options}. Its last output: {done.stderr.strip()[-500:]!r}. "
+            "Lower `num_leaves`, or use searcher='brute_force'."
         )

@@ -99,9 +99,8 @@ class Backend(Engine):
             parts.append(_embedded(outputs, len(inputs["text"]), version))
         if len({part.fingerprint for part in parts}) != 1:
             raise BackendError(
-                "A document must be embedded by one version of the model. "
-                f"Received: {sorted({part.version for part in parts})}. Try "
-                "again."
+                "Several versions of the model embedded parts of one document: "
+                f"{sorted({part.version for part in parts})}. Retry."
             )
         return dataclasses.replace(
             parts[-1],

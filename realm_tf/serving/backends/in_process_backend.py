@@ -72,7 +72,7 @@ class InProcessBackend(Backend):
             outputs = chosen.signatures[signature](**tensors)
         except tf.errors.OpError as error:
             raise BackendError(
-                f"`{model}` must answer. Received: {error.message:.300}."
+                f"`{model}` failed: {error.message:.300}."
             ) from error
         return {k: v.numpy() for k, v in outputs.items()}, chosen.version
 

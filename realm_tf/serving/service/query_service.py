@@ -273,9 +273,9 @@ class QueryService:
         except TimeoutError as error:
             errors.labels("timeout").inc()
             raise ServiceUnavailableError(
-                "A request must be answered within "
-                f"{self.options.request_timeout:g} s. Received: no answer by "
-                "then. Retry, or ask fewer questions at once."
+                "The request was not answered within "
+                f"{self.options.request_timeout:g} s. Retry, or ask fewer "
+                "questions at once."
             ) from error
         except ServiceUnavailableError:
             errors.labels("backend").inc()

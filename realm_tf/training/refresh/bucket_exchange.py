@@ -214,8 +214,8 @@ class BucketExchange(Exchange):
                 copy_folder(f"{self.url}/{name}", pathlib.Path(parent) / "new")
             except (tf.errors.NotFoundError, FileNotFoundError) as error:
                 raise FolderError(
-                    f"{self.url}/{name} must be there. Received: {error}. It "
-                    "may have been removed; take a newer one."
+                    f"{self.url}/{name} is missing: {error}. It may have been "
+                    "removed; take a newer one."
                 ) from error
             shutil.rmtree(target, ignore_errors=True)
             target.parent.mkdir(exist_ok=True)
