@@ -39,7 +39,7 @@ class FileEntry:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What a folder says of itself.
+    """The description of a folder.
 
     Args:
         kind: what the folder is: "corpus", "index" or "preset".
@@ -68,7 +68,7 @@ class Manifest:
 
 
 class FolderWriter:
-    """A folder on its way: write files under `path`, describe it, done."""
+    """A folder that is being written: files under `path`, a description."""
 
     def __init__(self, path: pathlib.Path, kind: str):
         self.path = path
@@ -85,7 +85,7 @@ class FolderWriter:
         fingerprints: dict[str, str] | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
-        """Sets what the manifest will say beside the list of files."""
+        """Sets the description in the manifest, beside the list of files."""
         self._counts = counts or {}
         self._fingerprints = fingerprints or {}
         self._options = options or {}

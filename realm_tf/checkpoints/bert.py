@@ -37,7 +37,7 @@ def is_bert_folder(path: pathlib.Path) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class BertFolder:
-    """What a BERT folder says of itself; the weights stay on disk.
+    """The settings of a BERT folder, without the weights.
 
     Args:
         path: the folder.

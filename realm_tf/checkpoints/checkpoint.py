@@ -1,4 +1,4 @@
-"""Checkpoint: a foreign checkpoint as our parts, with an account of it."""
+"""Checkpoint: a foreign checkpoint as our parts, with a report."""
 
 import dataclasses
 import os

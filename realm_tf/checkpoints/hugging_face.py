@@ -241,7 +241,7 @@ def _are_equal(file: TensorFile) -> bool:
 
 
 def _bert(loader: PartLoader) -> dict[str, Any]:
-    """Parts that start from any BERT: new heads, and its own for words."""
+    """Parts that start from any BERT: new heads, and its masked-LM head."""
     trunk = _bert_trunk(loader.file)
     parts = loader.load_start(PartNames(EMBEDDER, HUGGING_FACE, trunk))
     if _HEAD_BIASES & loader.file.shapes.keys():
@@ -310,7 +310,7 @@ def _read_config(folder: pathlib.Path) -> dict[str, Any]:
 def _check_config(
     folder: pathlib.Path, config: dict[str, Any], trunk: Any
 ) -> None:
-    """What the variables do not show must be what our layers compute."""
+    """Checks the settings that the variables do not show."""
     gelu = config.get("hidden_act")
     epsilon = config.get("layer_norm_eps", _EPSILON)
     both = (*_ACTIVATIONS["realm"], *_ACTIVATIONS[config["model_type"]], None)

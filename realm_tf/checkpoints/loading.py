@@ -1,4 +1,4 @@
-"""From what a user has to parts: presets, BERTs, published checkpoints."""
+"""Loads parts from presets, BERTs and published checkpoints."""
 
 import dataclasses
 import inspect

@@ -36,7 +36,7 @@ _CLASSES: dict[str, Any] = {
 
 
 class PartLoader:
-    """Fills parts from one checkpoint and keeps account of its variables.
+    """Fills parts from one checkpoint and records the use of variables.
 
     Args:
         file: `TensorFile`.

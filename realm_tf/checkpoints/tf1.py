@@ -223,7 +223,7 @@ def _load_parts(loader: PartLoader, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load_start(loader: PartLoader) -> dict[str, Any]:
-    """Parts that start from a BERT: new heads, and its own for words."""
+    """Parts that start from a BERT: new heads, and its masked-LM head."""
     trunks = _trunks(loader)
     if len(trunks) != 1:
         raise loader.file.damaged(f"{len(trunks)} backbones of BERT")
@@ -299,7 +299,7 @@ def _read_json(file: pathlib.Path) -> dict[str, Any]:
 
 
 def _check_params(root: pathlib.Path, params: dict[str, Any]) -> None:
-    """What variables do not show must be of a kind, and what we compute."""
+    """Checks the settings that the variables do not show."""
     allowed: dict[str, tuple[type, ...]] = {
         "num_attention_heads": (int,),
         "max_span_width": (int,),

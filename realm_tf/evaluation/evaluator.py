@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class EvidenceBlock(Protocol):
-    """What is asked of a block here; `Block` has it."""
+    """The attributes of `Block` that evaluation uses."""
 
     @property
     def text(self) -> str: ...
@@ -25,7 +25,7 @@ class EvidenceBlock(Protocol):
 
 
 class Prediction(Protocol):
-    """What is asked of a prediction here; `Answer` has it."""
+    """The attributes of `Answer` that evaluation uses."""
 
     @property
     def text(self) -> str: ...

@@ -12,7 +12,7 @@ def tower_features(inputs, prefix):
 
 
 class BackboneLayer(keras.layers.Layer):
-    """Abstract layer that owns a backbone and feeds it any leading axes.
+    """Abstract layer with a backbone, for inputs with any leading axes.
 
     A backbone takes `(batch, length)`. Candidates of a query make that
     `(batch, num_candidates, length)`, so `encode` folds the leading axes into

@@ -71,7 +71,7 @@ class KnowledgeAugmentedEncoder(BackboneLayer):
         self.built = True
 
     def start_from_counts(self, counts):
-        """Lets a new head predict each wordpiece as often as it occurs.
+        """Sets the bias of a new head to the frequencies of the tokens.
 
         Without it the first hundreds of steps learn these frequencies.
 

@@ -28,7 +28,7 @@ _METRICS = (
 
 @keras.saving.register_keras_serializable(package="realm_tf")
 class InverseClozePretrainer(Pretrainer):
-    """Inverse Cloze Task: a sentence finds the block it was taken from.
+    """Inverse Cloze Task: a sentence retrieves its source block.
 
     logits_ij = e(sentence_i) . e(block_j), over the blocks j of all replicas;
     loss = mean_i -log softmax_j(logits_ij) at j = i

@@ -294,7 +294,7 @@ class _Run:
 
     @contextlib.contextmanager
     def _tables_frozen(self, *layers: Any) -> Iterator[None]:
-        """Keeps the tables of wordpieces from learning, unless they shall."""
+        """Freezes the word embedding tables, unless they are trained."""
         with contextlib.ExitStack() as stack:
             for layer in layers:
                 stack.enter_context(
@@ -365,7 +365,7 @@ def compile_open_qa(
 
 @contextlib.contextmanager
 def _trainable(layer: keras.layers.Layer, trainable: bool) -> Iterator[None]:
-    """Freezes what learns in a layer, if it shall not, for a while."""
+    """Freezes a layer for a while, unless it is `trainable`."""
     frozen = [] if trainable else layer.trainable_variables
     for variable in frozen:
         variable.trainable = False

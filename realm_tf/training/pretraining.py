@@ -49,7 +49,7 @@ def new_optimizer(options: TrainingOptions) -> BertAdamW:
 
 
 def _description(options: TrainingOptions) -> dict[str, Any]:
-    """What a checkpoint says of its options; see `TrainState`."""
+    """The options in a checkpoint; see `TrainState`."""
     names = ("num_steps", *_CHANGEABLE)
     return {name: getattr(options, name) for name in names}
 

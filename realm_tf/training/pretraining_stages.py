@@ -258,7 +258,7 @@ class _NoIndex:
 
 
 class _TrainingIndex:
-    """The index of a training: what searches it and what refreshes it."""
+    """The index of a training, with its search and its refresh."""
 
     def __init__(
         self,

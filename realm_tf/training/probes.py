@@ -1,4 +1,4 @@
-"""What a training tells of itself beside its losses."""
+"""Probes: recall and examples during a training."""
 
 import pathlib
 import re

@@ -115,7 +115,7 @@ class StageFitting:
 
 
 class _Steps(keras.callbacks.Callback):
-    """Passes figures on, and stops where they are no longer numbers."""
+    """Reports figures, and stops at a loss that is not finite."""
 
     def __init__(self, stage: str, num_steps: int, show: Progress):
         super().__init__()

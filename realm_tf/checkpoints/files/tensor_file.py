@@ -13,7 +13,7 @@ ROWS_AT_ONCE = 2**16
 
 
 class TensorFile(abc.ABC):
-    """Named arrays of a checkpoint; what is not asked for is not read.
+    """Named arrays of a checkpoint, read one by one.
 
     Args:
         path: what error messages name.

@@ -1,4 +1,4 @@
-"""A model together with the corpus and the index it answers from."""
+"""A model together with its corpus and its index."""
 
 import logging
 import pathlib

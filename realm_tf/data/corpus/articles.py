@@ -26,7 +26,7 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 class SourceArticle(NamedTuple):
-    """An article as it was read, with the place it came from.
+    """An article with the file and line of its source.
 
     Args:
         article: `Article`; of a dump, with its wikitext.
@@ -46,7 +46,7 @@ class SourceArticle(NamedTuple):
 
 
 class ArticleSource(abc.ABC):
-    """Articles, one at a time, with a count of those that cannot be used.
+    """Articles, one at a time, with a count of invalid ones.
 
     Args:
         skip_bad: count bad records in `num_bad`, in place of stopping at the

@@ -117,7 +117,7 @@ def build_corpus(
 
 
 class _Tally:
-    """Adds up what is done and tells `progress`."""
+    """Adds up finished work and reports to `progress`."""
 
     def __init__(self, source: ArticleSource, progress: Progress):
         self.parts: list[pathlib.Path] = []

@@ -54,7 +54,7 @@ class DecompressedFile:
 
     @property
     def bytes_read(self) -> int:
-        """How much of the file, as it lies on the disk, was read."""
+        """Number of bytes read of the (compressed) file on the disk."""
         return self._file.tell()
 
     def read(self, num_bytes: int) -> bytes:

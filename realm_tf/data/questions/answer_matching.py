@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class BlockSource(Protocol):
-    """What is asked of a corpus here; `Corpus` has it."""
+    """The methods of `Corpus` that answer matching uses."""
 
     num_blocks: int
 

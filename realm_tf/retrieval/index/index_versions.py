@@ -74,7 +74,7 @@ def next_version(root: str | os.PathLike[str]) -> int:
 
 
 def remove_leftovers(root: str | os.PathLike[str]) -> None:
-    """Removes what killed writers left; the caller holds the writer lock."""
+    """Removes files of killed writers; the caller holds the writer lock."""
     for leftover in pathlib.Path(root).glob(f".v*{TEMPORARY_MARK}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     complete = list_versions(root)

@@ -72,7 +72,7 @@ class Journal:
         return records
 
     def append(self, payload: bytes) -> None:
-        """Appends a record; it is on the disk when this returns.
+        """Appends a record and waits until it is on the disk.
 
         The journal must have been read to its end.
 

@@ -1,4 +1,4 @@
-"""Backend: what runs the exported models for the query service."""
+"""Backend: runs the exported models for the query service."""
 
 import abc
 import dataclasses
@@ -29,7 +29,7 @@ Outputs = dict[str, npt.NDArray[Any]]
 
 
 class Backend(Engine):
-    """Calls the three models of a bundle and checks what they answer.
+    """Calls the three models of a bundle and checks their outputs.
 
     Many threads may call at once. A reply is of one version of one model.
     """
@@ -61,7 +61,7 @@ class Backend(Engine):
         """Turns to newer versions of the models, where that is ours to do."""
 
     def close(self) -> None:  # noqa: B027
-        """Frees what it holds."""
+        """Frees models and connections."""
 
     def embed_questions(self, questions: Sequence[str]) -> Embedded:
         """Embeds questions."""

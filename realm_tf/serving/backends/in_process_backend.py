@@ -45,7 +45,7 @@ class InProcessBackend(Backend):
         return 1  # TensorFlow spreads one call over all processors
 
     def refresh(self) -> None:
-        """Loads the versions that `bundle.json` names, if they are others."""
+        """Loads the versions that `bundle.json` names, if they changed."""
         with self._lock:
             models = dict(self._models)
             bundle = read_bundle(self.folder)

@@ -1,4 +1,4 @@
-"""A model, its corpus and its index, to a folder that servers answer from."""
+"""Exports a model, its corpus and its index to a folder for servers."""
 
 import contextlib
 import os

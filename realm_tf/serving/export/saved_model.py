@@ -76,7 +76,7 @@ def write_version(
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Removes what killed exports left; the caller holds the writer lock."""
+    """Removes files of killed exports; the caller holds the writer lock."""
     root = pathlib.Path(folder)
     versions = (bundles.model_folder(root, n) for n in bundles.MODEL_NAMES)
     pattern = f".*{_files.TEMPORARY_MARK}*"

@@ -1,4 +1,4 @@
-"""BundleWatch: what later exports to a bundle change while it is served."""
+"""BundleWatch: follows new exports to a bundle that is served."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""QueryService: a bundle that answers, is updated and watches itself."""
+"""QueryService: answers from a bundle and updates its index."""
 
 import asyncio
 import concurrent.futures
@@ -102,7 +102,7 @@ class QueryService:
         self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """Stops looking, and frees what is held."""
+        """Stops the service and frees its models."""
         self._has_answered = False
         self._stopping.set()
         if self._watching is not None:
@@ -264,7 +264,7 @@ class QueryService:
 
     @contextlib.asynccontextmanager
     async def _answering(self, stage: str) -> AsyncIterator[AnswerPipeline]:
-        """Times a request, and turns what may pass into one error."""
+        """Times a request, and turns temporary failures into one error."""
         pipeline, errors = self._require_pipeline(), self.metrics.errors
         try:
             with self.metrics.timed(stage):

@@ -43,7 +43,7 @@ class _RefusedError(Exception):
 
 
 class RequestGuard:
-    """ASGI middleware: what passes it is small, whole and strict JSON.
+    """ASGI middleware: passes only small, whole and strict JSON.
 
     Args:
         app: the ASGI application.

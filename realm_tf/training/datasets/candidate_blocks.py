@@ -44,7 +44,7 @@ def without_sentence(sentence: MaskedSentence) -> Block:
 
 
 class CandidateBlocks(abc.ABC):
-    """Abstract: the blocks of each sentence, which is in none of them.
+    """Abstract: the candidate blocks of each sentence, without the sentence.
 
     Args:
         corpus: `Corpus` of the blocks.

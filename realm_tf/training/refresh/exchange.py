@@ -64,7 +64,7 @@ class Exchange:
         self._done = self.path / "done"
 
     def begin(self, qa: QuestionAnswerer, corpus: Corpus) -> None:
-        """Writes what a refresher needs to know, once.
+        """Writes the settings of the refresher, once.
 
         Raises:
             MismatchError: if the folder is of another corpus.
@@ -253,7 +253,7 @@ def save_weights(path: pathlib.Path, embedder: Embedder) -> None:
 
 
 def load_weights(path: pathlib.Path, embedder: Embedder) -> None:
-    """Reads what `save_weights` wrote into an embedder of the same kind.
+    """Loads the file of `save_weights` into an embedder of the same kind.
 
     Raises:
         FolderError: if the file is missing or of another embedder.

@@ -24,7 +24,7 @@ _CHILD = "realm_tf.training.refresh.follow_training"
 
 
 class IndexRefresh(StepCallback):
-    """Writes a snapshot every few steps, and sees that an index comes of it.
+    """Writes a snapshot every few steps, and has an index built from it.
 
     Every mode does the same in another place: the snapshot is read, all blocks
     are embedded, and a new index version appears, whole. The input stage

@@ -1,4 +1,4 @@
-"""Waiting: for what another process will write."""
+"""Waiting: for a file of another process."""
 
 import logging
 import threading
