@@ -181,7 +181,7 @@ class BertFolder:
 def _scale_logits(embedder: Embedder, logit_scale: float) -> None:
     if embedder.layer_norm is None or logit_scale <= 0:
         raise ValueError(
-            "`logit_scale` must be positive, and left out with mean pooling, "
+            "`logit_scale` must be positive, and None with mean pooling, "
             "whose projection is fitted to a scale of its own. Received: "
             f"logit_scale={logit_scale}, pooling={embedder.pooling!r}. Choose "
             '20, or pooling="cls".'

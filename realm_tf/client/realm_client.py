@@ -25,10 +25,9 @@ _FIRST_WAIT_SECONDS = 0.25
 class RealmClient:
     """A query service that `realm-tf serve` started, over HTTP.
 
-    May be used by many threads. Questions, and documents to add, are sent
-    again if the service is not available; deletions are not, nor are documents
-    for which there was no reply in time. `ModelServerClient` asks a model
-    server, over gRPC or REST.
+    May be used by many threads. Questions and added documents are retried if
+    the service is not available; deletions are not, nor are documents without a
+    reply in time. `ModelServerClient` asks a model server, over gRPC or REST.
 
     Args:
         url: "http://HOST:PORT".

@@ -118,7 +118,7 @@ class InverseClozePretrainer(Pretrainer):
         blocks, first = gather_over_replicas(y_pred["block_embeddings"])
         logits = self.retriever(y_pred["query_embeddings"], blocks)
         rows = ops.shape(logits)[0]
-        own = ops.arange(rows) + first  # place of the row's own block
+        own = ops.arange(rows) + first  # place of the row's source block
         is_own = ops.expand_dims(own, 1) == ops.arange(ops.shape(blocks)[0])
         if self.mask_duplicates:
             keys, _ = gather_over_replicas(x["block_keys"])

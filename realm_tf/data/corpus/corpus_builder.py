@@ -44,11 +44,10 @@ def build_corpus(
 ) -> Corpus:
     """Builds the corpus folder of articles.
 
-    Articles are read one at a time and never all held. A killed build leaves
-    no corpus, but the finished parts in a hidden folder beside `path`; the
-    same call with the same files goes on from there. Until the end it takes
-    about three times the space of the text. The folder is the same, byte for
-    byte, whatever the number of processes.
+    Articles are read one at a time. A killed build leaves no corpus, but the
+    finished parts in a hidden folder beside `path`; the same call with the same
+    files resumes the build. A build takes about three times the space of the
+    text. The folder is the same, byte for byte, for any number of processes.
 
     Args:
         sources: files and folders, see `ArticleFiles`; or `Article`s.

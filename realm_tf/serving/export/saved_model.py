@@ -60,7 +60,7 @@ def write_version(
             )
         )
         ops = check_saved_model(target, allow_scann=name == bundles.SCANN_QA)
-        # Where a copy is taken up while it runs, the graph must come last.
+        # A server may load an unfinished copy, so the graph must come last.
         (target / SAVED_MODEL_NAME).rename(target / _HELD_BACK)
         extra = target / EXTRA_NAME
         extra.mkdir()
