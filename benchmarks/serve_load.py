@@ -153,7 +153,7 @@ class Load:
         }
 
     def ask(self, question: str, outcome: Outcome, start: float) -> None:
-        # Not `RealmClient`, which would try again.
+        # Not `RealmClient`, which would retry.
         try:
             reply = self.pool.request(
                 "POST", f"{self.url}/v1/ask", json={"question": question}

@@ -28,7 +28,7 @@ _NO_SPACE = {
 
 
 def temporary_name(path: pathlib.Path) -> pathlib.Path:
-    """A new hidden path beside `path`, for what will take its place."""
+    """A new hidden path beside `path`, for its replacement."""
     unique = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     return path.with_name(f".{path.name}{TEMPORARY_MARK}{unique}")
 
@@ -116,7 +116,7 @@ def _holder(path: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def explain_full_disk(path: pathlib.Path, advice: str) -> Iterator[None]:
-    """Says what did not fit, how much is free and what to do.
+    """Text for a full disk: size needed, size free, and what to do.
 
     Args:
         path: what is being written.
@@ -137,7 +137,7 @@ def explain_full_disk(path: pathlib.Path, advice: str) -> Iterator[None]:
 def full_disk_error(
     path: pathlib.Path, advice: str, code: int = errno.ENOSPC
 ) -> OSError:
-    """The error for what does not fit; see `explain_full_disk`."""
+    """The error for a full disk; see `explain_full_disk`."""
     return OSError(
         code,
         f"{path} does not fit on the disk: {_free_bytes(path):,} bytes are "
@@ -146,7 +146,7 @@ def full_disk_error(
 
 
 def check_disk_space(path: str | os.PathLike[str], num_bytes: int) -> None:
-    """Refuses to begin what cannot be finished.
+    """Refuses to start a write that the disk has no room for.
 
     Args:
         path: file or folder that will be written.
@@ -204,7 +204,7 @@ def read_npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
 def write_npy_header(
     file: BinaryIO, dtype: npt.DTypeLike, shape: tuple[int, ...]
 ) -> None:
-    """Begins a .npy file whose array is written piece by piece.
+    """Begins a .npy file whose array is written part by part.
 
     A memory map would turn a full disk into SIGBUS; `file.write` raises.
     """
@@ -219,7 +219,7 @@ def write_npy_header(
 def open_npy(
     path: pathlib.Path, dtypes: str, shape: tuple[int, ...], advice: str
 ) -> np.ndarray:
-    """Maps an array into memory, if it is what it must be.
+    """Maps an array into memory after a check of its type and shape.
 
     Args:
         path: the .npy file.

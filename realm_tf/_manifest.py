@@ -39,7 +39,7 @@ class FileEntry:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What a folder says of itself.
+    """The description of a folder.
 
     Args:
         kind: what the folder is: "corpus", "index" or "preset".
@@ -68,7 +68,7 @@ class Manifest:
 
 
 class FolderWriter:
-    """A folder on its way: write files under `path`, describe it, done."""
+    """A folder that is being written: files under `path`, a description."""
 
     def __init__(self, path: pathlib.Path, kind: str):
         self.path = path
@@ -85,7 +85,7 @@ class FolderWriter:
         fingerprints: dict[str, str] | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
-        """Sets what the manifest will say beside the list of files."""
+        """Sets the description in the manifest, beside the list of files."""
         self._counts = counts or {}
         self._fingerprints = fingerprints or {}
         self._options = options or {}
@@ -142,7 +142,7 @@ def write_folder(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     temporary.mkdir()
-    advice = "Nothing was kept of it. Free some space and run it again."
+    advice = "Nothing was kept. Free some space and retry."
     try:
         with explain_full_disk(path, advice):
             writer = FolderWriter(temporary, kind)
@@ -204,7 +204,7 @@ def verify_files(
 
 
 def own_files(path: pathlib.Path) -> list[str]:
-    """Relative paths of a folder's files, sorted, the manifest left out.
+    """Sorted relative paths of a folder's files, without the manifest.
 
     A sub-folder with a manifest of its own, or with versions that have one,
     describes itself.
@@ -226,7 +226,7 @@ def _describes_itself(folder: pathlib.Path) -> bool:
 
 
 def file_sha256(path: pathlib.Path) -> str:
-    """SHA-256 of a file, read in pieces."""
+    """SHA-256 of a file, read in parts."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -274,7 +274,7 @@ def _parse(path: pathlib.Path, kind: str) -> Manifest:
         raise FolderError(
             f"The {kind} must be a folder with a {MANIFEST_NAME}. Received: "
             f"{path}, which has none. Check the path; a writer that was "
-            "stopped leaves no manifest, so build the folder again."
+            "stopped leaves no manifest, so rebuild the folder."
         )
     size = file.stat().st_size
     if size > _MAX_MANIFEST_BYTES:
@@ -355,5 +355,5 @@ def _outside(name: str, where: pathlib.Path) -> FolderError:
 def _damaged(file: pathlib.Path, expected: str, found: str) -> FolderError:
     return FolderError(
         f"{file} must hold what its manifest says. Expected: {expected}. "
-        f"Received: {found}. Copy the folder again, or build it again."
+        f"Received: {found}. Copy the folder again, or rebuild it."
     )

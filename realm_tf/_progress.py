@@ -1,4 +1,4 @@
-"""Progress: how a long task says how far it is."""
+"""Progress: how a long task reports its progress."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,4 +13,4 @@ all: not known. Figures are the latest of a training, or other counts.
 def no_progress(
     stage: str, done: int, total: int, figures: Mapping[str, float]
 ) -> None:
-    """The `Progress` of those who do not ask for one."""
+    """A `Progress` that shows nothing."""

@@ -62,7 +62,7 @@ def share_of_mean(values: Any, weights: Any) -> Any:
 
 
 def check_fit(model: keras.Model) -> None:
-    """Refuses what Keras' `fit` cannot do, before it fails in a deep trace.
+    """Refuses options that Keras' `fit` does not support.
 
     Raises:
         ValueError: under a strategy of several hosts; and for what
@@ -81,7 +81,7 @@ def check_fit(model: keras.Model) -> None:
 
 
 def check_replicas(model: keras.Model) -> None:
-    """Refuses what Keras cannot combine with several replicas.
+    """Refuses options that Keras does not support on several replicas.
 
     Raises:
         ValueError: with `jit_compile` under a strategy of several replicas;

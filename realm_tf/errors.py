@@ -17,7 +17,7 @@ class MismatchError(RealmError, ValueError):
 
 
 class BadRecordError(RealmError, ValueError):
-    """A line of a file does not hold the record it should.
+    """A line of a file is not a valid record.
 
     Args:
         path: str. The file.
@@ -33,7 +33,7 @@ class BadRecordError(RealmError, ValueError):
 
 
 class CheckpointError(RealmError, ValueError):
-    """A checkpoint is damaged, unsafe, or not what it should be."""
+    """A checkpoint is damaged, unsafe, or of another layout."""
 
 
 class UnsafePickleError(RealmError, ValueError):
@@ -45,7 +45,7 @@ class LockedError(RealmError, RuntimeError):
 
 
 class ScannBuildError(RealmError, RuntimeError):
-    """ScaNN did not survive building an index."""
+    """The process that builds a ScaNN index failed."""
 
 
 class RecallError(RealmError, RuntimeError):
@@ -64,7 +64,7 @@ class UnknownVersionError(FolderError):
 
 
 class ExportError(RealmError, RuntimeError):
-    """An exported model does not fit the server it is meant for."""
+    """An exported model does not fit its server."""
 
 
 class BackendError(RealmError, RuntimeError):

@@ -13,7 +13,7 @@ for instance. Weights go both ways in Keras' own file.
 
 The index in `features` is of the weights it began with: for a refresh, make a
 preset of what was trained and write features of it into a new folder.
-Candidates are recomputed with the weights of the moment either way.
+Candidates are recomputed with the current weights either way.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A BERT folder in the Hugging Face layout -> trunk, vocabulary, pooling."""
+"""A BERT folder in the Hugging Face layout -> backbone, vocabulary, pooling."""
 
 import dataclasses
 import json
@@ -37,14 +37,14 @@ def is_bert_folder(path: pathlib.Path) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class BertFolder:
-    """What a BERT folder says of itself; the weights stay on disk.
+    """The settings of a BERT folder, without the weights.
 
     Args:
         path: the folder.
         featurizer: `Featurizer` of its vocabulary.
         pooling: "mean" if the folder says that its sentence embeddings are
             means, as sentence-transformers does; otherwise "cls".
-        hidden_dim: width of the trunk.
+        hidden_dim: width of the backbone.
     """
 
     path: pathlib.Path
@@ -125,7 +125,7 @@ class BertFolder:
         """Loads an embedder of questions and blocks, and a reader.
 
         Where the file has a head for masked words, the encoder is loaded too,
-        which pre-training goes on with.
+        which pre-training continues to train.
 
         Args:
             embedding_dim: width of the embeddings. Defaults to that of the
@@ -181,7 +181,7 @@ class BertFolder:
 def _scale_logits(embedder: Embedder, logit_scale: float) -> None:
     if embedder.layer_norm is None or logit_scale <= 0:
         raise ValueError(
-            "`logit_scale` must be positive, and left out with mean pooling, "
+            "`logit_scale` must be positive, and None with mean pooling, "
             "whose projection is fitted to a scale of its own. Received: "
             f"logit_scale={logit_scale}, pooling={embedder.pooling!r}. Choose "
             '20, or pooling="cls".'

@@ -1,4 +1,4 @@
-"""Checkpoint: a foreign checkpoint as our parts, with an account of it."""
+"""Checkpoint: a foreign checkpoint as our parts, with a report."""
 
 import dataclasses
 import os
@@ -41,7 +41,7 @@ class Checkpoint:
         format: name of its layout.
         parts: our parts, filled.
         used: names of the variables that were used.
-        skipped: name -> why a variable was left out.
+        skipped: name -> why a variable was skipped.
         initial: our variables that it does not have.
         notes: what a user should know.
         embeddings: `Embeddings` of a corpus, if there are any.
@@ -96,7 +96,7 @@ class Checkpoint:
             f"out: {len(self.skipped)}, new: {len(self.initial)}.",
             "",
             *(f"- {name}" for name in self.parts.layers),
-            *(f"- left out, {why}: {n}" for why, n in reasons.items()),
+            *(f"- skipped, {why}: {n}" for why, n in reasons.items()),
             *(f"- new: {name}" for name in self.initial),
             *(f"- {note}" for note in self.notes),
             "",

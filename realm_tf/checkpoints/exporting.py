@@ -63,7 +63,7 @@ def export_preset(
     folder: str | os.PathLike[str],
     layout: str,
 ) -> None:
-    """Writes a preset in a published layout; loading it gives equal weights.
+    """Writes a preset in a published layout, with equal weights.
 
     Args:
         preset: folder of a preset.

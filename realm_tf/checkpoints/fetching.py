@@ -94,7 +94,7 @@ def _from_hub(name: str) -> pathlib.Path:
         )
     except Exception as error:  # of many libraries: no network, no such name
         raise CheckpointError(
-            f"{_HUB}{name} must be reachable. Received: "
+            f"{_HUB}{name} could not be downloaded: "
             f"{type(error).__name__}: {str(error)[:200]}. Download it by hand, "
             f"`git clone https://huggingface.co/{name}`, and pass the folder."
         ) from error

@@ -36,7 +36,7 @@ _FILES = (
     ("pytorch_model.bin", TorchFile),
 )
 _ACTIVATIONS = {"realm": ("gelu_new", "gelu_pytorch_tanh"), "bert": ("gelu",)}
-_EPSILON = 1e-12  # of every trunk and of the released embedder
+_EPSILON = 1e-12  # of every backbone and of the released embedder
 _OTHER_HEADS = r"(cls[.]seq_relationship|classifier|qa_outputs)[.]"
 # The bias has two names, of which a file may hold either.
 _HEAD_BIASES = {"cls.predictions.bias", "cls.predictions.decoder.bias"}
@@ -241,7 +241,7 @@ def _are_equal(file: TensorFile) -> bool:
 
 
 def _bert(loader: PartLoader) -> dict[str, Any]:
-    """Parts that start from any BERT: new heads, and its own for words."""
+    """Parts that start from any BERT: new heads, and its masked-LM head."""
     trunk = _bert_trunk(loader.file)
     parts = loader.load_start(PartNames(EMBEDDER, HUGGING_FACE, trunk))
     if _HEAD_BIASES & loader.file.shapes.keys():
@@ -261,7 +261,7 @@ def load_words_encoder(
     Args:
         folder: with `config.json` and weights.
         dropout: rate in training.
-        dtype: dtype policy of the trunk.
+        dtype: dtype policy of the backbone.
 
     Raises:
         CheckpointError: if the head is not whole.
@@ -275,7 +275,7 @@ def load_words_encoder(
 
 
 def _bert_trunk(file: TensorFile) -> str:
-    """What is before the names of a BERT's trunk."""
+    """What is before the names of a BERT's backbone."""
     return "bert." if any(n.startswith("bert.") for n in file.shapes) else ""
 
 
@@ -310,13 +310,13 @@ def _read_config(folder: pathlib.Path) -> dict[str, Any]:
 def _check_config(
     folder: pathlib.Path, config: dict[str, Any], trunk: Any
 ) -> None:
-    """What the variables do not show must be what our layers compute."""
+    """Checks the settings that the variables do not show."""
     gelu = config.get("hidden_act")
     epsilon = config.get("layer_norm_eps", _EPSILON)
     both = (*_ACTIVATIONS["realm"], *_ACTIVATIONS[config["model_type"]], None)
     if gelu not in both or epsilon != _EPSILON:
         raise CheckpointError(
-            f"A trunk must have `hidden_act` in {both[:-1]} and "
+            f"A backbone must have `hidden_act` in {both[:-1]} and "
             f"`layer_norm_eps` {_EPSILON}. Received: {gelu!r} and {epsilon} in "
             f"{folder / CONFIG_NAME}. Choose another checkpoint."
         )
@@ -342,7 +342,7 @@ def _notes(config: dict[str, Any], kind: str) -> tuple[str, ...]:
             "wrong for this vocabulary; [PAD] was looked up."
         )
     if config.get("hidden_act") == "gelu":
-        notes.append("The trunk's exact GELU is computed by its tanh formula.")
+        notes.append("The exact GELU is computed by its tanh formula.")
     if kind == "RealmForOpenQA":
         notes.append(
             "Blocks were embedded by the embedder before fine-tuning, which "

@@ -1,4 +1,4 @@
-"""From what a user has to parts: presets, BERTs, published checkpoints."""
+"""Loads parts from presets, BERTs and published checkpoints."""
 
 import dataclasses
 import inspect
@@ -98,7 +98,7 @@ def combine(
 ) -> Checkpoint:
     """One checkpoint with the parts of several.
 
-    An embedder and an encoder without a reader get one: the trunk of the
+    An embedder and an encoder without a reader get one: the backbone of the
     encoder with a new head, as fine-tuning begins in the original.
 
     Args:

@@ -36,20 +36,20 @@ _CLASSES: dict[str, Any] = {
 
 
 class PartLoader:
-    """Fills parts from one checkpoint and keeps account of its variables.
+    """Fills parts from one checkpoint and records the use of variables.
 
     Args:
         file: `TensorFile`.
-        num_heads: attention heads of the trunks, which no shape tells. By
+        num_heads: attention heads of the backbones, which no shape tells. By
             default one for each 64 of the width, as in every published BERT.
         dropout: rate in training.
-        dtype: dtype policy of the trunks; defaults to Keras' global policy.
+        dtype: dtype policy of the backbones; defaults to Keras' global policy.
         partial: take what is there. What is missing is as a new model has
             it, and what is left over is skipped.
 
     Attributes:
         used: names of the variables that were used.
-        skipped: name -> why a variable was left out.
+        skipped: name -> why a variable was skipped.
         initial: our variables that the checkpoint does not have, and that
             are as a new model has them.
     """
@@ -90,7 +90,7 @@ class PartLoader:
 
         Args:
             names: how the checkpoint names it.
-            new_head: the checkpoint has the trunk only.
+            new_head: the checkpoint has the backbone only.
             aliases: other names that a variable may have in its place.
             **settings: of the layer.
 
@@ -119,10 +119,10 @@ class PartLoader:
         return layer
 
     def load_start(self, names: PartNames) -> dict[str, Any]:
-        """Embedder and reader that start from the trunk of any BERT.
+        """Embedder and reader that start from the backbone of any BERT.
 
         Args:
-            names: how the checkpoint names the trunk.
+            names: how the checkpoint names the backbone.
 
         Returns:
             dict of parts with new heads, by their names in `Parts`.
@@ -140,7 +140,7 @@ class PartLoader:
         }
 
     def finish(self) -> None:
-        """Checks that every variable was used or left out.
+        """Checks that every variable was used or skipped.
 
         Raises:
             CheckpointError: listing those that were not.
@@ -151,7 +151,7 @@ class PartLoader:
         self.skipped |= dict.fromkeys(left, "left over")
 
     def _num_layers(self, names: PartNames) -> int:
-        """Layers of the trunk: one more than the highest number."""
+        """Layers of the backbone: one more than the highest number."""
         first = names.of("transformer_layer_0/feedforward_layer_norm/beta")
         before = re.split(r"(?<=layer[._])0", first)[0]
         found = re.compile(re.escape(before) + r"(\d+)[./]")
@@ -181,7 +181,7 @@ class PartLoader:
         num_heads = self._num_heads or hidden_dim // _HEAD_SIZE
         if num_heads < 1 or hidden_dim % num_heads:
             raise CheckpointError(
-                "`num_heads` must be given where the width of a trunk is no "
+                "`num_heads` must be given where the width of a backbone is no "
                 f"multiple of {_HEAD_SIZE} times it. Received: width "
                 f"{hidden_dim}, num_heads={self._num_heads}, {self.file.path}. "
                 "Pass `num_heads`, or `--num-heads`."

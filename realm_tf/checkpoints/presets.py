@@ -147,7 +147,7 @@ def read_preset(
 
     Args:
         path: the folder.
-        dtype: dtype policy of the trunks; defaults to Keras' global policy.
+        dtype: dtype policy of the backbones; defaults to Keras' global policy.
             Weights are float32 in any case.
         dropout: rate in training; defaults to the one that was saved.
         verify: compare the SHA-256 of every file.
@@ -210,7 +210,7 @@ def check_outside(corpus: pathlib.Path, preset: str | os.PathLike[str]) -> None:
 
 
 def _settings(layer: Any) -> dict[str, Any]:
-    """Arguments of a part, its trunk's among them.
+    """Arguments of a part, its backbone's among them.
 
     There is no class name among them, so reading them runs no code of others.
     """

@@ -1,7 +1,7 @@
 """TF1 checkpoints of REALM, ORQA and ICT -> our parts.
 
 Hub modules nest their variables at different depths (`module/module/...`), so
-parts are found by how names end, and heads by going up from their trunk.
+parts are found by how names end, and heads by going up from their backbone.
 """
 
 import json
@@ -223,10 +223,10 @@ def _load_parts(loader: PartLoader, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load_start(loader: PartLoader) -> dict[str, Any]:
-    """Parts that start from a BERT: new heads, and its own for words."""
+    """Parts that start from a BERT: new heads, and its masked-LM head."""
     trunks = _trunks(loader)
     if len(trunks) != 1:
-        raise loader.file.damaged(f"{len(trunks)} trunks of BERT")
+        raise loader.file.damaged(f"{len(trunks)} backbones of BERT")
     names = PartNames(EMBEDDER, TF1, trunks[0], trunks[0])
     parts = loader.load_start(names)
     if f"{trunks[0]}{_WORDS_HEAD}" in loader.file.shapes:
@@ -259,7 +259,7 @@ def _trunks(loader: PartLoader) -> list[str]:
 
 
 def _classify(trunk: str, file: TensorFile) -> tuple[PartNames, float]:
-    """What a trunk belongs to, by the head that is nearest above it."""
+    """What a backbone belongs to, by the head that is nearest above it."""
     for head in _ancestors(trunk):
         if f"{head}dense_1/kernel" in file.shapes:
             return PartNames(READER, TF1, trunk, head), 0.0
@@ -270,7 +270,7 @@ def _classify(trunk: str, file: TensorFile) -> tuple[PartNames, float]:
         if f"{head}{_WORDS_HEAD}" in file.shapes:
             return PartNames(ENCODER, TF1, trunk, head), 0.0
     raise CheckpointError(
-        f"Every trunk of {file.path} must have a head. Received: {trunk!r} "
+        f"Every backbone of {file.path} must have a head. Received: {trunk!r} "
         "without a projection, a span reader or a masked-LM head. Choose a "
         "published checkpoint."
     )
@@ -299,7 +299,7 @@ def _read_json(file: pathlib.Path) -> dict[str, Any]:
 
 
 def _check_params(root: pathlib.Path, params: dict[str, Any]) -> None:
-    """What variables do not show must be of a kind, and what we compute."""
+    """Checks the settings that the variables do not show."""
     allowed: dict[str, tuple[type, ...]] = {
         "num_attention_heads": (int,),
         "max_span_width": (int,),

@@ -1,6 +1,6 @@
 """The names of variables: ours, those of TF1 and those of Hugging Face.
 
-A part is one of our layers with its trunk. Its variables are listed by their
+A part is one of our layers with its backbone. Its variables are listed by their
 Keras paths, without the name of the layer; every other name follows from that.
 """
 
@@ -81,7 +81,7 @@ class PartNames(NamedTuple):
     Args:
         kind: `EMBEDDER`, `ENCODER` or `READER`.
         style: `TF1` or `HUGGING_FACE`.
-        trunk: what is before the names of the trunk.
+        trunk: what is before the names of the backbone.
         head: what is before the names of the head.
         norm: name of the embedder's layer norm in TF1. It tells its epsilon:
             "LayerNorm" was made by `contrib.layers`, "layer_normalization" by
@@ -146,7 +146,7 @@ def part_paths(kind: str, num_layers: int) -> list[str]:
 
 
 def head_paths(kind: str) -> list[str]:
-    """Keras paths of the variables that a part has beside its trunk."""
+    """Keras paths of the variables that a part has beside its backbone."""
     return [*_pairs(_HEAD_PAIRS[kind]), *_HEAD.get(kind, ())]
 
 

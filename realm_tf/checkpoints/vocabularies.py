@@ -26,7 +26,7 @@ def open_featurizer(
     """The featurizer that a checkpoint was trained with.
 
     A vocabulary with capitals is cased, unless a `tokenizer_config.json` says
-    something else. Lengths are the published ones, or those that the trunk
+    something else. Lengths are the published ones, or those that the backbone
     was made for if they are shorter.
 
     Args:

@@ -33,21 +33,21 @@ _LINES_AT_ONCE = 32  # of stdin
 @click.option(
     "--num-read",
     type=options.POSITIVE,
-    help="Blocks read for a question. Default: that of the preset.",
+    help="Number of blocks read per question. Default: as in the preset.",
 )
 @click.option(
     "--num-alternatives",
     type=click.IntRange(min=0),
     default=4,
     show_default=True,
-    help="Most other answers shown.",
+    help="Number of alternative answers shown.",
 )
 @click.option(
     "--threshold",
     type=options.PROBABILITY,
     default=0.0,
     show_default=True,
-    help="Probability that an answer must reach to be given.",
+    help="Lowest probability of an answer that is shown.",
 )
 @options.dtype_option()
 @click.option(
@@ -70,7 +70,7 @@ def ask(
 ) -> None:
     """Answers questions, and shows where the answers were read.
 
-    Without a question, every line of the input is one.
+    Without a question, every line of the standard input is a question.
     """
     prepare_tensorflow()
     qa = open_model(preset, corpus, index, dtype=dtype, verify=False)

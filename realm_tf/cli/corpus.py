@@ -35,7 +35,7 @@ def corpus() -> None:
     type=click.Choice(_FORMATS),
     default="auto",
     show_default=True,
-    help="Format of the files; auto goes by each file's name.",
+    help="Format of the files; auto detects the format.",
 )
 @options.tokenizer_options
 @click.option(
@@ -43,7 +43,7 @@ def corpus() -> None:
     type=click.IntRange(min=4),
     default=288,
     show_default=True,
-    help="Longest block, title counted.",
+    help="Longest block in tokens, title included.",
 )
 @click.option(
     "--processes",
@@ -51,11 +51,13 @@ def corpus() -> None:
     help="Number of processes. Default: 1 for up to 32 MiB of files, else "
     "one a core.",
 )
-@click.option("--skip-bad", is_flag=True, help="Count bad records, go on.")
+@click.option(
+    "--skip-bad", is_flag=True, help="Skip and count invalid records."
+)
 @click.option(
     "--skip-navigation/--keep-navigation",
     default=None,
-    help="Leave out lists and disambiguation pages. Default: of Wikipedia.",
+    help="Skip lists and disambiguation pages. Default: for Wikipedia only.",
 )
 @options.json_option()
 @options.shared_options
@@ -70,8 +72,8 @@ def build(
 ) -> None:
     """Builds a corpus from files and folders.
 
-    JSON lines hold {"id", "title", "text"}. A build that was stopped goes on
-    when the same command is given again.
+    JSON lines hold {"id", "title", "text"}. Give the same
+    command to resume a build that was stopped.
     """
     prepare_tensorflow()
     from realm_tf.cli.ui.tokenizer import open_tokenizer

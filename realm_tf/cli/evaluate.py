@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 @click.option(
     "--regex/--no-regex",
     default=None,
-    help="Answers are regular expressions. Default: as each record says.",
+    help="Answers are regular expressions. Default: as in each record.",
 )
-@click.option("--skip-bad", is_flag=True, help="Leave bad records out.")
+@click.option("--skip-bad", is_flag=True, help="Skip invalid records.")
 @click.option(
     "--num-read",
     type=options.POSITIVE,
-    help="Blocks read for a question. Default: that of the preset.",
+    help="Number of blocks read per question. Default: as in the preset.",
 )
 @click.option(
     "--json",

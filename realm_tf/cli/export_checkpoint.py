@@ -44,7 +44,7 @@ def export_checkpoint(
 ) -> None:
     """Writes a model in the layout of the published checkpoints.
 
-    Importing it again gives the same weights, bit for bit.
+    An import of the result has the same weights, bit for bit.
     """
     prepare_tensorflow()
     from realm_tf.checkpoints.exporting import export_preset

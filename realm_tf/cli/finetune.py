@@ -100,10 +100,10 @@ def finetune(
 ) -> None:
     """Trains a retriever and a reader on questions with answers.
 
-    Records are {"id", "question", "answers"}, and where the answer was marked
-    {"passage_id", "answer_start"}. The preset gets the index, too. Without
-    further options training suits a small BERT, some ten thousand questions
-    and less than an hour on two cores.
+    Records are {"id", "question", "answers"}, with {"passage_id",
+    "answer_start"} where the answer is marked. The index is saved in the
+    preset. The default options suit a small BERT and some ten thousand
+    questions, which take less than an hour on two cores.
     """
     given = [path for path in (bert, preset) if path is not None]
     if len(given) != 1:

@@ -52,7 +52,7 @@ _COPIES = 3  # of the text, while a corpus is built
 @click.option(
     "--embeddings",
     type=options.NEW_PATH,
-    help="Prefix of encoded.ckpt. Default: the one in the checkpoint.",
+    help="Prefix of encoded.ckpt. Default: as in the checkpoint.",
 )
 @click.option(
     "--block-embedder",
@@ -93,7 +93,7 @@ def import_checkpoint(
     SOURCES are folders of Hugging Face models, TF1 hub modules, fine-tuned
     ORQA folders, BERTs of Google or Model Garden, or TF checkpoints; on the
     disk, at gs:// or hf://. Several are combined, such as an embedder and an
-    encoder. Nothing in them is run.
+    encoder. Pickled code is never executed.
     """
     prepare_tensorflow()
     from realm_tf.checkpoints.loading import combine, load
@@ -204,5 +204,5 @@ def _facts(checkpoint: "Checkpoint") -> dict[str, Any]:
 
 
 def _reasons(checkpoint: "Checkpoint") -> list[str]:
-    """Why variables were left out, each reason once."""
+    """Why variables were skipped, each reason once."""
     return sorted(set(checkpoint.skipped.values()))

@@ -47,7 +47,7 @@ _FOLDER = click.argument("folder", type=options.FOLDER)
     type=click.Choice(SEARCHERS),
     default="auto",
     show_default=True,
-    help="auto is exact below 50,000 blocks.",
+    help="Searcher of the index; auto is exact below 50,000 blocks.",
 )
 @click.option(
     "--storage",
@@ -56,7 +56,7 @@ _FOLDER = click.argument("folder", type=options.FOLDER)
     show_default=True,
     help="Type of the stored embeddings; bfloat16 takes half the space.",
 )
-@click.option("--skip-bad", is_flag=True, help="Leave bad embeddings out.")
+@click.option("--skip-bad", is_flag=True, help="Skip invalid embeddings.")
 @options.dtype_option()
 @options.json_option()
 @options.shared_options
@@ -104,7 +104,7 @@ def info(folder: pathlib.Path, as_json: bool) -> None:
 )
 @_FOLDER
 @click.option(
-    "--corpus", "-c", type=options.FOLDER, help="Must be what was indexed."
+    "--corpus", "-c", type=options.FOLDER, help="The corpus that was indexed."
 )
 @options.json_option()
 @options.shared_options
@@ -113,7 +113,7 @@ def verify(
 ) -> None:
     """Compares every file of all versions with its SHA-256.
 
-    With a corpus, also whether the newest version belongs to it.
+    With --corpus, also checks that the newest version belongs to the corpus.
     """
     from realm_tf.retrieval.index import index_loader, index_versions
     from realm_tf.retrieval.index.journal import Journal
@@ -142,7 +142,9 @@ def verify(
 @click.option(
     "--format", default="auto", show_default=True, help="Format of the files."
 )
-@click.option("--skip-bad", is_flag=True, help="Count bad records, go on.")
+@click.option(
+    "--skip-bad", is_flag=True, help="Skip and count invalid records."
+)
 @options.dtype_option()
 @options.json_option()
 @options.shared_options
@@ -208,7 +210,7 @@ def delete(
     "-o",
     required=True,
     type=options.NEW_PATH,
-    help="Folder of the new corpus, which the new version belongs to.",
+    help="Folder of the new corpus.",
 )
 @options.tokenizer_options
 @options.json_option()

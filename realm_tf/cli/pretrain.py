@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def pretrain() -> None:
     """Trains a retriever on text alone: ict first, then mlm.
 
-    Both go on where they were stopped when the same command is given again.
+    To resume a training that was stopped, give the same command.
     """
 
 
@@ -93,7 +93,7 @@ def mlm(
     gradient_checkpointing: bool,
     **shared: Any,
 ) -> None:
-    """Masked words: retrieve what helps to predict them (REALM)."""
+    """Masked words: predict words with the help of retrieved blocks."""
     run = _Run(shared, MaskedSentenceOptions)
     refresh = make(RefreshOptions, shared)
     from realm_tf.data.corpus.corpus import Corpus
@@ -192,9 +192,9 @@ class _Run:
 
         if model.stop_training:
             raise click.ClickException(
-                "Training must get to its last step. Received: a stop before "
-                f"it; {self.work} has a checkpoint, and {self.output} is not "
-                "written. Give the same command to go on."
+                "The training stopped before its last step. "
+                f"{self.work} has a checkpoint, and {self.output} was not "
+                "written. Give the same command to resume."
             )
         self.qa.save_to_preset(self.output, overwrite=self.overwrite)
         lines = read_log(self.work)

@@ -39,9 +39,8 @@ def questions(
 ) -> None:
     """Reads NQ-open, WebQuestions, CuratedTrec, TriviaQA, SQuAD and BEIR.
 
-    The published sizes of the sets are shown beside what was found, and which
-    of them are the same. BEIR sets are folders; their corpus.jsonl is read by
-    `realm-tf corpus`.
+    Shows the number of questions beside the published sizes of the sets. BEIR
+    sets are folders; `realm-tf corpus` reads their corpus.jsonl.
     """
     prepare_tensorflow()
     from realm_tf.data.questions import question_sets

@@ -26,7 +26,7 @@ from realm_tf.cli.ui.tables import show_facts
 @click.option(
     "--work",
     type=options.NEW_PATH,
-    help="Copies from a bucket. Default: a temporary folder.",
+    help="Folder for copies from a bucket. Default: a temporary folder.",
 )
 @click.option(
     "--corpus",
@@ -43,21 +43,21 @@ from realm_tf.cli.ui.tables import show_facts
     type=click.Choice(SEARCHERS),
     default="auto",
     show_default=True,
-    help="auto is exact below 50,000 blocks.",
+    help="Searcher of the index; auto is exact below 50,000 blocks.",
 )
 @click.option(
     "--worker",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Number of this process, where several share the work.",
+    help="Number of this worker, from 0, where several share the work.",
 )
 @click.option(
     "--num-workers",
     type=options.POSITIVE,
     default=1,
     show_default=True,
-    help="Number of workers. Worker 0 builds the index; others may end.",
+    help="Number of workers. Worker 0 builds the index.",
 )
 @options.dtype_option("mixed_float16")
 @options.json_option()
@@ -73,10 +73,10 @@ def refresh(
     dtype: str,
     as_json: bool,
 ) -> None:
-    """Embeds all blocks again, whenever a training writes new weights.
+    """Re-embeds all blocks whenever a training writes new weights.
 
-    It exits when the training ends. A training that stops and resumes is
-    followed by the same process.
+    The command exits when the training ends, and waits while the training is
+    stopped.
     """
     prepare_tensorflow()
     from realm_tf.training.refresh.follow_training import follow_training

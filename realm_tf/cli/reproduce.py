@@ -64,7 +64,7 @@ _SAVED_AT_ONCE = 16  # questions
     "-o",
     type=options.NEW_FILE,
     required=True,
-    help="JSON lines, one a question; a stopped run goes on from there.",
+    help="JSON lines, one for each question; a stopped run resumes here.",
 )
 @click.option(
     "--text",
@@ -95,7 +95,7 @@ def reproduce(
     """Scores a published model as the paper did.
 
     Prints the exact match beside that of the paper and of the released
-    weights when others ran them again.
+    weights in other reproductions.
     """
     prepare_tensorflow()
     from realm_tf.data.corpus.corpus import Corpus
@@ -133,7 +133,7 @@ def reproduce(
 
 
 def _fingerprints(qa: "RealmQA", asked: list["Question"]) -> dict[str, str]:
-    """What else a run must share with one that it goes on from."""
+    """What else a run must share with the run that it resumes."""
     from realm_tf.engine.fingerprints import (
         embedder_fingerprint,
         reader_fingerprint,
@@ -219,7 +219,7 @@ def _read_done(
     records = [json.loads(line) for line in lines]
     if records and records[0].get("settings") != settings:
         raise ValueError(
-            f"{output} must be of the same run to go on from. Received: "
+            f"{output} must be of the run that is resumed. Received: "
             f"{records[0].get('settings')}, now {settings}. Choose another "
             "--output, or remove it."
         )

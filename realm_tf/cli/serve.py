@@ -44,14 +44,14 @@ _TOKEN_VARIABLE = "REALM_TF_TOKEN"
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen on; 0.0.0.0 is all of them.",
+    help="Address to listen on; 0.0.0.0 is all addresses.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8600,
     show_default=True,
-    help="0 takes one that is free.",
+    help="Port to listen on; 0 takes a free port.",
 )
 @click.option(
     "--token",
@@ -76,9 +76,9 @@ def serve(
 ) -> None:
     """Answers questions over HTTP, and shows a page to ask them.
 
-    Documents can be added, replaced and deleted while it runs, and new index
-    versions are taken up without a lost request. SIGTERM ends it once the
-    requests in flight are answered.
+    Documents can be added, replaced and deleted while the service runs, and
+    new index versions are loaded without a lost request. SIGTERM stops the
+    service after the requests in flight are answered.
     """
     prepare_tensorflow()
     try:
@@ -87,8 +87,8 @@ def serve(
         from realm_tf.serving.service.request_guard import is_loopback
     except ImportError as error:
         raise click.ClickException(
-            f"Serving needs more packages. Received: {error}. Install them "
-            "with `pip install 'realm-tf[serve]'`."
+            f"A package for serving is missing: {error}. Install all with "
+            "`pip install 'realm-tf[serve]'`."
         ) from error
     service = QueryService(
         bundle,

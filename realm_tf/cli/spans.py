@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     type=options.FOLDER,
     help="A tagger of names that `realm-tf train-tagger` wrote.",
 )
-@click.option("--spacy", help="Name or path of a spaCy pipeline of yours.")
+@click.option("--spacy", help="Name or path of a spaCy pipeline.")
 @click.option(
     "--records",
     multiple=True,
     type=options.FILE,
-    help="TFRecords of salient_span_wikipedia; nothing is tagged then.",
+    help="Take spans from TFRecords of salient_span_wikipedia; tag nothing.",
 )
 @click.option(
     "--skip-bad",
     is_flag=True,
-    help="With --records: go on with the next file where one is damaged.",
+    help="Skip the rest of a damaged file of --records.",
 )
 @click.option(
     "--rules/--no-rules",
     default=True,
     show_default=True,
-    help="Find dates and numbers by rule, too.",
+    help="Also find dates and numbers by rule.",
 )
 @click.option(
     "--output",
@@ -70,7 +70,7 @@ def spans(
 ) -> None:
     """Finds the salient spans of a corpus, which pre-training masks.
 
-    Without a tagger these are dates and numbers.
+    Without a tagger, the salient spans are dates and numbers.
     """
     if records and (tagger or spacy):
         raise click.UsageError("Give either --records or a tagger.")

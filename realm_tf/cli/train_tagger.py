@@ -35,24 +35,28 @@ from realm_tf.cli.ui.tables import show_facts
     type=options.POSITIVE,
     default=3,
     show_default=True,
-    help="Passes over the sentences.",
+    help="Number of epochs.",
 )
 @click.option(
     "--batch-size",
     type=options.POSITIVE,
     default=16,
     show_default=True,
-    help="Sentences in a batch.",
+    help="Batch size in sentences.",
 )
 @click.option(
-    "--learning-rate", type=float, default=5e-5, show_default=True, help="Peak."
+    "--learning-rate",
+    type=float,
+    default=5e-5,
+    show_default=True,
+    help="Peak learning rate.",
 )
 @click.option(
     "--seed",
     type=int,
     default=0,
     show_default=True,
-    help="Seed of weights and order.",
+    help="Random seed of weights and sentence order.",
 )
 @options.dtype_option()
 @options.json_option()
@@ -70,8 +74,8 @@ def train_tagger(
 ) -> None:
     """Trains a tagger of people, places, organisations and other names.
 
-    It learns from the split "train" of all files, and is scored on the split
-    "test" of each, or "dev" where there is no other: F1 of entities.
+    The tagger is trained on the split "train" of all files, and scored by
+    entity F1 on the split "test" of each file, or "dev" without a "test".
     """
     if output.exists():
         raise click.UsageError(f"{output} exists. Choose another path.")

@@ -25,10 +25,9 @@ _FIRST_WAIT_SECONDS = 0.25
 class RealmClient:
     """A query service that `realm-tf serve` started, over HTTP.
 
-    May be used by many threads. Questions, and documents to add, are sent
-    again if the service is not available; deletions are not, nor are documents
-    for which there was no reply in time. `ModelServerClient` asks a model
-    server, over gRPC or REST.
+    May be used by many threads. Questions and added documents are retried if
+    the service is not available; deletions are not, nor are documents without a
+    reply in time. `ModelServerClient` asks a model server, over gRPC or REST.
 
     Args:
         url: "http://HOST:PORT".
@@ -225,14 +224,14 @@ class RealmClient:
             fields = json.loads(reply.data)
         except urllib3.exceptions.ReadTimeoutError as error:
             raise _LateError(
-                f"{self.url} must reply within {self.timeout:g} s. Received: "
-                "nothing by then. What was sent may be done all the same.",
+                f"{self.url} did not reply within {self.timeout:g} s. It may "
+                "still carry out the request.",
                 0.0,
             ) from error
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise ServiceUnavailableError(
-                f"{self.url} must be a query service. Received: {error}. Start "
-                "it with `realm-tf serve`.",
+                f"No query service replied at {self.url}: {error}. Start one "
+                "with `realm-tf serve`.",
                 0.0,
             ) from error
         if reply.status == 200:

@@ -1,4 +1,4 @@
-"""EmbeddingModule: texts to embeddings, in Python and as it is served."""
+"""EmbeddingModule: texts to embeddings, in Python and when served."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from realm_tf.layers.embedder import Embedder
 
 
 class EmbeddingModule(tf.Module):
-    """An `Embedder` with the text's way into it.
+    """An `Embedder` that takes texts.
 
     Signature serving_default: `names`, each string `(batch,)`, to `embedding`
     float32 `(batch, embedding_dim)`. Signature embed: the same, and

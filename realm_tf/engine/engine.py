@@ -19,7 +19,7 @@ MISSING_SCORE = -3e38
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """Embeddings, and who made them.
+    """Embeddings, with the fingerprint of their embedder.
 
     Args:
         embeddings: float32 array `(batch, embedding_dim)`.
@@ -38,7 +38,7 @@ class Embedded:
 
 @dataclasses.dataclass(frozen=True)
 class ReadSpan:
-    """An answer as the reader gives it.
+    """An answer of the reader.
 
     Args:
         text: the answer.

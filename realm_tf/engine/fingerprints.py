@@ -1,4 +1,4 @@
-"""Fingerprints of what decides embeddings and readings."""
+"""Fingerprints of embedders and readers."""
 
 import hashlib
 import json

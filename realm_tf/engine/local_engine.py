@@ -31,7 +31,7 @@ _FIELDS = (
 
 
 class LocalEngine(Engine):
-    """Runs embedders and reader as they are now, whatever trains them.
+    """Runs embedders and reader with their current weights.
 
     Args:
         featurizer: `Featurizer`.

@@ -26,7 +26,7 @@ _LEAST_SCORE = -1e30  # of a block that is there
 
 @dataclasses.dataclass(frozen=True)
 class _JoinedWords(ReadSpan):
-    """An answer of words joined by spaces, which no slice of a block is."""
+    """An answer of words joined by spaces, not a slice of a block."""
 
     def cut(self, block: Block, retrieval_probability: float) -> Span:
         return Span(

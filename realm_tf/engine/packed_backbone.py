@@ -79,7 +79,7 @@ class PackedBackbone(tf.Module):
             self._has_moved = tf.function(self._compare, autograph=False)
 
     def refresh(self) -> None:
-        """Copies the kernels again, if those of the backbone have changed."""
+        """Copies the kernels, if the kernels of the backbone have changed."""
         if self._copies and bool(self._has_moved()):
             for i, copies in self._copies.items():
                 for name, copy in copies.items():

@@ -31,7 +31,7 @@ class PaddedBackbone(tf.Module):
         )
 
     def refresh(self) -> None:
-        """Does nothing: it computes with the weights of the backbone."""
+        """Does nothing: this class computes with the backbone's weights."""
 
     def __call__(self, tokens: PackedTokens) -> tf.Tensor:
         """Float32 states `(num_tokens, hidden_dim)`."""

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class EvidenceBlock(Protocol):
-    """What is asked of a block here; `Block` has it."""
+    """The attributes of `Block` that evaluation uses."""
 
     @property
     def text(self) -> str: ...
@@ -25,7 +25,7 @@ class EvidenceBlock(Protocol):
 
 
 class Prediction(Protocol):
-    """What is asked of a prediction here; `Answer` has it."""
+    """The attributes of `Answer` that evaluation uses."""
 
     @property
     def text(self) -> str: ...
@@ -56,7 +56,7 @@ def evaluate(
             best first.
         questions: sequence of `Question`.
         ks: iterable of int. Cut-offs of recall. Those beyond the number of
-            blocks that came back are left out.
+            retrieved blocks are skipped.
         batch_size: int. Questions in one call of `predict`.
 
     Returns:
@@ -145,7 +145,7 @@ def _possible_cut_offs(ks: Iterable[int], num_blocks: int) -> list[int]:
     possible = [k for k in ks if k <= num_blocks]
     if possible != ks:
         logger.warning(
-            "Recall is reported up to k=%d only: no more blocks came back. "
+            "Recall is reported up to k=%d, the number of retrieved blocks. "
             "Received: ks=%s.",
             num_blocks,
             ks,

@@ -126,8 +126,8 @@ def _match_in_child(pattern: str, text: str, anywhere: bool) -> RegexOutcome:
         return RegexOutcome.TIMED_OUT
     if child.returncode:
         raise RuntimeError(
-            "The process that matches answer patterns must not fail. "
-            f"Received: pattern={pattern!r}, exit code={child.returncode}, "
-            f"error={child.stderr.strip()[-500:]!r}."
+            f"The process that matches the answer pattern {pattern!r} exited "
+            f"with code {child.returncode}: {child.stderr.strip()[-500:]!r}. "
+            "Correct the pattern, or remove it."
         )
     return RegexOutcome(child.stdout.strip())

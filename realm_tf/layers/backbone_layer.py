@@ -1,4 +1,4 @@
-"""What every layer over a BERT trunk shares."""
+"""What every layer over a BERT backbone shares."""
 
 import keras
 from keras import ops
@@ -7,19 +7,19 @@ FEATURES = ("token_ids", "segment_ids", "padding_mask")
 
 
 def tower_features(inputs, prefix):
-    """The features of a trunk, `prefix` taken off their names."""
+    """The features of a backbone, `prefix` taken off their names."""
     return {name: inputs[f"{prefix}_{name}"] for name in FEATURES}
 
 
 class BackboneLayer(keras.layers.Layer):
-    """Abstract layer that owns a trunk and feeds it any leading axes.
+    """Abstract layer with a backbone, for inputs with any leading axes.
 
-    A trunk takes `(batch, length)`. Candidates of a query make that
+    A backbone takes `(batch, length)`. Candidates of a query make that
     `(batch, num_candidates, length)`, so `encode` folds the leading axes into
     one and `restore` unfolds them.
 
     With the attribute `gradient_checkpointing`, training keeps the input of
-    each transformer layer alone and computes the layer again for its gradient:
+    each transformer layer alone and recomputes the layer for its gradient:
     less memory, more time, the same numbers, dropout included. It is not saved,
     as it belongs to a training and not to the weights.
 
@@ -38,7 +38,7 @@ class BackboneLayer(keras.layers.Layer):
         self.gradient_checkpointing = False
 
     def encode(self, inputs, output, training=None):
-        """Run the trunk and return its `output`, leading axes folded."""
+        """Run the backbone and return its `output`, leading axes folded."""
         folded = {
             name: ops.reshape(inputs[name], (-1, ops.shape(inputs[name])[-1]))
             for name in FEATURES
@@ -53,7 +53,7 @@ class BackboneLayer(keras.layers.Layer):
         return ops.reshape(outputs, leading_axes + ops.shape(outputs)[1:])
 
     def freeze_pooler(self):
-        """Take the trunk's pooler, which this layer never reads, out of fit.
+        """Take the backbone's pooler, which this layer never reads, out of fit.
 
         Its weights would have no gradient, which Keras warns about.
         """
@@ -70,7 +70,7 @@ class BackboneLayer(keras.layers.Layer):
 
 
 def _checkpointed(backbone, inputs):
-    """The outputs of a trunk in training, each of its layers recomputed."""
+    """The outputs of a backbone in training, each of its layers recomputed."""
     tokens = backbone.token_embedding(inputs["token_ids"])
     positions = backbone.position_embedding(tokens)
     segments = backbone.segment_embedding(inputs["segment_ids"])
@@ -84,7 +84,7 @@ def _checkpointed(backbone, inputs):
 
 
 def _recomputed(layer, x, padding_mask):
-    """The output of a transformer layer that backward computes again.
+    """The output of a transformer layer that backward recomputes.
 
     `keras.remat(layer)` would move the seeds of dropout twice and drop others
     the second time. So the call is a function of weights and seeds.

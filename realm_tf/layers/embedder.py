@@ -16,10 +16,9 @@ class Embedder(BackboneLayer):
 
     e(t) = dropout(LN(W tanh(W_p h_[CLS] + b_p) + b))
 
-    With `pooling="mean"`, for trunks trained as sentence encoders: the mean of
-    the trunk's states over the real wordpieces, L2-normalised, takes the place
-    of the tanh pooler. The trunk's own pooler is then frozen, as nothing reads
-    it.
+    With `pooling="mean"`, for backbones trained as sentence encoders: the mean
+    of the backbone's states over the real tokens, L2-normalised, replaces the
+    tanh pooler. The backbone's own pooler is then unused, and frozen.
 
     The projection, the layer norm and the output are float32 under every dtype
     policy, so that embeddings are as exact as the index they are compared to.

@@ -15,7 +15,7 @@ class KnowledgeAugmentedEncoder(BackboneLayer):
 
     u = LN(gelu(W h_position + b));  logits = E u + b_out
 
-    E is the word embedding table of the trunk, so the two are trained as one.
+    E is the backbone's word embedding table, so the two are trained as one.
     The softmax of the logits is p(y | z, x).
 
     Args:
@@ -71,7 +71,7 @@ class KnowledgeAugmentedEncoder(BackboneLayer):
         self.built = True
 
     def start_from_counts(self, counts):
-        """Lets a new head predict each wordpiece as often as it occurs.
+        """Sets the bias of a new head to the frequencies of the tokens.
 
         Without it the first hundreds of steps learn these frequencies.
 

@@ -9,7 +9,7 @@ from realm_tf.layers.backbone_layer import BackboneLayer
 class TokenClassifier(BackboneLayer):
     """Labels wordpieces: the part of a tagger that learns.
 
-    logits = W h + b, of every state h of the trunk.
+    logits = W h + b, of every state h of the backbone.
 
     Args:
         backbone: `keras_hub.models.BertBackbone`. Its pooler is frozen, as

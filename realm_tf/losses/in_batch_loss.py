@@ -6,7 +6,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="realm_tf")
 class InBatchLoss(keras.losses.Loss):
-    """-log of the probability of the row's own block; in nats.
+    """-log of the probability of the row's source block; in nats.
 
     Call arguments:
         y_true: tensor `(batch, num_questions)`. 1 = a question, 0 = padding.

@@ -29,7 +29,7 @@ class DualEncoder(keras.Model):
 
     Returns:
         float32 tensor `(batch, num_questions, batch)`: retrieval logits. Those
-        of question `[i, j]` and its own block are at `[i, j, i]`.
+        of question `[i, j]` and its source block are at `[i, j, i]`.
 
     Source: Lee et al., 2019, section 6 (arXiv:1906.00300), with questions in
     place of sentences; Karpukhin et al., 2020 (arXiv:2004.04906).

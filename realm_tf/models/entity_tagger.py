@@ -1,4 +1,4 @@
-"""EntityTagger: names in sentences, found by a trained trunk."""
+"""EntityTagger: names in sentences, found by a trained backbone."""
 
 import json
 import os
@@ -145,7 +145,7 @@ class EntityTagger(SpanTagger):
         except (KeyError, TypeError, ValueError) as error:
             raise FolderError(
                 f"{path} must hold a tagger and its weights. Received: "
-                f"{type(error).__name__}: {error}. Train it again with "
+                f"{type(error).__name__}: {error}. Retrain it with "
                 "`realm-tf train-tagger`."
             ) from error
         return tagger

@@ -1,6 +1,6 @@
 """One training step on a large batch, embedded chunk by chunk (TensorFlow).
 
-The loss needs the embeddings of all rows, but not what the trunk computed on
+The loss needs the embeddings of all rows, but not what the backbone computed on
 the way to them. So the rows are embedded twice: first for the loss, whose
 gradient by the embeddings is kept, then for the gradient by the weights.
 
@@ -31,7 +31,7 @@ def cached_train_step(model: Any, data: Any) -> dict[str, Any]:
         dict of metrics, as `train_step` does.
     """
     x = data[0] if isinstance(data, tuple) else data
-    # Dropout must draw the same when a chunk is embedded again.
+    # Dropout must draw the same when a chunk is re-embedded.
     seeds = [v for v in model.variables if "seed" in v.name]
     before = [tf.identity(seed.value) for seed in seeds]
     embeddings = {

@@ -28,7 +28,7 @@ _METRICS = (
 
 @keras.saving.register_keras_serializable(package="realm_tf")
 class InverseClozePretrainer(Pretrainer):
-    """Inverse Cloze Task: a sentence finds the block it was taken from.
+    """Inverse Cloze Task: a sentence retrieves its source block.
 
     logits_ij = e(sentence_i) . e(block_j), over the blocks j of all replicas;
     loss = mean_i -log softmax_j(logits_ij) at j = i
@@ -42,7 +42,7 @@ class InverseClozePretrainer(Pretrainer):
             itself. The original keeps it as one.
         chunk_size: rows that are embedded at once; `None` for all. Smaller
             ones need less memory: what the chunks compute is forgotten and
-            computed again for the gradient, which is the same. But it comes
+            recomputed for the gradient, which is the same. But it comes
             summed by table row: where `BertAdamW` clips, its
             `official_clipping` counts the summed row in place of each look-up,
             and the step may differ by a few per cent.
@@ -118,7 +118,7 @@ class InverseClozePretrainer(Pretrainer):
         blocks, first = gather_over_replicas(y_pred["block_embeddings"])
         logits = self.retriever(y_pred["query_embeddings"], blocks)
         rows = ops.shape(logits)[0]
-        own = ops.arange(rows) + first  # place of the row's own block
+        own = ops.arange(rows) + first  # place of the row's source block
         is_own = ops.expand_dims(own, 1) == ops.arange(ops.shape(blocks)[0])
         if self.mask_duplicates:
             keys, _ = gather_over_replicas(x["block_keys"])

@@ -1,4 +1,4 @@
-"""Lines and progress bars as Keras shows them, of what is no Keras model."""
+"""Keras' lines and progress bars for work outside of Keras models."""
 
 import logging
 import sys
@@ -22,7 +22,7 @@ def print_line(text: str) -> None:
 
 
 def progress_bar(verbose: int | str, unit: str) -> Progress:
-    """Keras' progress bar, of what is no `fit`.
+    """Keras' progress bar for work other than `fit`.
 
     Args:
         verbose: as in `keras.Model.fit`.

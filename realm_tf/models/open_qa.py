@@ -15,7 +15,7 @@ class OpenQA(keras.Model):
     """Retrieval logits and span logits of questions and their candidates.
 
     Which blocks are candidates was decided by a search before; here their
-    (frozen) embeddings are scored again with the current question embedder,
+    (frozen) embeddings are rescored with the current question embedder,
     so the gradients of both losses reach it.
 
     The logit of a span is that of the reader plus the retrieval logit of its

@@ -1,4 +1,4 @@
-"""Pretrainer: what the models of pre-training have in common."""
+"""Pretrainer: the base of the pre-training models."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ class Pretrainer(keras.Model):
     def fit(
         self, x: Any = None, *, epochs: int = 1, **kwargs: Any
     ) -> keras.callbacks.History:
-        """As `keras.Model.fit`, which it also does with a `StepDataset`.
+        """`keras.Model.fit`, which also takes a `StepDataset`.
 
         Args:
             x: `StepDataset`, of which an epoch has `steps_per_epoch` batches;

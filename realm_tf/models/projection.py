@@ -19,7 +19,7 @@ def fit_projection(
     """Fits a projection to a sample of a corpus.
 
     Args:
-        embedder: `Embedder` with mean pooling; left as it is.
+        embedder: `Embedder` with mean pooling; not changed.
         featurizer: `Featurizer`.
         corpus: `Corpus`.
 

@@ -1,4 +1,4 @@
-"""QuestionAnswerer: parts, embeddings and index of what answers."""
+"""QuestionAnswerer: answers questions with its parts and its index."""
 
 import abc
 import numbers
@@ -93,7 +93,7 @@ class QuestionAnswerer(abc.ABC):
 
     @property
     def parts(self) -> presets.Parts:
-        """What a preset of it holds."""
+        """The parts of a preset."""
         return presets.Parts(
             featurizer=self.featurizer,
             query_embedder=self.query_embedder,
@@ -144,7 +144,7 @@ class QuestionAnswerer(abc.ABC):
         path: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> BlockIndex:
-        """Embeds a corpus, and answers from it from now on.
+        """Embeds a corpus and makes it the index that answers.
 
         Args:
             source: `Corpus`; path of a corpus folder, or of a file or folder
@@ -346,7 +346,7 @@ class QuestionAnswerer(abc.ABC):
 
     @abc.abstractmethod
     def fit(self, questions: Any) -> keras.callbacks.History:
-        """Trains it; defined above `training`."""
+        """Trains the model; `RealmQA` defines it."""
 
     def require_index(self) -> BlockIndex:
         """`index`, or a `ValueError` that says how to get one."""

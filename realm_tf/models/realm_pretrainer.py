@@ -35,13 +35,13 @@ class RealmPretrainer(Pretrainer):
     """Learns to retrieve and to read from masked words alone.
 
     p(y | x) = sum_z p(y | z, x) p(z | x), over the null block and the blocks
-    that the input stage retrieved. These are embedded again with the weights
-    of the moment, so the gradient reaches both embedders and the encoder. The
-    model takes numbers only; text, files and search stay in the input stage.
+    that the input stage retrieved. The blocks are re-embedded with the current
+    weights, so the gradient reaches both embedders and the encoder. The model
+    takes numbers only; text, files and search stay in the input stage.
 
-    With the null block as the only candidate p(z | x) is 1, and nothing is
+    With the null block as the only candidate, p(z | x) is 1, and nothing is
     embedded. The null block is embedded once for the batch, and read at the
-    length of the sentence, which gives the same and takes less time.
+    length of the sentence, with the same result in less time.
 
     Args:
         embedder: `Embedder` of blocks, and of sentences if they have none of
@@ -51,11 +51,11 @@ class RealmPretrainer(Pretrainer):
             published.
         marginalize: `"token"` (the original code) or `"example"` (the paper),
             see `marginal_mlm_loss`.
-        train_retriever: `False` keeps the embedders as they are while the
-            encoder learns to read: their variables are made untrainable.
-        gradient_checkpointing: `True` computes the transformer layers again
-            for the gradient instead of keeping their activations: less memory,
-            more time, the same loss. Embedders and encoder stay set to it.
+        train_retriever: `False` freezes the embedders while the encoder learns
+            to read: their variables are made untrainable.
+        gradient_checkpointing: `True` recomputes the transformer layers for the
+            gradient instead of keeping their activations: less memory, more
+            time, the same loss. Embedders and encoder keep the setting.
         **kwargs: of `keras.Model`.
 
     Call arguments:

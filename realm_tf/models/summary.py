@@ -12,7 +12,7 @@ def describe(qa: QuestionAnswerer) -> str:
     }
     shared = qa.query_embedder is qa.block_embedder
     lines = [
-        f"trunks: {trunk.num_layers} layers, {trunk.hidden_dim} wide, "
+        f"backbones: {trunk.num_layers} layers, {trunk.hidden_dim} wide, "
         f"vocabulary {qa.featurizer.vocabulary_size:,}",
         f"embedder: {qa.block_embedder.pooling} pooling, "
         f"{qa.block_embedder.embedding_dim} wide, questions and blocks "

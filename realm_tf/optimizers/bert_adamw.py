@@ -47,10 +47,10 @@ class BertAdamW(keras.optimizers.Optimizer):
             gradients together. Defaults to 1.0.
         official_clipping: in that norm, count each look-up of a table row by
             itself, as the original does for the wordpieces, in place of the
-            row's summed gradient. Gradients that come summed, as those of
-            tied tables, and those that Keras accumulates or scales
-            (`gradient_accumulation_steps`, `loss_scale_factor`) are counted
-            as they are. Defaults to True.
+            row's summed gradient. Summed gradients, such as those of tied
+            tables, and gradients that Keras accumulates or scales
+            (`gradient_accumulation_steps`, `loss_scale_factor`) count
+            unchanged. Defaults to True.
         not_decayed: strings. A variable is not decayed if its path contains
             one of them. Defaults to layer norms and biases.
         **kwargs: of `keras.optimizers.Optimizer`.

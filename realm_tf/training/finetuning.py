@@ -79,7 +79,7 @@ def finetune(
     1. *retriever*: one embedder for questions and blocks (or two, if `qa` has
        two) learns from the questions' blocks, with the other blocks of a batch
        as negatives.
-    2. *index*: all blocks are embedded; from now on they stay as they are.
+    2. *index*: all blocks are embedded, and frozen from then on.
     3. *reader*: the reader learns from ORQA's reader loss; with
        `train_query_embedder` the question embedder learns from both losses.
        Retrieval is at the start of every epoch.
@@ -92,8 +92,8 @@ def finetune(
             answer is.
         options: `FinetuneOptions`.
         validation_data: questions that are scored after every epoch, in the
-            way they would be trained on: those without an answer in the corpus
-            are left out if `options.require_answer`.
+            same way as in training: `options.require_answer` skips questions
+            without an answer in the corpus.
         index_path: folder of the new index; defaults to a temporary one.
         **fitting: of `StageFitting`, such as `callbacks` and `progress`.
 
@@ -294,7 +294,7 @@ class _Run:
 
     @contextlib.contextmanager
     def _tables_frozen(self, *layers: Any) -> Iterator[None]:
-        """Keeps the tables of wordpieces from learning, unless they shall."""
+        """Freezes the word embedding tables, unless they are trained."""
         with contextlib.ExitStack() as stack:
             for layer in layers:
                 stack.enter_context(
@@ -365,7 +365,7 @@ def compile_open_qa(
 
 @contextlib.contextmanager
 def _trainable(layer: keras.layers.Layer, trainable: bool) -> Iterator[None]:
-    """Freezes what learns in a layer, if it shall not, for a while."""
+    """Freezes a layer for a while, unless it is `trainable`."""
     frozen = [] if trainable else layer.trainable_variables
     for variable in frozen:
         variable.trainable = False

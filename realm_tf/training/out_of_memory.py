@@ -23,7 +23,7 @@ def explain_out_of_memory(sizes: dict[str, int]) -> Iterator[None]:
         received = ", ".join(f"{name}={value}" for name, value in sizes.items())
         reason = (error.message or "no reason").splitlines()[0]
         raise MemoryError(
-            "A training step must fit in the memory of the device. Received: "
-            f"{received} ({reason:.200}). Lower one of these, the batch first, "
-            "or compute in half precision, such as mixed_bfloat16."
+            "A training step did not fit in the memory of the device, with "
+            f"{received} ({reason:.200}). Lower one of the numbers, the batch "
+            "size first, or compute in half precision, such as mixed_bfloat16."
         ) from error

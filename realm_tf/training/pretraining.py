@@ -35,7 +35,7 @@ from realm_tf.training.train_state import TrainState
 logger = logging.getLogger(__name__)
 
 _LOG_NAME = "log.jsonl"
-_CHANGEABLE = ("learning_rate", "num_warmup_steps")  # by a run that goes on
+_CHANGEABLE = ("learning_rate", "num_warmup_steps")  # by a resumed run
 _LOSSES = ("marginalize", "mask_duplicates")  # what tells them from others
 
 
@@ -49,7 +49,7 @@ def new_optimizer(options: TrainingOptions) -> BertAdamW:
 
 
 def _description(options: TrainingOptions) -> dict[str, Any]:
-    """What a checkpoint says of its options; see `TrainState`."""
+    """The options in a checkpoint; see `TrainState`."""
     names = ("num_steps", *_CHANGEABLE)
     return {name: getattr(options, name) for name in names}
 
@@ -64,18 +64,18 @@ def pretrain(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress = no_progress,
 ) -> int:
-    """Trains, or goes on where a run in the same folder was stopped.
+    """Trains, or resumes the run in the same folder.
 
     Build the model in the scope of a strategy to train on several devices or
     hosts; without one `fit` is used, and `fit_steps` with one.
 
-    A run that was killed and started again has the same losses as one that was
-    not: bit for bit where TensorFlow's operations are deterministic.
+    A resumed run has the same losses as an unbroken one: bit for bit where
+    TensorFlow's operations are deterministic.
 
     Args:
         model: `InverseClozePretrainer` or `RealmPretrainer`; compiled here if
             it is not yet: with XLA on one GPU if the shapes of the data are
-            static, and with loss scaling if a trunk computes in float16.
+            static, and with loss scaling if a backbone computes in float16.
         data: `StepDataset`.
         folder: gets `checkpoints/`, `log.jsonl` and `tensorboard/`.
         options: `TrainingOptions`.
@@ -86,12 +86,12 @@ def pretrain(
             are steps.
 
     Returns:
-        Number of steps that had been done when it began.
+        Number of steps that were done before.
 
     Raises:
         ValueError: if the loss is not finite, naming step and blocks; the
-            last good checkpoint stays. Or if the model is compiled with what
-            this or a strategy cannot do.
+            last good checkpoint stays. Or if the model is compiled with
+            options that this function or its strategy does not support.
         MismatchError: if the folder is of a run with another loss, other data
             or another number of steps. Another learning rate is a warning.
         MemoryError: if a step does not fit on the device.
@@ -186,7 +186,7 @@ def _compile(
     # Keras asks the model, whose own policy is float32.
     if any(x.dtype_policy.name == "mixed_float16" for x in model.layers):
         optimizer = SyncedLossScaleOptimizer(optimizer)
-    # XLA would compile again for every new shape, and Keras cannot combine it
+    # XLA would recompile for every new shape, and Keras cannot combine it
     # with a strategy.
     is_static = all(
         spec.shape.is_fully_defined() for spec in data.signature.values()
@@ -219,9 +219,9 @@ class _StopAtNaN(StepCallback):
             return
         block_ids = self.data.batch_ids(self.step - 1)
         raise ValueError(
-            f"The loss must be finite. Received: loss={loss} at step "
-            f"{self.step}, of the blocks {block_ids[:8].tolist()}... Go on "
-            "from the last checkpoint: start again with a lower learning rate."
+            f"The loss is {loss} at step {self.step}, of the blocks "
+            f"{block_ids[:8].tolist()}... Start the same training with a lower "
+            "learning rate to resume from the last checkpoint."
         )
 
 
@@ -285,7 +285,7 @@ class StepLog(StepCallback):
 
 
 class _ResetMetrics(StepCallback):
-    """Begins the means of the figures again, on every host."""
+    """Resets the means of the figures, on every host."""
 
     def __init__(self, options: TrainingOptions):
         super().__init__()
@@ -321,7 +321,7 @@ class _Checkpoints(StepCallback):
 
 
 def _keep_steps(path: pathlib.Path, start: int) -> None:
-    """Drops the lines of steps that will be done again."""
+    """Drops the lines of steps that will be repeated."""
     if not path.exists():
         return
     kept = []

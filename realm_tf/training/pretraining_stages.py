@@ -67,7 +67,7 @@ def pretrain_inverse_cloze(
     Args:
         qa: its embedders are trained in place.
         corpus: `Corpus` of the sentences and the blocks.
-        folder: checkpoints and figures; a run that was stopped goes on here.
+        folder: checkpoints and figures; a stopped run is resumed from here.
         training: `TrainingOptions`.
         data: `InverseClozeOptions`.
         mask_duplicates: see `InverseClozePretrainer`.
@@ -137,28 +137,28 @@ def pretrain_masked_words(
     progress: Progress = no_progress,
     **refresh_options: Any,
 ) -> RealmPretrainer:
-    """Trains embedders and trunk of `qa` to predict masked words.
+    """Trains embedders and backbone of `qa` to predict masked words.
 
-    The encoder of `qa`, or a new one on the trunk of its reader, learns too.
-    The reader gets its trunk in the end, ready for fine-tuning. Where nothing
-    is searched (`num_candidates=1`, the null block alone, and
-    `candidates="mentions"`) there is no index, and the embedders stay as they
-    are.
+    The encoder of `qa`, or a new one on the backbone of its reader, is trained
+    too. In the end the reader gets the encoder's backbone, ready for
+    fine-tuning. Where nothing is searched (`num_candidates=1`, the null block
+    alone, and `candidates="mentions"`) there is no index, and the embedders are
+    frozen.
 
     Args:
         qa: trained in place.
         corpus: `Corpus` that is searched.
         masks: `SentenceMasks` of `text`.
-        folder: checkpoints, figures and the index; a run that was stopped goes
-            on here.
+        folder: checkpoints, figures and the index; a stopped run is resumed
+            from here.
         training: `TrainingOptions`.
         data: `MaskedSentenceOptions`.
         text: `Corpus` of the sentences; defaults to `corpus`.
         marginalize: see `RealmPretrainer`.
         block_length: wordpieces of a candidate in training, see
             `pretrain_inverse_cloze`.
-        train_retriever: `False` keeps the embedders as they are while the
-            encoder learns to read; the index is built once.
+        train_retriever: `False` freezes the embedders while the encoder
+            learns to read; the index is built once.
         gradient_checkpointing: see `RealmPretrainer`.
         probe: questions, never trained on, whose recall is shown.
         index_options: of `BlockIndex.build`; with `mode="background"` only
@@ -258,7 +258,7 @@ class _NoIndex:
 
 
 class _TrainingIndex:
-    """The index of a training: what searches it and what refreshes it."""
+    """The index of a training, with its search and its refresh."""
 
     def __init__(
         self,
@@ -316,7 +316,7 @@ class _TrainingIndex:
 
 @contextlib.contextmanager
 def _trainable_as_before(*layers: keras.layers.Layer) -> Iterator[None]:
-    """What a stage made untrainable is trainable again after it."""
+    """Makes trainable after a stage what the stage made untrainable."""
     variables = [v for layer in layers for v in layer.trainable_variables]
     try:
         yield
@@ -328,7 +328,7 @@ def _trainable_as_before(*layers: keras.layers.Layer) -> Iterator[None]:
 def new_encoder(
     qa: QuestionAnswerer, text: Corpus
 ) -> KnowledgeAugmentedEncoder:
-    """An encoder with a copy of the reader's trunk and a new head.
+    """An encoder with a copy of the reader's backbone and a new head.
 
     Args:
         qa: `QuestionAnswerer`.

@@ -78,7 +78,7 @@ def pretrain_task(
 
 
 def _taken(of: Any, options: dict[str, Any]) -> Any:
-    """An options object of those that have its names, which are removed."""
+    """Takes the options of a class out of `options`."""
     names = {field.name for field in dataclasses.fields(of)} & options.keys()
     return of(**{name: options.pop(name) for name in names})
 

@@ -1,4 +1,4 @@
-"""What a training tells of itself beside its losses."""
+"""Probes: recall and examples during a training."""
 
 import pathlib
 import re
@@ -44,7 +44,7 @@ class FreshIndex:
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def acquire(self, step: int) -> Retrieval:
-        """An index of the weights of the moment."""
+        """An index of the current weights."""
         index = BlockIndex.build(
             self._folder,
             self.corpus,
@@ -144,7 +144,7 @@ class ExampleProbe(StepCallback):
         super().go_on(step, figures)
         if not self._path.exists():
             return
-        # Steps that will be done again are shown again.
+        # Steps that will be repeated are shown again.
         shown = _HEADING.split(self._path.read_text("utf-8"))[1:]
         numbers_and_texts = zip(shown[::2], shown[1::2], strict=True)
         kept = [

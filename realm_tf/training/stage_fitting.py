@@ -115,7 +115,7 @@ class StageFitting:
 
 
 class _Steps(keras.callbacks.Callback):
-    """Passes figures on, and stops where they are no longer numbers."""
+    """Reports figures, and stops at a loss that is not finite."""
 
     def __init__(self, stage: str, num_steps: int, show: Progress):
         super().__init__()
@@ -131,8 +131,7 @@ class _Steps(keras.callbacks.Callback):
         logs = logs or {}
         if not np.isfinite(logs.get("loss", 0.0)):
             raise ValueError(
-                "The loss must be finite. Received: "
-                f"loss={logs['loss']} at step {self.step} of the {self.stage}. "
-                "Lower the learning rate, or train in float32."
+                f"The loss is {logs['loss']} at step {self.step} of the "
+                f"{self.stage}. Lower the learning rate, or train in float32."
             )
         self.show(self.stage, self.step, self.num_steps, logs)

@@ -6,7 +6,7 @@ import keras
 class StepCallback(keras.callbacks.Callback):
     """A callback that counts the steps of all runs.
 
-    The optimizer cannot be asked: it leaves out steps whose gradients overflow
+    The optimizer cannot be asked: it skips steps whose gradients overflow
     in float16.
     """
 

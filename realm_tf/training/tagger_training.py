@@ -42,7 +42,7 @@ def train_tagger(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> EntityTagger:
-    """Trains a tagger, its trunk included.
+    """Trains a tagger, its backbone included.
 
     Args:
         backbone: `keras_hub.models.BertBackbone`; trained in place.

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run, from which it goes on to the bit."""
+"""Checkpoints of a training run, which resumes from them bit for bit."""
 
 import json
 import logging
@@ -35,8 +35,7 @@ class TrainState:
     Args:
         path: folder of the checkpoints; created with the first. The three
             newest are kept.
-        description: JSON values of the run; one that goes on must have the
-            same.
+        description: JSON values of the run; a resumed run must have the same.
         changeable: names of those that may differ, which is a warning.
     """
 
@@ -48,7 +47,7 @@ class TrainState:
     ):
         self.path = pathlib.Path(path)
         self._changeable = changeable
-        # As they are when they are read again.
+        # JSON turns tuples into lists, so compare what is read.
         self._description = json.loads(json.dumps(dict(description or {})))
 
     def save(self, model: keras.Model, step: int) -> None:
@@ -72,10 +71,10 @@ class TrainState:
         ]
         if bad:
             raise ValueError(
-                "Weights must be finite to be kept. Received: NaN or infinity "
-                f"at step {step} in {', '.join(bad[:3])}. Go on from the last "
-                f"checkpoint in {self.path}: give the same command with a "
-                "lower learning rate."
+                f"Weights are NaN or infinite at step {step} in "
+                f"{', '.join(bad[:3])}. Start the same training with a lower "
+                "learning rate to resume from the last checkpoint in "
+                f"{self.path}."
             )
         for leftover in self.path.glob(f".step-*{TEMPORARY_MARK}*"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -122,7 +121,7 @@ class TrainState:
         if steps:
             raise FolderError(
                 f"{self.path} must hold a whole checkpoint. Received: "
-                f"{len(steps)}, all damaged. Remove the folder to begin again."
+                f"{len(steps)}, all damaged. Remove the folder to restart."
             )
         return 0
 
@@ -141,11 +140,11 @@ class TrainState:
         said = ", ".join(differences.values())
         if not set(differences).issubset(self._changeable):
             raise MismatchError(
-                f"{folder} must be of the run that goes on. Received: "
+                f"{folder} must be of the run that is resumed. Received: "
                 f"{said}. Begin with the same command, choose another "
                 f"output, or remove {self.path.parent} to begin anew."
             )
-        logger.warning("Training goes on from %s with %s.", folder, said)
+        logger.warning("Training resumes from %s with %s.", folder, said)
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints that are there, ascending."""
@@ -158,7 +157,7 @@ class TrainState:
 def _variables(model: keras.Model) -> dict[str, Any]:
     """All that a step depends on, random seeds included.
 
-    Metrics are left out: they begin again after every checkpoint, and reading
+    Metrics are skipped: they are reset after every checkpoint, and reading
     them is an exchange between hosts, which one host alone must not begin.
     """
     metrics = {id(variable) for variable in model.metrics_variables}

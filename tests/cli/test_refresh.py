@@ -37,7 +37,7 @@ def test_several_processes_share_the_work(exchange, run):
 
 def test_w14_training_that_never_begins(fail, tmp_path):
     error = fail("refresh", "--watch", tmp_path / "nothing", "--timeout", 0.2)
-    assert "a training in time" in error
+    assert "wait for a training ended" in error
 
 
 def test_a_bucket_in_place_of_a_folder(corpus, preset, run, fail, tmp_path):

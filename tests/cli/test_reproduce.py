@@ -72,11 +72,11 @@ def test_another_run_is_not_continued(miniature, tmp_path, run, fail):
     out = tmp_path / "out.jsonl"
     run("reproduce", "nq", *arguments, "-o", out)
     message = fail("reproduce", "wq", *arguments, "-o", out)
-    assert "must be of the same run" in message
+    assert "must be of the run that is resumed" in message
     head, *rest = out.read_text().splitlines(keepends=True)
     settings = json.loads(head)["settings"]
     for name in ("query_embedder", "reader", "questions"):
         other = {"settings": settings | {name: "0" * 64}}
         out.write_text("".join([json.dumps(other) + "\n", *rest]))
         message = fail("reproduce", "nq", *arguments, "-o", out)
-        assert "must be of the same run" in message
+        assert "must be of the run that is resumed" in message

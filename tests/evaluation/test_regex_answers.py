@@ -100,7 +100,7 @@ def test_invalid_pattern_is_reported(caplog, pattern):
 
 def test_failing_child_is_an_error_not_a_wrong_answer(monkeypatch):
     monkeypatch.setattr(regex_answers, "_CHILD", "raise MemoryError('full')")
-    with pytest.raises(RuntimeError, match=r"exit code=1, error=.*full"):
+    with pytest.raises(RuntimeError, match=r"exited with code 1: .*full"):
         outcome(r"(\w)\1", "aa")
 
 

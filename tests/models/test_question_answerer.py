@@ -530,8 +530,8 @@ def test_spans_wider_than_the_input_are_refused(qa, make_qa):
         make_qa(max_span_width=81)
 
 
-def test_lengths_beyond_those_of_the_trunk_are_refused(make_qa, featurizer):
-    with pytest.raises(ValueError, match="trunks of 80 wordpieces"):
+def test_lengths_beyond_those_of_the_backbone_are_refused(make_qa, featurizer):
+    with pytest.raises(ValueError, match="backbones of 80 wordpieces"):
         make_qa(featurizer)
 
 

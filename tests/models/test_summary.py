@@ -45,7 +45,7 @@ def make_own_qa(featurizer):
 
 def test_describe_shared_embedders(make_own_qa):
     assert describe(make_own_qa(shared=True)).splitlines() == [
-        "trunks: 2 layers, 4 wide, vocabulary 1,895",
+        "backbones: 2 layers, 4 wide, vocabulary 1,895",
         "embedder: cls pooling, 3 wide, questions and blocks share weights",
         "reader: spans up to 2 wordpieces, 7 blocks read",
         f"parameters: {EMBEDDER + READER:,}",

@@ -157,7 +157,7 @@ def test_loss_that_is_no_number_is_refused(
     qa = make_qa(width=8)
     bias = qa.block_embedder.projection.bias
     bias.assign(np.full(bias.shape, np.nan))
-    with pytest.raises(ValueError, match="must be finite.*step 1 of the retr"):
+    with pytest.raises(ValueError, match="loss is nan at step 1 of the retr"):
         finetune(qa, town_corpus, town_questions)
 
 

@@ -154,7 +154,7 @@ def test_finished_run_does_nothing_more(tmp_path):
 
 def test_t4_nan_stops_naming_step_and_blocks(tmp_path):
     model = Regression()
-    with pytest.raises(ValueError, match=r"loss=nan at step 5, .*\[40, 41\]"):
+    with pytest.raises(ValueError, match=r"is nan at step 5, .*\[40, 41\]"):
         pretrain(model, Numbers(bad_step=4), tmp_path, options())
     names = [path.name for path in (tmp_path / "checkpoints").iterdir()]
     assert names == ["step-000000003"]

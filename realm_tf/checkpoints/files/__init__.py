@@ -1,4 +1,4 @@
-"""Files of tensors, read without running what is in them.
+"""Files of tensors, read without executing code in the files.
 
 No layer is built here. Start with `tensor_file.py`.
 """

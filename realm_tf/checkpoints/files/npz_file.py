@@ -1,4 +1,4 @@
-"""Arrays of an .npz file, refused before they are allocated if they lie."""
+"""Arrays of an .npz file, checked before memory is allocated."""
 
 import math
 import os
@@ -11,7 +11,7 @@ from realm_tf._files import read_npy_header
 
 
 def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Reads what `np.savez` wrote.
+    """Reads a file that `np.savez` wrote.
 
     Args:
         path: the file.

@@ -13,7 +13,7 @@ ROWS_AT_ONCE = 2**16
 
 
 class TensorFile(abc.ABC):
-    """Named arrays of a checkpoint; what is not asked for is not read.
+    """Named arrays of a checkpoint, read one by one.
 
     Args:
         path: what error messages name.
@@ -81,7 +81,7 @@ class RenamedTensorFile(TensorFile):
 
     Args:
         file: `TensorFile`.
-        new_names: old name -> new name; the others stay as they are.
+        new_names: old name -> new name; the others keep their names.
 
     Raises:
         CheckpointError: if two arrays would have one name.

@@ -1,4 +1,4 @@
-"""An answer as it is shown to people."""
+"""How the terminal shows an answer."""
 
 from typing import TYPE_CHECKING
 

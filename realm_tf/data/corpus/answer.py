@@ -1,4 +1,4 @@
-"""Answer: what was read, where, and how sure the model is of it."""
+"""Answer: a text, its place in a block, and its probabilities."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from realm_tf.data.corpus.blocks import Block
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """An answer as it stands in one block.
+    """An answer in one block.
 
     `block.text.encode()[byte_start:byte_end].decode()` and
     `block.text[start:end]` are both `text`.

@@ -43,7 +43,7 @@ class ArticleFormat(NamedTuple):
             record is bad.
         finish: the slow part, free to run in another process: `Article` to
             `Article`, or None where no text can be made of it.
-        skip_navigation: leave out lists and disambiguation pages by default.
+        skip_navigation: skip lists and disambiguation pages by default.
     """
 
     records: Callable[[DecompressedFile], Iterator[tuple[int, Any]]]

@@ -20,13 +20,13 @@ from realm_tf.errors import BadRecordError
 
 logger = logging.getLogger(__name__)
 
-_ADVICE = "Correct it, or pass `skip_bad=True` to leave bad records out."
+_ADVICE = "Correct it, or pass `skip_bad=True` to skip invalid records."
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 class SourceArticle(NamedTuple):
-    """An article as it was read, with the place it came from.
+    """An article with the file and line of its source.
 
     Args:
         article: `Article`; of a dump, with its wikitext.
@@ -46,12 +46,12 @@ class SourceArticle(NamedTuple):
 
 
 class ArticleSource(abc.ABC):
-    """Articles, one at a time, with a count of those that cannot be used.
+    """Articles, one at a time, with a count of invalid ones.
 
     Args:
         skip_bad: count bad records in `num_bad`, in place of stopping at the
             first.
-        skip_navigation: leave out articles named "List of ...", "Index of
+        skip_navigation: skip articles named "List of ...", "Index of
             ...", "Outline of ..." or "... (disambiguation)", and count them
             in `num_left_out`. By default in the Wikipedia formats only.
     """
@@ -231,7 +231,7 @@ def read_articles(
 ) -> Iterator[Article]:
     """Articles of files and folders; see `ArticleFiles`.
 
-    Pages whose wikitext cannot be read are left out.
+    Pages with unreadable wikitext are skipped.
 
     Example:
     >>> import tempfile

@@ -33,7 +33,7 @@ class Article:
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """A piece of an article, of a length that can be embedded at once.
+    """A part of an article, short enough to be embedded at once.
 
     Args:
         text: sentences of the article, joined by single spaces.
@@ -170,8 +170,8 @@ def group_sentences(
         max_wordpieces: special tokens and title counted.
 
     Returns:
-        list of slices of the sentences, ascending. Those of blocks without a
-        wordpiece are left out.
+        list of slices of the sentences, ascending. Blocks without a wordpiece
+        are skipped.
 
     Example:
     >>> group_sentences([4, 5, 30, 2], 1, max_wordpieces=13)

@@ -20,7 +20,7 @@ from realm_tf.errors import FolderError
 _READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
 _BLOCKS_AT_ONCE = 1_024
 
-_ADVICE = "Copy the folder again, or build it again."
+_ADVICE = "Copy the folder again, or rebuild it."
 
 
 class Corpus:

@@ -44,11 +44,10 @@ def build_corpus(
 ) -> Corpus:
     """Builds the corpus folder of articles.
 
-    Articles are read one at a time and never all held. A killed build leaves
-    no corpus, but the finished parts in a hidden folder beside `path`; the
-    same call with the same files goes on from there. Until the end it takes
-    about three times the space of the text. The folder is the same, byte for
-    byte, whatever the number of processes.
+    Articles are read one at a time. A killed build leaves no corpus, but the
+    finished parts in a hidden folder beside `path`; the same call with the same
+    files resumes the build. A build takes about three times the space of the
+    text. The folder is the same, byte for byte, for any number of processes.
 
     Args:
         sources: files and folders, see `ArticleFiles`; or `Article`s.
@@ -59,7 +58,7 @@ def build_corpus(
         num_processes: processes that tokenize. By default 1 for up to 32 MiB
             of files, and one a core for more. With several, a script must
             call this under `if __name__ == "__main__":`.
-        skip_bad: leave bad records out and count them in the manifest, in
+        skip_bad: skip invalid records and count them in the manifest, in
             place of stopping at the first.
         skip_navigation: see `ArticleFiles`.
         progress: see `Progress`; its stage is "corpus", its units are blocks,
@@ -117,7 +116,7 @@ def build_corpus(
 
 
 class _Tally:
-    """Adds up what is done and tells `progress`."""
+    """Adds up finished work and reports to `progress`."""
 
     def __init__(self, source: ArticleSource, progress: Progress):
         self.parts: list[pathlib.Path] = []

@@ -40,7 +40,7 @@ def edit_corpus(
         corpus: where the blocks that stay come from; does not change.
         path: the folder to write; must not exist.
         featurizer: must have the tokenizer of `corpus`.
-        deleted: ids of blocks to leave out; of a document all or none.
+        deleted: ids of blocks to drop; of a document all or none.
         added: blocks to add, those of a document together, of documents that
             are not in `corpus` or are deleted.
 

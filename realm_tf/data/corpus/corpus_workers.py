@@ -59,10 +59,10 @@ def write_parts(
             yield future.result()
     except BrokenProcessPool as error:
         raise RuntimeError(
-            "A process that tokenizes must not die. Received: one of "
-            f"{num_processes} did, perhaps for want of memory, or because the "
-            'script starts without `if __name__ == "__main__":`. Run the same '
-            "command again, with fewer processes; it goes on from here."
+            f"One of {num_processes} worker processes died, perhaps for want "
+            "of memory, or because the script starts without `if __name__ == "
+            '"__main__":`. Run the same command with fewer processes to '
+            "resume."
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)

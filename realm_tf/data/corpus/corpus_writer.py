@@ -123,7 +123,7 @@ def _write_ragged(
     parts: Sequence[pathlib.Path],
     dtype: type[np.integer],
 ) -> None:
-    """Joins ragged arrays, piece by piece, as two `.npy` files."""
+    """Joins ragged arrays, part by part, as two `.npy` files."""
     sizes = [
         (int(splits[-1]), len(splits) - 1)
         for splits in _read(parts, f"{values_name}_splits")

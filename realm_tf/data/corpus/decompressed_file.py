@@ -54,7 +54,7 @@ class DecompressedFile:
 
     @property
     def bytes_read(self) -> int:
-        """How much of the file, as it lies on the disk, was read."""
+        """Number of bytes read of the (compressed) file on the disk."""
         return self._file.tell()
 
     def read(self, num_bytes: int) -> bytes:
@@ -83,9 +83,8 @@ class DecompressedFile:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk failed, not the data
             raise ValueError(
-                f"Compressed data must be whole. Received: {self.path}, "
-                f"damaged after {self.bytes_read} bytes ({error}). Copy the "
-                "file again."
+                f"{self.path} is damaged after {self.bytes_read} bytes "
+                f"({error}). Copy the file again."
             ) from error
         if self._plain is not self._file:
             self._check_size(self._plain.tell(), self._file.tell())

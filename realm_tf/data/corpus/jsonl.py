@@ -13,7 +13,7 @@ from realm_tf.errors import BadRecordError
 
 logger = logging.getLogger(__name__)
 
-_ADVICE = "Correct the line, or pass `skip_bad=True` to leave bad lines out."
+_ADVICE = "Correct the line, or pass `skip_bad=True` to skip invalid lines."
 
 
 def read_jsonl(
@@ -34,7 +34,7 @@ def read_jsonl(
         path: file to read.
         parse: function from the decoded object to what is wanted. It raises
             `ValueError` where the object is not acceptable.
-        skip_bad: bool. Leave bad lines out and log how many there were, in
+        skip_bad: bool. Skip invalid lines and log how many there were, in
             place of stopping at the first.
 
     Yields:

@@ -1,7 +1,7 @@
 """The published blocks of Wikipedia, read one at a time.
 
 Row i of the released embeddings belongs to record i here, so the order of the
-files is kept and nothing is left out.
+files is kept and nothing is skipped.
 """
 
 import abc
@@ -99,7 +99,7 @@ def open_block_records(path: str | os.PathLike[str]) -> BlockRecords:
 
 
 class _ObjectArray(BlockRecords):
-    """A NumPy array of byte strings, of whose pickle nothing is run."""
+    """A NumPy array of byte strings; its pickle is never executed."""
 
     has_titles = False
 

@@ -35,8 +35,8 @@ def build_block_corpus(
     """Builds a corpus of blocks that are cut already, in their order.
 
     Block i of the corpus is record i. Blocks in a row with the same title are
-    a document; without titles every block is one. A killed build goes on when
-    the same call is made again.
+    a document; without titles every block is one. The same call
+    resumes a killed build.
 
     Args:
         records: `BlockRecords`.

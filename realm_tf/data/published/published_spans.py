@@ -65,7 +65,7 @@ def read_annotated_blocks(
 
     Args:
         paths: TFRecord files.
-        skip_bad: go on with the next file where one is damaged, and log it.
+        skip_bad: skip the rest of a damaged file, and log that.
 
     Raises:
         ValueError: naming file and record, where one cannot be read.

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class BlockSource(Protocol):
-    """What is asked of a corpus here; `Corpus` has it."""
+    """The methods of `Corpus` that answer matching uses."""
 
     num_blocks: int
 
@@ -74,8 +74,8 @@ class AnswerBlocks:
         by_text: `BlockLists`. The block's text holds an answer letter for
             letter: case counts, "US" is in "USA". The official label of the
             retriever (`HasAnswer`).
-        num_empty_answers: int. Answers left out because they are blank.
-        num_regex_questions: int. Questions left out, their lists empty:
+        num_empty_answers: int. Blank answers, which are skipped.
+        num_regex_questions: int. Questions skipped, their lists empty:
             regular expressions cannot share one pass over the corpus.
     """
 
@@ -204,9 +204,9 @@ def _total(rows: Iterable[Sequence[str]]) -> int:
 
 def _warn_of_omissions(found: AnswerBlocks) -> None:
     if found.num_empty_answers:
-        logger.warning("Left out %d blank answers.", found.num_empty_answers)
+        logger.warning("Skipped %d blank answers.", found.num_empty_answers)
     if found.num_regex_questions:
         logger.warning(
-            "Left out %d questions whose answers are regular expressions.",
+            "Skipped %d questions whose answers are regular expressions.",
             found.num_regex_questions,
         )

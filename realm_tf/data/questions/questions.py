@@ -60,7 +60,7 @@ def read_questions(
     A record is `{"id", "question", "answers"}` with the optional fields
     `passage_id`, `passage_ids`, `answer_start` (characters: one number, or a
     list with one for each answer), `split` and `regex`; other fields are passed
-    over. Answers may be left out where `passage_ids` are given. The official
+    over. Answers may be missing where `passage_ids` are given. The official
     form of ORQA, `{"question", "answer"}`, is read too. A record
     without an id is named after its file and line. Questions that occur twice
     are kept twice.
@@ -72,7 +72,7 @@ def read_questions(
             records do not say so, as in the official CuratedTrec files. None
             leaves it to the records. A warning tells if it does not go with
             the name of the file, as in the official evaluation.
-        skip_bad: bool. Leave bad records out and log how many there were, in
+        skip_bad: bool. Skip invalid records and log how many there were, in
             place of stopping at the first.
 
     Returns:

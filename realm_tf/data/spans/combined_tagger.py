@@ -7,7 +7,7 @@ from realm_tf.data.spans.span_tagger import SpanTagger
 
 
 class CombinedTagger(SpanTagger):
-    """All that several taggers find; of what overlaps, the longest.
+    """The spans of several taggers; of overlapping spans, the longest.
 
     Args:
         taggers: `SpanTagger`s. Of equally long spans, the first one's counts.

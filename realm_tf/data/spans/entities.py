@@ -14,7 +14,7 @@ from realm_tf.data.text.featurizer import Featurizer, Tokens
 ENTITY_TYPES = ("PER", "LOC", "ORG", "MISC")
 OUTSIDE = 0
 IGNORED = -1
-"""Label of what is not trained on: the later pieces of a word."""
+"""Label of tokens without a loss: all but the first of a word."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ def wordpiece_labels(
     featurizer: Featurizer,
     labels: Sequence[str],
 ) -> np.ndarray:
-    """Label of every wordpiece: those of the first pieces of words.
+    """Label of every token; only the first token of a word has a label.
 
     Args:
         sentence: `EntitySentence`.

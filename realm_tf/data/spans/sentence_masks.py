@@ -38,7 +38,7 @@ class Draw(NamedTuple):
 
 
 class SentenceMasks(abc.ABC):
-    """Abstract: draws sentences and what of them is masked."""
+    """Abstract: draws sentences and their masks."""
 
     @property
     def description(self) -> dict[str, Any]:
@@ -116,10 +116,10 @@ class SalientSpanMasks(SentenceMasks):
 
 
 class RecurringSpanMasks(SalientSpanMasks):
-    """One salient span of a block, of those that another block has, too.
+    """One salient span of a block that another block has too.
 
-    What such a span hides can be read elsewhere, so an encoder that cannot read
-    yet learns it from fewer sentences. Upper and lower case are the same.
+    The masked text can be read in the other block, so a new encoder learns to
+    read from fewer sentences. Upper and lower case are the same.
 
     Args:
         spans: `SalientSpans` of `corpus`.

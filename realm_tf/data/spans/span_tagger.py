@@ -1,4 +1,4 @@
-"""SpanTagger: finds what is worth predicting in a sentence."""
+"""SpanTagger: finds salient spans in sentences."""
 
 import abc
 from collections.abc import Callable, Sequence

@@ -66,7 +66,7 @@ def byte_offsets(text: str, places: list[int]) -> list[int]:
 
 
 def _sentence_ends(text: str) -> list[int]:
-    """Ends of consecutive pieces that cover `text`, each short enough."""
+    """Ends of consecutive parts that cover `text`, each short enough."""
     import sentencex  # here, as readers of blocks do not need it
 
     ends: list[int] = []

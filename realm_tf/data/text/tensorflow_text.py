@@ -1,4 +1,4 @@
-"""TensorFlow Text, or what to do without it."""
+"""TensorFlow Text, or an error that says how to install it."""
 
 import tensorflow as tf
 

@@ -38,7 +38,7 @@ _RECALL_FLOOR = 0.9
 
 
 class BlockIndex:
-    """One version of an index, with the updates made to it since.
+    """One version of an index, with its later updates.
 
     Made by `BlockIndex.build` and `BlockIndex.open`; the constructor is for
     these two.

@@ -136,11 +136,11 @@ class BlockUpdates:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the version is as it was built."""
+        """Whether the version has no updates."""
         return not self._blocks and not len(self.snapshot.deleted)
 
     def catch_up(self) -> None:
-        """Applies what other processes wrote since."""
+        """Applies new updates of other processes."""
         with self._lock:
             for payload in self._journal.read():
                 self._apply(*_decode(payload, self.snapshot.matrix.dim))

@@ -134,7 +134,7 @@ def open_excluded(
     """Reads the ids of blocks whose embeddings were bad, ascending."""
     path = folder / EXCLUDED_NAME
     shape = (manifest.counts["num_excluded"],)
-    return open_npy(path, "<i8", shape, "Build the index again.")
+    return open_npy(path, "<i8", shape, "Rebuild the index.")
 
 
 def open_searcher(

@@ -74,7 +74,7 @@ def next_version(root: str | os.PathLike[str]) -> int:
 
 
 def remove_leftovers(root: str | os.PathLike[str]) -> None:
-    """Removes what killed writers left; the caller holds the writer lock."""
+    """Removes files of killed writers; the caller holds the writer lock."""
     for leftover in pathlib.Path(root).glob(f".v*{TEMPORARY_MARK}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     complete = list_versions(root)
@@ -87,7 +87,7 @@ def remove_leftovers(root: str | os.PathLike[str]) -> None:
 def prune(root: str | os.PathLike[str]) -> None:
     """Removes all but the three newest complete versions.
 
-    Whoever has an old version open goes on reading: its files live until they
+    Readers of an old version keep their files: the files live until they
     are closed.
     """
     for number in list_versions(root)[:-KEEP]:
@@ -130,7 +130,7 @@ def publish(
 
 
 def republish(root: pathlib.Path, version: int) -> int:
-    """Publishes a version again, with its updates, as the newest.
+    """Republishes a version, with its updates, as the newest.
 
     The caller holds the writer lock.
     """

@@ -72,7 +72,7 @@ class Journal:
         return records
 
     def append(self, payload: bytes) -> None:
-        """Appends a record; it is on the disk when this returns.
+        """Appends a record and waits until it is on the disk.
 
         The journal must have been read to its end.
 
@@ -82,7 +82,7 @@ class Journal:
         record = _RECORD.pack(len(payload), zlib.crc32(payload)) + payload
         advice = (
             f"An update of {len(record):,} bytes was not written; the index "
-            "is unchanged. Free some space and try again."
+            "is unchanged. Free some space and retry."
         )
         descriptor = os.open(self.path, os.O_RDWR)
         try:

@@ -26,7 +26,7 @@ class BruteForceSearcher(Searcher):
 
     Each chunk of embeddings is scored by one matrix product, which may be off
     in its last bits. Whatever could belong to the best `k` within the bound of
-    that error is scored again by `exact_scores`, so results are exact and the
+    that error is rescored by `exact_scores`, so results are exact and the
     same for every batch size and chunk size. Memory does not grow with the
     number of blocks.
 

@@ -159,5 +159,5 @@ def _map_shard(
     path: pathlib.Path, shape: tuple[int, int], dtype: str
 ) -> npt.NDArray[Any]:
     stored = STORED_DTYPES[dtype].str if dtype in STORED_DTYPES else dtype
-    shard = open_npy(path, stored, shape, "Build the index again.")
+    shard = open_npy(path, stored, shape, "Rebuild the index.")
     return shard.view(ml_dtypes.bfloat16) if dtype == "bfloat16" else shard

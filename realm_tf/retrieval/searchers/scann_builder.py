@@ -46,7 +46,7 @@ def build(request: dict[str, Any]) -> None:
         training_sample_size=min(options["training_sample_size"], len(rows)),
     )
     # No reorder(): it would store all embeddings a second time, and candidates
-    # are scored again with the stored ones anyway.
+    # are rescored with the stored ones anyway.
     searcher = builder.build()
     searcher.serialize(request["folder"], relative_path=True)
 

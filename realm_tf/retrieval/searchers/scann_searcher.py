@@ -63,7 +63,7 @@ class ScannSearcher(Searcher):
             raise FolderError(
                 f"{folder} must be the ScaNN index of these embeddings. "
                 f"Expected: {self.num_blocks} rows. Received: "
-                f"{self._scann.size()} rows. Build the index again."
+                f"{self._scann.size()} rows. Rebuild the index."
             )
 
     @classmethod
@@ -197,7 +197,7 @@ def _load_scann(folder: pathlib.Path) -> Any:
     if not (folder / _ASSETS_NAME).is_file():
         raise FolderError(
             f"{folder} must hold {_ASSETS_NAME}. Received: none. Copy the "
-            "index again, or build it again."
+            "index again, or rebuild it."
         )
     scann_ops_pybind = import_scann()
     try:
@@ -205,7 +205,7 @@ def _load_scann(folder: pathlib.Path) -> Any:
     except RuntimeError as error:
         raise FolderError(
             f"{folder} must hold an index that ScaNN can read. Received: "
-            f"{error}. Copy the index again, or build it again."
+            f"{error}. Copy the index again, or rebuild it."
         ) from error
 
 
@@ -221,7 +221,7 @@ def _read_options(folder: pathlib.Path) -> ScannOptions:
     except (OSError, ValueError, TypeError) as error:
         raise FolderError(
             f"{path} must hold the options of a ScaNN index. Received: "
-            f"{error}. Copy the index again, or build it again."
+            f"{error}. Copy the index again, or rebuild it."
         ) from error
 
 
@@ -256,9 +256,8 @@ def _run_builder(
             else f"exit code {done.returncode}"
         )
         raise ScannBuildError(
-            "ScaNN must finish building. Received: its process ended with "
-            f"{ending}, num_blocks={matrix.num_rows}, "
-            f"embedding_dim={matrix.dim}, {options}. Its last words: "
-            f"{done.stderr.strip()[-500:]!r}. Lower `num_leaves`, or use "
-            "searcher='brute_force'."
+            f"The process that builds the ScaNN index ended with {ending}, for "
+            f"num_blocks={matrix.num_rows}, embedding_dim={matrix.dim}, "
+            f"{options}. Its last output: {done.stderr.strip()[-500:]!r}. "
+            "Lower `num_leaves`, or use searcher='brute_force'."
         )

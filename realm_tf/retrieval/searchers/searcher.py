@@ -105,7 +105,7 @@ class Searcher(abc.ABC):
 
     @abc.abstractmethod
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes what is needed beside the embeddings into `folder`."""
+        """Writes the searcher's files into `folder`."""
 
     @classmethod
     @abc.abstractmethod
@@ -114,7 +114,7 @@ class Searcher(abc.ABC):
         folder: str | os.PathLike[str],
         embeddings: EmbeddingMatrix | npt.NDArray[Any],
     ) -> "Searcher":
-        """Restores what `save` wrote, over the same embeddings."""
+        """Opens the files that `save` wrote, over the same embeddings."""
 
 
 def check_queries(

@@ -20,7 +20,7 @@ def searcher_recall_at_k(
     Args:
         found: results of the searcher that is measured.
         exact: results of `BruteForceSearcher` for the same queries.
-        k: how many results count; no more than were searched for.
+        k: how many results count; at most as many as were searched for.
 
     Returns:
         float in [0, 1]; 1.0 if there is nothing to find.

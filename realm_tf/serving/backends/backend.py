@@ -1,4 +1,4 @@
-"""Backend: what runs the exported models for the query service."""
+"""Backend: runs the exported models for the query service."""
 
 import abc
 import dataclasses
@@ -29,7 +29,7 @@ Outputs = dict[str, npt.NDArray[Any]]
 
 
 class Backend(Engine):
-    """Calls the three models of a bundle and checks what they answer.
+    """Calls the three models of a bundle and checks their outputs.
 
     Many threads may call at once. A reply is of one version of one model.
     """
@@ -61,7 +61,7 @@ class Backend(Engine):
         """Turns to newer versions of the models, where that is ours to do."""
 
     def close(self) -> None:  # noqa: B027
-        """Frees what it holds."""
+        """Frees models and connections."""
 
     def embed_questions(self, questions: Sequence[str]) -> Embedded:
         """Embeds questions."""
@@ -99,9 +99,8 @@ class Backend(Engine):
             parts.append(_embedded(outputs, len(inputs["text"]), version))
         if len({part.fingerprint for part in parts}) != 1:
             raise BackendError(
-                "A document must be embedded by one version of the model. "
-                f"Received: {sorted({part.version for part in parts})}. Try "
-                "again."
+                "Several versions of the model embedded parts of one document: "
+                f"{sorted({part.version for part in parts})}. Retry."
             )
         return dataclasses.replace(
             parts[-1],
@@ -117,7 +116,7 @@ class Backend(Engine):
         scores: npt.NDArray[np.float32],
         num_answers: int,
     ) -> Readings:
-        """Reads blocks; no more answers than the export was made for."""
+        """Reads blocks; at most as many answers as the export allows."""
         inputs = {
             "question": encoded(questions),
             "block_titles": [encoded(row) for row in titles],

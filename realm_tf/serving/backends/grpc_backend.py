@@ -79,11 +79,11 @@ class GrpcBackend(Backend):
             }
         except self._error as error:
             raise BackendError(
-                f"{self.target} must answer for `{model}`. Received: "
+                f"{self.target} did not answer for `{model}`: "
                 f"{error.code().name}: {error.details()!s:.300}."
             ) from error
         except (TypeError, ValueError) as error:
             raise BackendError(
-                f"{self.target} must answer with tensors. Received: {error}."
+                f"{self.target} did not answer with tensors: {error}."
             ) from error
         return outputs, reply.model_spec.version.value

@@ -45,7 +45,7 @@ class InProcessBackend(Backend):
         return 1  # TensorFlow spreads one call over all processors
 
     def refresh(self) -> None:
-        """Loads the versions that `bundle.json` names, if they are others."""
+        """Loads the versions that `bundle.json` names, if they changed."""
         with self._lock:
             models = dict(self._models)
             bundle = read_bundle(self.folder)
@@ -72,7 +72,7 @@ class InProcessBackend(Backend):
             outputs = chosen.signatures[signature](**tensors)
         except tf.errors.OpError as error:
             raise BackendError(
-                f"`{model}` must answer. Received: {error.message:.300}."
+                f"`{model}` failed: {error.message:.300}."
             ) from error
         return {k: v.numpy() for k, v in outputs.items()}, chosen.version
 

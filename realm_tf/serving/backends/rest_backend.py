@@ -71,7 +71,7 @@ class RestBackend(Backend):
         outputs = reply.get("outputs")
         if status != 200 or not isinstance(outputs, dict):
             raise BackendError(
-                f"{self.url} must answer for `{model}`. Received: {status}: "
+                f"{self.url} did not answer for `{model}`: {status}: "
                 f"{reply.get('error', reply)!s:.300}."
             )
         return {k: _array(k, v) for k, v in outputs.items()}, version
@@ -92,8 +92,8 @@ class RestBackend(Backend):
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BackendError(
-                f"{self.url} must have a version of `{model}` in service. "
-                f"Received: {status}: {reply!s:.300}."
+                f"{self.url} has no version of `{model}` in service: "
+                f"{status}: {reply!s:.300}."
             ) from error
 
     def _call(
@@ -115,11 +115,11 @@ class RestBackend(Backend):
             decoded = json.loads(content)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise BackendError(
-                f"{self.url} must answer. Received: {error!s:.300}."
+                f"{self.url} did not answer: {error!s:.300}."
             ) from error
         except (ValueError, RecursionError) as error:
             raise BackendError(
-                f"{self.url} must answer with JSON. Received: {reply.status}: "
+                f"{self.url} did not answer with JSON: {reply.status}: "
                 f"{content[:100]!r}."
             ) from error
         if not isinstance(decoded, dict):

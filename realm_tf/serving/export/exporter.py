@@ -1,4 +1,4 @@
-"""A model, its corpus and its index, to a folder that servers answer from."""
+"""Exports a model, its corpus and its index to a folder for servers."""
 
 import contextlib
 import os
@@ -32,13 +32,13 @@ def export(
 ) -> Bundle:
     """Exports a model for TensorFlow Serving, with its index at its side.
 
-    A folder that was exported before gets the next version of each model, and
-    of the index if it is another one. A server takes up what it finds, so
-    everything is written under other names first. Then come, one right after
-    the other: the index, the models by a rename each, and bundle.json, which
-    names what belongs together. An export that is killed before changes
-    nothing; one that is killed in between leaves whole versions that
-    bundle.json does not name yet. Export again then.
+    A folder with an earlier export gets the next version of each model, and of
+    the index if the index is new. A server loads whatever it finds, so all
+    files are first written under other names. Then come, right after each
+    other: the index, the models by a rename each, and bundle.json, which names
+    the versions that belong together. An export that is killed before changes
+    nothing; an export that is killed in between leaves whole versions without
+    a place in bundle.json. Export again then.
 
     Args:
         parts: of the model.
@@ -138,14 +138,14 @@ def _check_index(
             "The index must be the model's own. Received:\n"
             f"  index={of_index[:16]}\n"
             f"  model={of_model[:16]}\n"
-            "Build it again with `build_index`, or `realm-tf index build`."
+            "Rebuild it with `build_index`, or `realm-tf index build`."
         )
 
 
 def _previous(folder: pathlib.Path) -> Bundle | None:
     if (folder / bundles.BUNDLE_NAME).exists():
         return bundles.read_bundle(folder)
-    # A killed first export leaves models and a lock, which go on being used.
+    # A killed first export leaves models and a lock, which are reused.
     if folder.is_dir() and any(folder.iterdir()):
         known = {*bundles.MODEL_NAMES, "index", "corpus", "vocabulary.txt"}
         others = {p.name for p in folder.iterdir() if p.name[:1] != "."} - known

@@ -14,7 +14,7 @@ from realm_tf.serving.export.graph_searcher import GraphSearcher
 
 
 class QAModule(tf.Module):
-    """Embeds a question, searches, and reads what it found.
+    """Embeds a question, searches, and reads the retrieved blocks.
 
     Signature serving_default: `question` string `(batch,)` to the outputs of
     `ReadingModule`, and `block_id` int64, `block_title`, `block_text` string

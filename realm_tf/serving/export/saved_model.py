@@ -60,7 +60,7 @@ def write_version(
             )
         )
         ops = check_saved_model(target, allow_scann=name == bundles.SCANN_QA)
-        # Where a copy is taken up while it runs, the graph must come last.
+        # A server may load an unfinished copy, so the graph must come last.
         (target / SAVED_MODEL_NAME).rename(target / _HELD_BACK)
         extra = target / EXTRA_NAME
         extra.mkdir()
@@ -76,7 +76,7 @@ def write_version(
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Removes what killed exports left; the caller holds the writer lock."""
+    """Removes files of killed exports; the caller holds the writer lock."""
     root = pathlib.Path(folder)
     versions = (bundles.model_folder(root, n) for n in bundles.MODEL_NAMES)
     pattern = f".*{_files.TEMPORARY_MARK}*"

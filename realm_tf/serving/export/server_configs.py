@@ -19,7 +19,7 @@ XLA_FLAG = "--xla_cpu_compilation_enabled=true"
 """What a server must be started with for graphs that insist on XLA."""
 
 # Models that a client joins to an index stay loaded in two versions, so that
-# it can go on with the old ones until it has opened the new index.
+# it can use the old ones until it has opened the new index.
 _NUM_VERSIONS = 2
 _ALONE = (QA, SCANN_QA)
 

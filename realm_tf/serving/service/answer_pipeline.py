@@ -1,4 +1,4 @@
-"""AnswerPipeline: embed, search, read; each stage batches what waits."""
+"""AnswerPipeline: embed, search, read, with a batch queue each."""
 
 import asyncio
 import collections
@@ -32,7 +32,7 @@ _RECALL_K = 10
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What was retrieved for a question, and by which versions.
+    """The retrieved blocks of a question, and the versions used.
 
     Args:
         evidence: `Evidence`.
@@ -47,7 +47,7 @@ class Found:
 
 @dataclasses.dataclass(frozen=True)
 class Answered:
-    """An answer, and which versions gave it.
+    """An answer, and the versions used.
 
     Args:
         answer: `Answer`.

@@ -1,4 +1,4 @@
-"""BundleWatch: what later exports to a bundle change while it is served."""
+"""BundleWatch: follows new exports to a bundle that is served."""
 
 import os
 
@@ -34,12 +34,12 @@ class BundleWatch:
         ):
             return ""
         return (
-            "The bundle was exported again with another tokenizer. Restart "
+            "The bundle was re-exported with another tokenizer. Restart "
             "the service."
         )
 
     def look(self) -> None:
-        """Reads bundle.json again.
+        """Rereads bundle.json.
 
         Raises:
             FolderError: if it is damaged.

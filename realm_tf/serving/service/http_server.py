@@ -52,7 +52,7 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def url_of(listening: socket.socket) -> str:
-    """Where a browser on this machine finds it."""
+    """URL of the service for a browser on this machine."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -63,7 +63,7 @@ def serve(
     *,
     on_start: Callable[["StoppableServer"], None] | None = None,
 ) -> None:
-    """Answers until SIGTERM or SIGINT, then finishes what is in flight.
+    """Answers until SIGTERM or SIGINT, then finishes open requests.
 
     Args:
         service: `QueryService`.

@@ -1,4 +1,4 @@
-"""MicroBatcher: what waits while a call runs goes into the next one."""
+"""MicroBatcher: requests that wait during a call share the next call."""
 
 import asyncio
 import collections

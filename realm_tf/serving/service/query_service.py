@@ -1,4 +1,4 @@
-"""QueryService: a bundle that answers, is updated and watches itself."""
+"""QueryService: answers from a bundle and updates its index."""
 
 import asyncio
 import concurrent.futures
@@ -102,7 +102,7 @@ class QueryService:
         self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """Stops looking, and frees what is held."""
+        """Stops the service and frees its models."""
         self._has_answered = False
         self._stopping.set()
         if self._watching is not None:
@@ -217,7 +217,7 @@ class QueryService:
         return index
 
     async def switch_index(self, roll_back_to: int | None = None) -> None:
-        """Swaps to the newest index version, or to an older one again.
+        """Swaps to the newest index version, or rolls back to an older one.
 
         Raises:
             FolderError: if the version is missing or damaged.
@@ -239,7 +239,7 @@ class QueryService:
         return await self._in_thread(self.index.status)
 
     def exposition(self) -> bytes:
-        """The metrics of the moment, as Prometheus reads them."""
+        """The current metrics, as Prometheus reads them."""
         metrics, index = self.metrics, self.index.in_use
         metrics.ready.set(self.is_ready)
         for name, breaker in self._breakers.items():
@@ -264,7 +264,7 @@ class QueryService:
 
     @contextlib.asynccontextmanager
     async def _answering(self, stage: str) -> AsyncIterator[AnswerPipeline]:
-        """Times a request, and turns what may pass into one error."""
+        """Times a request, and turns temporary failures into one error."""
         pipeline, errors = self._require_pipeline(), self.metrics.errors
         try:
             with self.metrics.timed(stage):
@@ -273,9 +273,9 @@ class QueryService:
         except TimeoutError as error:
             errors.labels("timeout").inc()
             raise ServiceUnavailableError(
-                "A request must be answered within "
-                f"{self.options.request_timeout:g} s. Received: no answer by "
-                "then. Try again, or ask fewer questions at once."
+                "The request was not answered within "
+                f"{self.options.request_timeout:g} s. Retry, or ask fewer "
+                "questions at once."
             ) from error
         except ServiceUnavailableError:
             errors.labels("backend").inc()

@@ -14,7 +14,7 @@ from realm_tf.serving.service.service_metrics import ServiceMetrics
 logger = logging.getLogger(__name__)
 
 UNLIMITED_PATHS = ("/healthz", "/readyz", "/metrics")
-"""Answered however much is going on."""
+"""Paths that are answered under any load."""
 
 _OTHER = "other"
 _MAX_HEAD_BYTES = 16 * 2**10
@@ -43,7 +43,7 @@ class _RefusedError(Exception):
 
 
 class RequestGuard:
-    """ASGI middleware: what passes it is small, whole and strict JSON.
+    """ASGI middleware: passes only small, whole and strict JSON.
 
     Args:
         app: the ASGI application.

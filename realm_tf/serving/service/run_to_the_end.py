@@ -17,7 +17,7 @@ async def run_to_the_end(
     function: Callable[[], _T],
     given_up: threading.Event | None = None,
 ) -> _T:
-    """Runs what changes an index; it runs no more when this returns.
+    """Runs a change of an index, and returns only after its end.
 
     So changes never pile up in threads, and one that was made is reported as
     made, however late: a cancelled caller waits for it.

@@ -25,7 +25,7 @@ from realm_tf.retrieval.index.block_index import BlockIndex
 
 _EMBEDDERS_KEPT = 2  # while a model server turns from one to the next
 _UNUSED_SECONDS = 60.0  # until the index of a former embedder is let go
-_RETRY_SECONDS = 60.0  # until a bad version is looked at again
+_RETRY_SECONDS = 60.0  # until a bad version is retried
 
 
 class ServedIndex:
@@ -53,7 +53,7 @@ class ServedIndex:
         )
         self._last: str | None = None  # embedder asked for last
         self._turned = 0.0  # when another embedder was last asked for
-        self._refused = (0, 0.0)  # version, and when to look at it again
+        self._refused = (0, 0.0)  # version, and when to retry it
         self._lock = threading.RLock()  # never held by those who only search
 
     @property

@@ -1,4 +1,4 @@
-"""ServiceMetrics: what the query service tells Prometheus."""
+"""ServiceMetrics: the Prometheus metrics of the query service."""
 
 import contextlib
 import time
@@ -91,5 +91,5 @@ class ServiceMetrics:
             self.seconds.labels(stage).observe(time.perf_counter() - start)
 
     def exposition(self) -> bytes:
-        """All of it, in Prometheus's text format."""
+        """All metrics in Prometheus's text format."""
         return prometheus_client.generate_latest(self.registry)

@@ -152,7 +152,7 @@ def _wordpieces(
     num_unknown = sum(map(len, answers)) - sum(map(len, known))
     if num_unknown:
         logger.warning(
-            "Left out %d answers without known wordpieces.", num_unknown
+            "Skipped %d answers without known wordpieces.", num_unknown
         )
     return known
 

@@ -19,8 +19,8 @@ def length_batches(
 
     Args:
         lengths: `(num_rows,)`.
-        batch_size: rows in each batch. What is left over is left out this
-            time; another order leaves out others.
+        batch_size: rows in each batch. Rows that fill no batch are skipped;
+            another order skips others.
         rng: source of the order.
         drop_remainder: `False` puts what is left over into a last batch.
 

@@ -44,14 +44,14 @@ def without_sentence(sentence: MaskedSentence) -> Block:
 
 
 class CandidateBlocks(abc.ABC):
-    """Abstract: the blocks of each sentence, which is in none of them.
+    """Abstract: the candidate blocks of each sentence, without the sentence.
 
     Args:
         corpus: `Corpus` of the blocks.
         count: most blocks for a sentence, the null block not counted.
-        cut_own_block: keep the sentence's own block, without the sentence, in
-            place of leaving it out.
-        exclude_neighbours: leave out all other blocks of its article; the
+        cut_own_block: keep the source block without the sentence; `False`
+            excludes the source block.
+        exclude_neighbours: exclude all other blocks of the source article; the
             sentences must be of `corpus`, or ids would be unrelated.
     """
 

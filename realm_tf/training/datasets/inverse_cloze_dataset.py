@@ -51,8 +51,8 @@ class InverseClozeDataset(StepDataset):
         self._num_sentences = np.array(
             [len(block.sentence_starts) for block in corpus], np.int32
         )
-        # Which blocks of one sentence are left out differs between epochs;
-        # every epoch has as many steps as one that leaves out them all.
+        # Which blocks of one sentence are skipped differs between epochs;
+        # every epoch has as many steps as one that skips them all.
         num_certain = int((self._num_sentences > 1).sum())
         self.steps_per_epoch = num_certain // self.options.batch_size
         if not self.steps_per_epoch:

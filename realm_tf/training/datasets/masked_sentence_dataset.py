@@ -84,7 +84,7 @@ class MaskedSentenceDataset(StepDataset):
         self._order = np.zeros(0, np.int64)
 
     def batch_ids(self, step: int) -> np.ndarray:
-        """Ids of the blocks whose turn it is."""
+        """Ids of the blocks of a step."""
         size = self.options.batch_size
         places = np.arange(step * size, (step + 1) * size)
         ids = np.empty(size, np.int64)

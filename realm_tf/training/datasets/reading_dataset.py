@@ -70,7 +70,7 @@ class ReadingDataset:
             raise MismatchError(
                 "`labels` and `index` must be of the same corpus. Received: "
                 f"labels of {labels.corpus.path}, index of "
-                f"{index.corpus.path}. Build one of them again."
+                f"{index.corpus.path}. Rebuild one of the two."
             )
         self.index = index
         self.query_embedder = query_embedder

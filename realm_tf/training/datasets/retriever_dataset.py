@@ -27,7 +27,7 @@ class RetrieverDataset:
     Args:
         questions: sequence of `Question`.
         positives: block id that answers each question; -1 = none known, the
-            question is left out.
+            question is skipped.
         corpus: `Corpus`.
         featurizer: `Featurizer`.
         batch_size: blocks in a batch.
@@ -100,7 +100,7 @@ class RetrieverDataset:
         rng = np.random.default_rng((self._seed, self._num_epochs))
         self._num_epochs += self.reshuffle
         order = np.array([block for run in self._runs(rng) for block in run])
-        # What fills no batch is left out this time, anywhere in the order: at
+        # Rows that fill no batch are skipped, anywhere in the order: at
         # its end it would always be the longest blocks.
         spare = len(order) % self.batch_size
         left_out = rng.choice(len(order), size=spare, replace=False)

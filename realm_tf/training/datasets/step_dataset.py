@@ -11,7 +11,7 @@ from realm_tf.training.datasets.retriever_dataset import as_dataset
 
 
 class StepDataset(abc.ABC):
-    """Abstract: the batch of every step, whenever it is asked for.
+    """Abstract: a dataset whose batch is a function of the step.
 
     The state of such data is the number of the next step, and nothing else.
     """
@@ -25,7 +25,7 @@ class StepDataset(abc.ABC):
 
     @abc.abstractmethod
     def batch_ids(self, step: int) -> np.ndarray:
-        """Block ids that tell which batch it was."""
+        """Block ids that identify a batch."""
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -103,7 +103,7 @@ class BucketExchange(Exchange):
     def read_snapshot(
         self, step: int, query_embedder: Embedder, block_embedder: Embedder
     ) -> pathlib.Path:
-        # Always anew: the weights of a step may have been trained again.
+        # Always anew: the weights of a step may have been retrained.
         folder = self.snapshot_folder(step)
         self._download(f"{_SNAPSHOTS}/{folder.name}", folder)
         return super().read_snapshot(step, query_embedder, block_embedder)
@@ -214,8 +214,8 @@ class BucketExchange(Exchange):
                 copy_folder(f"{self.url}/{name}", pathlib.Path(parent) / "new")
             except (tf.errors.NotFoundError, FileNotFoundError) as error:
                 raise FolderError(
-                    f"{self.url}/{name} must be there. Received: {error}. It "
-                    "may have been removed; take a newer one."
+                    f"{self.url}/{name} is missing: {error}. It may have been "
+                    "removed; take a newer one."
                 ) from error
             shutil.rmtree(target, ignore_errors=True)
             target.parent.mkdir(exist_ok=True)

@@ -64,7 +64,7 @@ class Exchange:
         self._done = self.path / "done"
 
     def begin(self, qa: QuestionAnswerer, corpus: Corpus) -> None:
-        """Writes what a refresher needs to know, once.
+        """Writes the settings of the refresher, once.
 
         Raises:
             MismatchError: if the folder is of another corpus.
@@ -151,7 +151,7 @@ class Exchange:
             shutil.rmtree(self.snapshot_folder(old), ignore_errors=True)
 
     def forget_after(self, step: int) -> None:
-        """Removes snapshots of steps that will be done again."""
+        """Removes snapshots of steps that will be repeated."""
         for later in self._steps():
             if later > step:
                 shutil.rmtree(self.snapshot_folder(later), ignore_errors=True)
@@ -189,7 +189,7 @@ class Exchange:
             raise FolderError(
                 f"{self.model} must have as many embedders as the training. "
                 f"Received: one, and two in {folder}. It is left from another "
-                f"training: remove {self.path}, and start both again."
+                f"training: remove {self.path}, and restart both."
             )
         return folder / QUERY_NAME
 
@@ -253,7 +253,7 @@ def save_weights(path: pathlib.Path, embedder: Embedder) -> None:
 
 
 def load_weights(path: pathlib.Path, embedder: Embedder) -> None:
-    """Reads what `save_weights` wrote into an embedder of the same kind.
+    """Loads the file of `save_weights` into an embedder of the same kind.
 
     Raises:
         FolderError: if the file is missing or of another embedder.

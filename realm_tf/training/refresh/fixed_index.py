@@ -13,7 +13,7 @@ class FixedIndex:
 
     Args:
         qa: `QuestionAnswerer` with an index. Sentences are embedded with its
-            weights as they are now, which belong to the index.
+            current weights, which belong to the index.
 
     Raises:
         ValueError: if there is no index.

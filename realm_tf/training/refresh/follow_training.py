@@ -31,7 +31,7 @@ def follow_training(
     worker: int = 0,
     num_workers: int = 1,
 ) -> int:
-    """Embeds all blocks again whenever a training writes new weights.
+    """Re-embeds all blocks whenever a training writes new weights.
 
     Args:
         watch: folder `exchange` of the training, or its bucket; may not exist

@@ -24,7 +24,7 @@ _CHILD = "realm_tf.training.refresh.follow_training"
 
 
 class IndexRefresh(StepCallback):
-    """Writes a snapshot every few steps, and sees that an index comes of it.
+    """Writes a snapshot every few steps, and has an index built from it.
 
     Every mode does the same in another place: the snapshot is read, all blocks
     are embedded, and a new index version appears, whole. The input stage
@@ -77,7 +77,7 @@ class IndexRefresh(StepCallback):
     def begin(self, step: int) -> None:
         """Sees that the index of a step is there, before the first batch.
 
-        It is that of the last multiple of `every_n_steps`, built again from
+        It is that of the last multiple of `every_n_steps`, rebuilt from
         its snapshot if need be. Versions that a killed run published later are
         left behind.
         """
@@ -116,8 +116,8 @@ class IndexRefresh(StepCallback):
         if is_lost or not usable:
             if is_lost:
                 logger.warning(
-                    "The index of step %d and its snapshot are gone, so it is "
-                    "built again with the weights of step %d: training will "
+                    "The index of step %d and its snapshot are gone. The index "
+                    "is rebuilt with the weights of step %d, so training will "
                     "differ from an unbroken run.",
                     wanted,
                     step,
@@ -135,12 +135,12 @@ class IndexRefresh(StepCallback):
             self._check_age(self.options.max_staleness_steps)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        # A training that stopped early can go on, and needs refreshers then.
+        # A training that stopped early may resume, and needs refreshers then.
         if not getattr(self.model, "stop_training", False):
             self.exchange.end()
 
     def close(self) -> None:
-        """Ends the child and whoever waits; after the training or an error."""
+        """Ends the child and all waiting, after training or an error."""
         self.follower.close()
         if self._child is not None and self._child.stdin is not None:
             self._child.stdin.close()  # it notices, and ends
@@ -158,7 +158,7 @@ class IndexRefresh(StepCallback):
             self.step,
             self.query_embedder,
             self.block_embedder,
-            # A run goes on from a checkpoint with the index of that step.
+            # A run resumes from a checkpoint with the index of that step.
             [step // every * every for step in self.checkpoint_steps()],
         )
 
@@ -218,5 +218,5 @@ class IndexRefresh(StepCallback):
         raise RuntimeError(
             "The process that refreshes the index exited with code "
             f"{self._child.returncode}: {' '.join(lines[-3:])}. Start the same "
-            "training again to resume from the last checkpoint."
+            "training to resume from the last checkpoint."
         )

@@ -1,4 +1,4 @@
-"""Refresher: embeds all blocks with the newest snapshot, again and again."""
+"""Refresher: embeds all blocks with every newest snapshot."""
 
 import logging
 import threading
@@ -143,7 +143,7 @@ class Refresher:
                 return None
             identity = self.exchange.snapshot_identity(step)
             # Not "older than", nor the step alone: a training that went back
-            # does the same steps again.
+            # repeats the same steps.
             indexed = self.exchange.indexed_snapshots()
             if indexed and indexed[max(indexed)] == (step, identity):
                 return None

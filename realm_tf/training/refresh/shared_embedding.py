@@ -104,7 +104,7 @@ class SharedEmbedding:
             _remove(left)
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=".", dir=self.path))
         save_weights(temporary / BLOCK_NAME, self.embedder.embedder)
-        # Its name is its own: weights of the same step may be trained again.
+        # Its name is its own: weights of the same step may be retrained.
         folder = self.path / f"step-{step:09d}-{temporary.name[1:]}"
         temporary.rename(folder)
         try:

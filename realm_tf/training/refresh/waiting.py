@@ -1,4 +1,4 @@
-"""Waiting: for what another process will write."""
+"""Waiting: for a file of another process."""
 
 import logging
 import threading
@@ -51,14 +51,14 @@ class Waiting:
         waited = now - self._start
         if self.timeout is not None and waited >= self.timeout:
             raise TimeoutError(
-                f"There must be {self.thing} in time. Received: none in "
-                f"{waited:.0f} seconds in {self.exchange.path}. Start the "
-                "other process, check the path, or raise the time."
+                f"The wait for {self.thing} ended after {waited:.0f} seconds "
+                f"in {self.exchange.path}. Start the other process, check the "
+                "path, or raise the time."
             )
         if now - self._logged >= self.log_every:
             self._logged = now
             logger.warning(
-                "Waiting for %s in %s since %.0f seconds.",
+                "Waiting for %s in %s for %.0f seconds.",
                 self.thing,
                 self.exchange.path,
                 waited,

@@ -169,7 +169,7 @@ def test_flipped_block_is_refused_when_read_unverified(corpus):
     data[start + 20] ^= 255
     path.write_bytes(data)
     unverified = Corpus.open(corpus.path, verify=False)
-    with pytest.raises(FolderError, match=r"blocks-00000.*build it again"):
+    with pytest.raises(FolderError, match=r"blocks-00000.*rebuild it"):
         list(unverified)
 
 

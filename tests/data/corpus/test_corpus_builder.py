@@ -348,7 +348,7 @@ def test_full_disk_is_explained_and_the_build_goes_on(
     assert caught.value.errno == errno.EFBIG
     # Room for the parts, none for the blocks.
     with (
-        pytest.raises(OSError, match="bytes are free.*run it again") as caught,
+        pytest.raises(OSError, match="bytes are free.*retry") as caught,
         files_up_to(10_000),
     ):
         build_corpus(articles_file, path, featurizer, **OPTIONS)

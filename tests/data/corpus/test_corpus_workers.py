@@ -33,6 +33,6 @@ def test_processes_write_what_one_writes(articles, featurizer, tmp_path):
 def test_death_of_a_process_is_reported(featurizer, tmp_path):
     source = SourceArticle(Article("1", "", "Text."), "file", 1, _die)
     task = PartTask(tmp_path / "part.npz", [source])
-    with pytest.raises(RuntimeError, match="one of 2 did.*fewer processes"):
+    with pytest.raises(RuntimeError, match="One of 2 worker.*fewer processes"):
         list(write_parts([task], featurizer, 32, 2))
     assert multiprocessing.active_children() == []

@@ -110,7 +110,7 @@ def test_gzip_bomb_is_refused_even_with_skip_bad(write):
 def test_cut_gzip_is_refused_even_with_skip_bad(write):
     rows = b"".join(b'{"a": %d}\n' % (i * 7919) for i in range(10_000))
     path = write(gzip.compress(rows)[:-100])
-    with pytest.raises(ValueError, match="must be whole"):
+    with pytest.raises(ValueError, match="is damaged after"):
         list(jsonl.read_jsonl(path, skip_bad=True))
 
 

@@ -167,7 +167,7 @@ def test_d2_cut_gzip_is_refused_or_skipped(tmp_path, caplog):
     good = example("a", "b", [(0, 1)], [(0, 1)])
     path = write(tmp_path / "part-0", [good] * 3, "GZIP")
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(ValueError, match="part-0.*must be whole"):
+    with pytest.raises(ValueError, match="part-0 is damaged"):
         list(read_annotated_blocks([path]))
     other = write(tmp_path / "part-1", [good])
     blocks = list(read_annotated_blocks([path, other], skip_bad=True))

@@ -90,7 +90,7 @@ def test_blank_answers_are_left_out_and_counted(caplog):
         found = find(ask("", "US"), ask(" "))
     assert as_lists(found.by_text) == [[0, 1, 4], []]
     assert found.num_empty_answers == 2
-    assert "Left out 2 blank answers" in caplog.text
+    assert "Skipped 2 blank answers" in caplog.text
 
 
 def test_regex_questions_are_left_out_and_counted(caplog):
@@ -98,7 +98,7 @@ def test_regex_questions_are_left_out_and_counted(caplog):
         found = find(ask("US", regex=True), ask("usa"))
     assert as_lists(found.by_text) == [[], []]
     assert found.num_regex_questions == 1
-    assert "Left out 1 questions" in caplog.text
+    assert "Skipped 1 questions" in caplog.text
 
 
 @pytest.mark.parametrize("texts", [TEXTS, []])

@@ -86,7 +86,7 @@ def test_work_on_blocks_can_be_ended_between_parts():
 def test_blocks_must_be_embedded_by_one_version():
     names = iter([b"f", b"g"])
     backend = Canned(lambda inputs: embedded(inputs, next(names)))
-    with pytest.raises(BackendError, match="one version of the model"):
+    with pytest.raises(BackendError, match="Several versions of the model"):
         backend.embed_blocks([""] * 65, ["text"] * 65)
 
 

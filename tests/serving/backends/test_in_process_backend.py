@@ -96,7 +96,7 @@ def test_unknown_signature_is_an_error(models):
 
 
 def test_what_a_model_refuses_is_an_error(models):
-    with pytest.raises(BackendError, match="`realm_reader` must answer"):
+    with pytest.raises(BackendError, match="`realm_reader` failed"):
         models.read(["a"], [["", ""]], [["b"]], np.zeros((1, 3)))
     assert models.predict(READER, "serving_default", read_inputs())
 

@@ -53,10 +53,10 @@ def test_model_that_is_not_served_is_an_error(remote, backend):
 @pytest.mark.parametrize(
     ("garbage", "match"),
     [
-        (b"<html>", "with JSON. Received: 200: b'<html>'"),
+        (b"<html>", "with JSON: 200: b'<html>'"),
         (b"[1]", "JSON object. Received: list"),
         (b"[" * 100_000, "with JSON"),
-        (b'{"error": "no"}', "for `realm_query_embedder`. Received: 200: no"),
+        (b'{"error": "no"}', "for `realm_query_embedder`: 200: no"),
         (b'{"outputs": {"embedding": [[1.0], []]}}', "`embedding` must be an"),
         (b'{"outputs": {}}', "must answer with `embedding`"),
     ],
@@ -72,12 +72,12 @@ def test_slow_server_is_an_error(model_server):
     url = f"http://127.0.0.1:{model_server.rest_port}"
     remote = RestBackend(url, timeout=0.2)
     model_server.delay = 1.0
-    with pytest.raises(BackendError, match="must answer.*timed out"):
+    with pytest.raises(BackendError, match="did not answer.*timed out"):
         remote.embed_questions(["who?"])
     remote.close()
 
 
 def test_server_that_is_not_there_is_an_error():
     remote = RestBackend("http://127.0.0.1:1")
-    with pytest.raises(BackendError, match="127.0.0.1:1 must answer"):
+    with pytest.raises(BackendError, match="127.0.0.1:1 did not answer"):
         remote.embed_questions(["who?"])

@@ -170,4 +170,4 @@ def test_answers_without_known_wordpieces_are_counted(
 ):
     questions = [asked("\u2603"), asked("1815 \u2603"), asked("1815")]
     AnswerLabels(corpus, questions, short_featurizer)
-    assert "Left out 2 answers without known wordpieces" in caplog.text
+    assert "Skipped 2 answers without known wordpieces" in caplog.text

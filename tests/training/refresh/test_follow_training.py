@@ -52,5 +52,5 @@ def test_a_bucket_takes_one_worker():
 
 
 def test_training_that_never_begins(tmp_path):
-    with pytest.raises(TimeoutError, match="a training in time"):
+    with pytest.raises(TimeoutError, match="wait for a training ended"):
         follow_training(str(tmp_path / "nothing"), timeout=0.2)

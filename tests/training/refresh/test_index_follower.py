@@ -100,7 +100,7 @@ def test_closing_ends_waiting(follow):
 
 
 def test_w14_index_that_never_appears(follow):
-    with pytest.raises(TimeoutError, match="the index of step 5 in time"):
+    with pytest.raises(TimeoutError, match="for the index of step 5 ended"):
         follow(every_n_steps=5, timeout=0.3).acquire(7)
 
 

@@ -115,7 +115,7 @@ def test_resumed_run_waits_for_a_refresher_that_still_writes(exchange, make):
 
 def test_external_waits_for_somebody_else(exchange, make):
     refresh = make(mode="external", refresher=None, timeout=0.3)
-    with pytest.raises(TimeoutError, match="a newer index in time"):
+    with pytest.raises(TimeoutError, match="wait for a newer index ended"):
         refresh.begin(0)
     assert exchange.newest_snapshot() == 0
 

@@ -222,7 +222,7 @@ def test_w14_a_trainer_that_never_appears(
     start = time.monotonic()
     with (
         caplog.at_level(logging.WARNING),
-        pytest.raises(TimeoutError, match="a snapshot in time"),
+        pytest.raises(TimeoutError, match="wait for a snapshot ended"),
     ):
         refresher.watch(timeout=1.0)
     assert 1.0 <= time.monotonic() - start < 10

@@ -32,6 +32,6 @@ def test_waiting_is_logged_and_ends(exchange, caplog):
     waiting = Waiting("an egg", exchange, timeout=0.1, log_every=0.0)
     waiting.wait(Stop())
     assert "Waiting for an egg" in caplog.text
-    with pytest.raises(TimeoutError, match="an egg in time"):
+    with pytest.raises(TimeoutError, match="wait for an egg ended"):
         while True:
             waiting.wait()
