@@ -46,7 +46,7 @@ def changed(outputs, **changes):
 
 def call_read(backend):
     texts = [["a", "by Zoë."]]
-    return backend.read(["who?"], [["", ""]], texts, np.zeros((1, 2)))
+    return backend.read(["who?"], [["", ""]], texts, np.zeros((1, 2)), 5)
 
 
 def test_embedded_questions_name_their_model():
