@@ -82,7 +82,9 @@ def test_export_passes_options_on(qa, monkeypatch, tmp_path):
     monkeypatch.setattr(realm_qa, "export", lambda *given: calls.append(given))
     qa.export(tmp_path, models=("reader",), num_answers=2)
     options = ExportOptions(models=("realm_reader",), num_answers=2)
-    assert calls == [(qa, tmp_path, options)]
+    ((parts, *others),) = calls
+    assert parts.reader is qa.reader
+    assert others == [qa.index, tmp_path, options]
 
 
 def test_presets_are_listed_and_loaded_by_name(registry, own_index, tmp_path):
