@@ -313,7 +313,7 @@ def test_evaluate_shows_its_progress(qa, city_questions, capsys):
         batch_size=2,
         progress=lambda *call: calls.append(call),
     )
-    assert calls == [(2, 5), (4, 5), (5, 5)]
+    assert calls == [("questions", done, 5, {}) for done in (2, 4, 5)]
     assert capsys.readouterr().out == ""
 
 
