@@ -9,13 +9,17 @@ import shutil
 import socket
 import uuid
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import filelock
-import numpy as np
-import numpy.typing as npt
 
 from realm_tf.errors import FolderError, LockedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+# NumPy is imported where it is needed: commands start without it.
 
 TEMPORARY_MARK = ".writing-"
 LOCK_NAME = ".writer.lock"
@@ -179,7 +183,7 @@ def _full_disk_code(error: OSError | RuntimeError) -> int | None:
     return next(known, None)
 
 
-def read_npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
+def read_npy_header(file: Any) -> tuple[tuple[int, ...], "np.dtype"]:
     """Reads the header of a .npy file, up to the first byte of the array.
 
     Args:
@@ -191,6 +195,8 @@ def read_npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
     Raises:
         ValueError: if it is no header of NumPy's.
     """
+    import numpy as np
+
     version = np.lib.format.read_magic(file)
     read = (
         np.lib.format.read_array_header_1_0
@@ -202,12 +208,14 @@ def read_npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def write_npy_header(
-    file: BinaryIO, dtype: npt.DTypeLike, shape: tuple[int, ...]
+    file: BinaryIO, dtype: "npt.DTypeLike", shape: tuple[int, ...]
 ) -> None:
     """Begins a .npy file whose array is written part by part.
 
     A memory map would turn a full disk into SIGBUS; `file.write` raises.
     """
+    import numpy as np
+
     header = {
         "descr": np.dtype(dtype).str,
         "fortran_order": False,
@@ -218,7 +226,7 @@ def write_npy_header(
 
 def open_npy(
     path: pathlib.Path, dtypes: str, shape: tuple[int, ...], advice: str
-) -> np.ndarray:
+) -> "np.ndarray":
     """Maps an array into memory after a check of its type and shape.
 
     Args:
@@ -233,6 +241,8 @@ def open_npy(
     Raises:
         FolderError: if the file is missing, damaged or another array.
     """
+    import numpy as np
+
     expected = f"an array of type {dtypes} and shape {shape}"
     try:
         array = np.lib.format.open_memmap(path, mode="r")

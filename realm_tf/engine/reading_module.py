@@ -237,7 +237,7 @@ class ReadingModule(tf.Module):
         by_width = []
         for offset in range(self._reader.max_span_width):
             end = tf.maximum(num_tokens - offset, 0)
-            scores = self._reader.score(starts[:end], ends[offset:])
+            scores = _span_scores(self._reader, starts[:end], ends[offset:])
             is_span = tf.equal(rows[:end], rows[offset:])
             scores = tf.where(is_span, scores, MASKED_LOGIT)
             missing = tf.fill([num_tokens - end], float(MASKED_LOGIT))
@@ -249,6 +249,33 @@ class ReadingModule(tf.Module):
         is_token = (column < lengths[:, None])[:, :, None]
         logits = tf.where(is_token, logits, MASKED_LOGIT)
         return tf.transpose(logits, [0, 2, 1]), first
+
+
+def _span_scores(
+    reader: SpanReader, starts: tf.Tensor, ends: tf.Tensor
+) -> tf.Tensor:
+    """`SpanReader.score`, with half as many passes over the hidden layer.
+
+    w . LN(x) needs three sums over x: of x, of its squares, and of x times the
+    scale of the norm and w.
+    """
+    hidden = tf.nn.relu(starts + ends)
+    norm, dense = reader.span_layer_norm, reader.score_dense
+    kernel = tf.convert_to_tensor(dense.kernel.value)[:, 0]
+    weighted = norm.gamma.value * kernel
+    sums = tf.matmul(
+        hidden,
+        tf.stack(
+            [tf.fill([reader.span_hidden_dim], 1 / reader.span_hidden_dim)]
+            + [weighted],
+            axis=1,
+        ),
+    )
+    mean, dot = sums[:, 0], sums[:, 1]
+    variance = tf.reduce_mean(tf.square(hidden), axis=1) - tf.square(mean)
+    scale = tf.math.rsqrt(tf.maximum(variance, 0.0) + reader.layer_norm_epsilon)
+    shift = tf.reduce_sum(norm.beta.value * kernel) + dense.bias.value[0]
+    return (dot - mean * tf.reduce_sum(weighted)) * scale + shift
 
 
 def _best_spans(

@@ -119,25 +119,8 @@ class SpanReader(BackboneLayer):
 
     def score(self, starts, ends):
         """Logits `(...,)` of spans, from their rows of `start_end`."""
-        hidden = ops.relu(starts + ends)
-        # w . LN(x) needs three sums over x. Taken one by one they pass over
-        # the hidden layer half as often as the layer norm does.
-        norm, dense = self.span_layer_norm, self.score_dense
-        kernel = ops.convert_to_tensor(dense.kernel)[:, 0]
-        weighted = ops.convert_to_tensor(norm.gamma) * kernel
-        mean_and_dot = ops.matmul(
-            hidden,
-            ops.stack(
-                [ops.full_like(weighted, 1 / self.span_hidden_dim), weighted],
-                axis=1,
-            ),
-        )
-        mean, dot = mean_and_dot[..., 0], mean_and_dot[..., 1]
-        variance = ops.mean(ops.square(hidden), axis=-1) - ops.square(mean)
-        scale = ops.rsqrt(ops.maximum(variance, 0) + self.layer_norm_epsilon)
-        shift = ops.sum(ops.convert_to_tensor(norm.beta) * kernel)
-        bias = ops.convert_to_tensor(dense.bias)[0]
-        return (dot - mean * ops.sum(weighted)) * scale + shift + bias
+        hidden = self.span_layer_norm(ops.relu(starts + ends))
+        return ops.squeeze(self.score_dense(hidden), axis=-1)
 
     def get_config(self):
         return {
