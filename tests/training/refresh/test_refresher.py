@@ -26,7 +26,7 @@ def test_index_of_the_newest_snapshot_is_published(
     snapshot(0)
     calls = []
     assert refresher.refresh(lambda *call: calls.append(call)) == 0
-    assert calls == [(10, 10)]
+    assert calls == [("index", 10, 10, {})]
     assert refresher.refresh() is None
     # W6: what came and went in the meantime is skipped.
     for step in (5, 10, 15):
