@@ -102,7 +102,7 @@ def test_cut_offs_beyond_the_blocks_that_came_back_are_left_out(caplog):
     with caplog.at_level(logging.WARNING):
         report = evaluate(predict, QUESTIONS, ks=(1, 2, 20))
     assert list(report.answer_recall_at_k) == [1, 2]
-    assert "up to k=2 only" in caplog.text
+    assert "up to k=2, the number of retrieved blocks" in caplog.text
 
 
 def test_blocks_without_passages_have_no_block_recall():

@@ -24,19 +24,21 @@ def test_answers_are_those_of_the_models(remote, backend):
     there, here = (b.embed_blocks(titles, texts) for b in (remote, backend))
     np.testing.assert_array_equal(there.embeddings, here.embeddings)
     scores = np.zeros((2, 2), np.float32)
-    read = (questions, [titles] * 2, [texts] * 2, scores)
+    read = (questions, [titles] * 2, [texts] * 2, scores, 5)
     assert remote.read(*read) == backend.read(*read)
 
 
 def test_version_is_that_of_the_reply(remote, backend):
     backend.versions[READER] = 12
-    assert remote.read(["a"], [[""]], [["b"]], np.zeros((1, 1))).version == 12
+    assert (
+        remote.read(["a"], [[""]], [["b"]], np.zeros((1, 1)), 5).version == 12
+    )
 
 
 def test_model_that_is_not_served_is_an_error(remote, backend):
     del backend.versions[READER]
     with pytest.raises(BackendError, match="NOT_FOUND.*realm_reader"):
-        remote.read(["a"], [[""]], [["b"]], np.zeros((1, 1)))
+        remote.read(["a"], [[""]], [["b"]], np.zeros((1, 1)), 5)
 
 
 def test_slow_server_is_an_error(model_server):

@@ -41,7 +41,7 @@ def test_answers_are_those_of_the_model(models, backend, city_corpus):
         [b.text for b in city_corpus.blocks(ids)] for ids in ([0, 1], [2, 3])
     ]
     scores = np.array([[1.0, 0.5], [0.25, 0.0]], np.float32)
-    read = (QUESTIONS, [["", "Rome"]] * 2, texts, scores)
+    read = (QUESTIONS, [["", "Rome"]] * 2, texts, scores, 5)
     for there, here in zip(
         models.read(*read).spans, backend.read(*read).spans, strict=True
     ):
@@ -97,7 +97,7 @@ def test_unknown_signature_is_an_error(models):
 
 def test_what_a_model_refuses_is_an_error(models):
     with pytest.raises(BackendError, match="`realm_reader` failed"):
-        models.read(["a"], [["", ""]], [["b"]], np.zeros((1, 3)))
+        models.read(["a"], [["", ""]], [["b"]], np.zeros((1, 3)), 5)
     assert models.predict(READER, "serving_default", read_inputs())
 
 

@@ -22,7 +22,7 @@ def test_answers_are_those_of_the_models(remote, backend):
     there, here = (b.embed_blocks(titles, texts) for b in (remote, backend))
     np.testing.assert_array_equal(there.embeddings, here.embeddings)
     scores = np.zeros((2, 2), np.float32)
-    read = (questions, [titles] * 2, [texts] * 2, scores)
+    read = (questions, [titles] * 2, [texts] * 2, scores, 5)
     assert remote.read(*read) == backend.read(*read)
 
 
@@ -47,7 +47,7 @@ def test_newer_version_is_taken_up_by_refresh(remote, backend):
 def test_model_that_is_not_served_is_an_error(remote, backend):
     del backend.versions[READER]
     with pytest.raises(BackendError, match="version of `realm_reader`.*404"):
-        remote.read(["a"], [[""]], [["b"]], np.zeros((1, 1)))
+        remote.read(["a"], [[""]], [["b"]], np.zeros((1, 1)), 5)
 
 
 @pytest.mark.parametrize(
