@@ -51,19 +51,19 @@ def test_unknown_optimizers_are_refused():
 def test_progress_of_the_caller_takes_the_place_of_the_display(capsys):
     calls = []
     fitting = StageFitting(verbose=1, progress=lambda *call: calls.append(call))
-    fitting.begin("index")(1, 4)
-    fitting.begin(READER)(2, 4, {"loss": 1.0})
+    fitting.begin("index")("index", 1, 4, {})
+    fitting.begin(READER)(READER, 2, 4, {"loss": 1.0})
     assert calls == [("index", 1, 4, {}), ("reader", 2, 4, {"loss": 1.0})]
     assert capsys.readouterr().out == ""
 
 
 def test_stages_are_named_and_the_index_has_a_bar(capsys):
-    StageFitting(verbose=0).begin("index")(4, 4)
+    StageFitting(verbose=0).begin("index")("index", 4, 4, {})
     assert capsys.readouterr().out == ""
-    StageFitting(verbose="auto").begin("index")(4, 4)
+    StageFitting(verbose="auto").begin("index")("index", 4, 4, {})
     out = capsys.readouterr().out
     assert out.startswith("Embedding the corpus\n") and "4/4" in out
-    StageFitting(verbose=2).begin(READER)(4, 4, {})
+    StageFitting(verbose=2).begin(READER)(READER, 4, 4, {})
     assert capsys.readouterr().out == "Training the reader\n"
 
 
@@ -111,5 +111,5 @@ def test_fit_stops_at_a_loss_that_is_no_number(monkeypatch):
     )
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(loss="mse")
-    with pytest.raises(ValueError, match="loss is nan at step 1 of the read"):
+    with pytest.raises(ValueError, match="loss is (nan|inf) at step 1 of the"):
         StageFitting().fit(READER, model, bad, None, 1)
