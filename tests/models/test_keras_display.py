@@ -20,14 +20,14 @@ def test_a_line_is_printed_or_logged(capsys, caplog):
 
 def test_a_bar_counts_units(capsys):
     for verbose in (0, 2):
-        progress_bar(verbose, "block")(1, 2)
+        progress_bar(verbose, "block")("index", 1, 2, {})
         assert capsys.readouterr().out == ""
     show = progress_bar("auto", "block")
-    show(1, 2)
-    show(2, 2)
+    show("index", 1, 2, {})
+    show("index", 2, 2, {})
     assert "1/2" in (out := capsys.readouterr().out) and "2/2" in out
 
 
 def test_a_bar_shows_figures(capsys):
-    progress_bar(1, "step")(2, 2, {"loss": 0.5})
+    progress_bar(1, "step")("reader", 2, 2, {"loss": 0.5})
     assert "loss: 0.5" in capsys.readouterr().out
