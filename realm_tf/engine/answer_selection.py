@@ -11,8 +11,8 @@ MISSING_POSITION = -1
 """`block_position` of an answer that does not exist."""
 
 
-def answer_specs() -> dict[str, tf.TensorSpec]:
-    """What `select_answers` returns."""
+def answer_specs(num_answers: tf.Tensor | int) -> dict[str, tf.TensorSpec]:
+    """What `select_answers` returns; of static size for an int."""
     dtypes = {
         "text": tf.string,
         "block_position": tf.int32,
@@ -23,7 +23,8 @@ def answer_specs() -> dict[str, tf.TensorSpec]:
         "probability": tf.float32,
     }
     return {
-        name: tf.TensorSpec([None], dtype) for name, dtype in dtypes.items()
+        name: tf.TensorSpec([_static(num_answers)], dtype)
+        for name, dtype in dtypes.items()
     }
 
 
@@ -133,4 +134,8 @@ def _padded(
     missing = tf.fill(
         [size - tf.size(values)], tf.constant(padding, values.dtype)
     )
-    return tf.concat([values, missing], 0)
+    return tf.ensure_shape(tf.concat([values, missing], 0), [_static(size)])
+
+
+def _static(size: tf.Tensor | int) -> int | None:
+    return size if isinstance(size, int) else None

@@ -94,6 +94,8 @@ class LocalEngine(Engine):
         scores: npt.NDArray[np.float32],
         num_answers: int,
     ) -> Readings:
+        if not questions:
+            return Readings(())
         block_titles, block_texts = (
             tf.constant([encoded(row) for row in rows], tf.string, scores.shape)
             for rows in (titles, texts)

@@ -141,7 +141,7 @@ class ReadingModule(tf.Module):
         return tf.map_fn(
             select,
             {**spans, "is_there": is_there, "scores": scores, "texts": texts},
-            fn_output_signature=answer_specs(),
+            fn_output_signature=answer_specs(num_answers),
         )
 
     def _serve(
