@@ -120,8 +120,8 @@ class Worker:
             [block.title for block in self.blocks],
             [block.text for block in self.blocks],
         )
-        trunk = self.qa.block_embedder.backbone
-        found["embed"] = backbone_flops(trunk, features) / len(self.blocks)
+        backbone = self.qa.block_embedder.backbone
+        found["embed"] = backbone_flops(backbone, features) / len(self.blocks)
         return found
 
     def export(self) -> str:
