@@ -64,7 +64,12 @@ def test_a_stopped_run_goes_on(miniature, tmp_path, run):
     lines = whole.read_bytes().splitlines(keepends=True)
     part.write_bytes(b"".join(lines[:8]) + lines[8][:20])
     run("reproduce", "nq", *arguments, "-o", part)
-    assert part.read_bytes() == whole.read_bytes()
+    head, *answers = map(json.loads, part.read_text().splitlines())
+    want_head, *want = map(json.loads, whole.read_text().splitlines())
+    assert head == want_head and len(answers) == count
+    for answer in want:  # was read in another batch
+        answer["probability"] = pytest.approx(answer["probability"], abs=1e-5)
+    assert answers == want
 
 
 def test_another_run_is_not_continued(miniature, tmp_path, run, fail):

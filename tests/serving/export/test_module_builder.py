@@ -26,7 +26,9 @@ def test_answering_model_knows_the_documents_that_can_be_found(
     changed, storage
 ):
     options = ExportOptions(models=("qa",), storage=storage)
-    builder = ModuleBuilder(changed, options, FINGERPRINTS)
+    builder = ModuleBuilder(
+        changed.parts, changed.index, options, FINGERPRINTS
+    )
     questions = ["Where is Rome?", "Where is Paris?"]
     with builder.module(bundles.QA) as module:
         (serve,) = module.signatures.values()
@@ -51,7 +53,7 @@ def test_answering_model_knows_the_documents_that_can_be_found(
 
 @pytest.mark.parametrize("name", bundles.MODEL_NAMES[:3])
 def test_module_answers_its_own_requests(qa, name):
-    builder = ModuleBuilder(qa, ExportOptions(), FINGERPRINTS)
+    builder = ModuleBuilder(qa.parts, None, ExportOptions(), FINGERPRINTS)
     with builder.module(name) as module:
         signatures = module.signatures
         for signature, inputs in builder.requests(name):

@@ -5,7 +5,9 @@ from realm_tf.serving.export.module_builder import ModuleBuilder
 
 def test_signature_has_the_documented_names_and_shapes(qa):
     fingerprints = {"embedder": "e", "reader": "r"}
-    builder = ModuleBuilder(qa, ExportOptions(num_answers=2), fingerprints)
+    builder = ModuleBuilder(
+        qa.parts, qa.index, ExportOptions(num_answers=2), fingerprints
+    )
     with builder.module(QA) as module:
         (serve,) = module.signatures.values()
     (question,), _ = serve.structured_input_signature

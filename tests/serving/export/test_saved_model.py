@@ -38,7 +38,7 @@ def write(folder, module=None):
 def test_versions_count_up_and_describe_themselves(tmp_path):
     (tmp_path / "realm_qa" / "7").mkdir(parents=True)
     assert [write(tmp_path), write(tmp_path)] == [8, 9]
-    assert bundles.model_numbers(tmp_path, "realm_qa") == [8, 9]
+    assert bundles.model_numbers(tmp_path, "realm_qa") == [7, 8, 9]
     folder = tmp_path / "realm_qa" / "9"
     manifest = _manifest.read_manifest(folder, saved_model.KIND)
     assert manifest.fingerprints == {"reader": "r"}

@@ -50,7 +50,7 @@ def test_every_export_answers_its_warm_up(exported, fresh):
 
 
 def test_requests_name_all_signatures(exported, qa):
-    builder = ModuleBuilder(qa, None, {})
+    builder = ModuleBuilder(qa.parts, None, None, {})
     for name in exported.models:
         model = tf.saved_model.load(str(exported.model_path(name)))
         asked = {signature for signature, _ in builder.requests(name)}

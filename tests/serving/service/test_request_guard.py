@@ -189,7 +189,7 @@ def test_same_question_from_many_threads(start_server):
     for thread in threads:
         thread.join()
     assert len(answers) == 128
-    assert len({answer["text"] for answer in answers}) == 1
+    assert len({answer["answer"] for answer in answers}) == 1
     # Whatever they were computed with; see `Engine`.
     probabilities = [answer["probability"] for answer in answers]
     assert max(probabilities) - min(probabilities) < 1e-5
