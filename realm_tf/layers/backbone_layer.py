@@ -21,7 +21,9 @@ class BackboneLayer(keras.layers.Layer):
     With the attribute `gradient_checkpointing`, training keeps the input of
     each transformer layer alone and recomputes the layer for its gradient:
     less memory, more time, the same numbers, dropout included. It is not saved,
-    as it belongs to a training and not to the weights.
+    as it belongs to a training and not to the weights. The attribute
+    `run_backbone`, a function, replaces the call of `backbone`; see
+    `skipped_padding` of `realm_tf.training`.
 
     Args:
         backbone: `keras_hub.models.BertBackbone`. It is owned, not copied.
@@ -36,6 +38,7 @@ class BackboneLayer(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.backbone = backbone
         self.gradient_checkpointing = False
+        self.run_backbone = None
 
     def encode(self, inputs, output, training=None):
         """Run the backbone and return its `output`, leading axes folded."""
@@ -45,7 +48,8 @@ class BackboneLayer(keras.layers.Layer):
         }
         if self.gradient_checkpointing and training:
             return _checkpointed(self.backbone, folded)[output]
-        return self.backbone(folded, training=training)[output]
+        run = self.run_backbone or self.backbone
+        return run(folded, training=training)[output]
 
     def restore(self, outputs, inputs):
         """Give `outputs` the leading axes of `inputs` again."""

@@ -29,6 +29,7 @@ from realm_tf.training.multi_worker import (
 )
 from realm_tf.training.out_of_memory import explain_out_of_memory
 from realm_tf.training.refresh.index_refresh import IndexRefresh
+from realm_tf.training.skipped_padding import skipped_padding
 from realm_tf.training.step_callback import StepCallback
 from realm_tf.training.train_state import TrainState
 
@@ -126,7 +127,8 @@ def pretrain(
         others: list[StepCallback] = [_StopAtNaN(data), _ResetMetrics(options)]
         for callback in others:
             callback.go_on(start, {})
-        fit_steps(model, data, start, options.num_steps, others)
+        with skipped_padding(model):
+            fit_steps(model, data, start, options.num_steps, others)
         return start
     callbacks = [
         _StopAtNaN(data),  # before anything is made of bad weights
@@ -145,7 +147,7 @@ def pretrain(
         if refresh is not None:
             refresh.checkpoint_steps = state.steps
             refresh.begin(start)
-        with explain_out_of_memory(data.sizes):
+        with explain_out_of_memory(data.sizes), skipped_padding(model):
             _fit(model, data, start, options.num_steps, callbacks)
     finally:
         if refresh is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from realm_tf._progress import Progress, no_progress
 from realm_tf.models.keras_display import print_line, progress_bar
+from realm_tf.training.skipped_padding import skipped_padding
 
 RETRIEVER, READER = STAGES = ("retriever", "reader")
 
@@ -103,14 +104,17 @@ class StageFitting:
         """
         show = self.begin(stage)
         steps = _Steps(stage, data.num_batches * epochs, show)
-        history = model.fit(
-            data.as_dataset(),
-            epochs=epochs,
-            shuffle=False,  # The data has another order in every epoch.
-            verbose=self.verbose,
-            validation_data=validation_data and validation_data.as_dataset(),
-            callbacks=[steps, *self.callbacks],
-        )
+        with skipped_padding(model):
+            history = model.fit(
+                data.as_dataset(),
+                epochs=epochs,
+                shuffle=False,  # The data has another order in every epoch.
+                verbose=self.verbose,
+                validation_data=(
+                    validation_data and validation_data.as_dataset()
+                ),
+                callbacks=[steps, *self.callbacks],
+            )
         return history.history
 
 

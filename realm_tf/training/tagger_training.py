@@ -28,6 +28,7 @@ from realm_tf.optimizers.warmup_linear_decay import WarmupLinearDecay
 from realm_tf.training.datasets.batching import length_batches
 from realm_tf.training.datasets.retriever_dataset import as_dataset
 from realm_tf.training.progress_callback import ProgressCallback
+from realm_tf.training.skipped_padding import skipped_padding
 
 
 def train_tagger(
@@ -80,13 +81,14 @@ def train_tagger(
         ),
         loss=_loss,
     )
-    model.fit(
-        data.as_dataset(),
-        epochs=epochs,
-        shuffle=False,
-        verbose=0,
-        callbacks=[ProgressCallback("tagger", steps, progress)],
-    )
+    with skipped_padding(model):
+        model.fit(
+            data.as_dataset(),
+            epochs=epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=[ProgressCallback("tagger", steps, progress)],
+        )
     return tagger
 
 

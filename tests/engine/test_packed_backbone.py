@@ -9,7 +9,7 @@ from realm_tf.engine.padded_backbone import PaddedBackbone
 LENGTHS = [5, 1, 40, 17, 33]
 
 
-def make_backbone(dtype="float32", num_layers=2):
+def make_backbone(dtype="float32", num_layers=2, dropout=0.0):
     backbone = keras_hub.models.BertBackbone(
         vocabulary_size=50,
         num_layers=num_layers,
@@ -17,7 +17,7 @@ def make_backbone(dtype="float32", num_layers=2):
         hidden_dim=8,
         intermediate_dim=16,
         max_sequence_length=40,
-        dropout=0.0,
+        dropout=dropout,
         dtype=dtype,
     )
     rng = np.random.default_rng(0)
@@ -104,3 +104,73 @@ def test_float32_has_no_copies():
         states_of_layer(backbone, features),
         atol=1e-5,
     )
+
+
+def loss_and_gradients(run, backbone, features):
+    weights = [w.value for w in backbone.trainable_variables]
+    mask = tf.cast(features["padding_mask"], tf.float32)[..., None]
+
+    @tf.function(autograph=False)
+    def compute():
+        with tf.GradientTape() as tape:
+            outputs = run(features, training=True)
+            states = tf.cast(outputs["sequence_output"], tf.float32) * mask
+            loss = tf.reduce_sum(tf.sin(3.0 * states))
+            loss += tf.reduce_sum(tf.cast(outputs["pooled_output"], tf.float32))
+        gradients = tape.gradient(loss, weights)
+        return loss, [tf.convert_to_tensor(g) for g in gradients]
+
+    return compute()
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS, [40, 40]])
+def test_training_has_the_gradients_of_the_layer(lengths):
+    backbone, features = make_backbone(), make_features(lengths)
+    packed = PackedBackbone(backbone, copy_kernels=False).padded
+    loss, got = loss_and_gradients(packed, backbone, features)
+    want_loss, want = loss_and_gradients(backbone, backbone, features)
+    np.testing.assert_allclose(loss, want_loss, rtol=1e-5)
+    for variable, ours, theirs in zip(
+        backbone.trainable_variables, got, want, strict=True
+    ):
+        np.testing.assert_allclose(
+            ours, theirs, rtol=1e-3, atol=2e-4, err_msg=variable.path
+        )
+
+
+def test_training_in_half_precision_follows_the_weights():
+    backbone, features = make_backbone("mixed_bfloat16"), make_features([9])
+    packed = PackedBackbone(backbone, copy_kernels=False).padded
+    before, _ = loss_and_gradients(packed, backbone, features)
+    for weight in backbone.weights:
+        weight.assign(weight * 0.5)
+    after, gradients = loss_and_gradients(packed, backbone, features)
+    assert before != after
+    assert all(np.isfinite(g).all() for g in gradients)
+
+
+def test_padding_has_states_of_zero():
+    backbone, features = make_backbone(), make_features([3, 0, 5])
+    states = PackedBackbone(backbone).padded(features)["sequence_output"]
+    is_token = features["padding_mask"] > 0
+    assert states.shape == (3, 5, 8)
+    assert (states.numpy()[~is_token] == 0).all()
+    want = states_of_layer(backbone, features)
+    np.testing.assert_allclose(states.numpy()[is_token], want, atol=1e-5)
+
+
+def test_dropout_is_that_of_the_backbone():
+    backbone, features = make_backbone(dropout=0.5), make_features([40])
+    packed = PackedBackbone(backbone, copy_kernels=False).padded
+    run = tf.function(
+        lambda: packed(features, training=True)["sequence_output"],
+        autograph=False,
+    )
+    (seed,) = backbone.embeddings_dropout.variables
+    start = seed.numpy()
+    first, second = run().numpy(), run().numpy()
+    assert abs(first - second).max() > 0.1
+    seed.assign(start)  # as a training that is resumed
+    np.testing.assert_array_equal(run(), first)
+    whole = packed(features, training=False)["sequence_output"].numpy()
+    assert abs(first - whole).max() > 0.1

@@ -26,9 +26,7 @@ def test_answering_model_knows_the_documents_that_can_be_found(
     changed, storage
 ):
     options = ExportOptions(models=("qa",), storage=storage)
-    builder = ModuleBuilder(
-        changed.parts, changed.index, options, FINGERPRINTS
-    )
+    builder = ModuleBuilder(changed.parts, changed.index, options, FINGERPRINTS)
     questions = ["Where is Rome?", "Where is Paris?"]
     with builder.module(bundles.QA) as module:
         (serve,) = module.signatures.values()
