@@ -52,9 +52,9 @@ class LocalBackend(Backend):
 
     def embed_query(self, question):
         texts = [text.decode() for text in question]
-        return self.embedded(self.qa.question_embedding.questions(texts)) | {
-            "truncated": np.array(self.qa.featurizer.is_truncated(texts))
-        }
+        embedder = self.qa.question_embedding
+        embeddings, truncated = embedder.cut_questions(texts)
+        return self.embedded(embeddings) | {"truncated": truncated}
 
     def embed_block(self, title, text):
         blocks = [

@@ -19,15 +19,15 @@ class EmbeddingModule(tf.Module):
 
     Signature serving_default: `names`, each string `(batch,)`, to `embedding`
     float32 `(batch, embedding_dim)`. Signature embed: the same, and
-    `fingerprint` string `(batch,)` and, with `is_truncated`, `truncated` bool
-    `(batch,)`.
+    `fingerprint` string `(batch,)` and, if `featurize` returns it, `truncated`
+    bool `(batch,)`.
 
     Args:
         embedder: `Embedder`.
-        featurize: strings `(batch,)`, one tensor for each name, to features.
+        featurize: strings `(batch,)`, one tensor for each name, to features;
+            see `Featurizer.cut_questions` and `Featurizer.blocks`.
         names: of the inputs.
         fingerprint: of the embedder that the index belongs to.
-        is_truncated: the first input to bool `(batch,)`.
         jit_compile: compile the backbone with XLA.
         token_budget: see `in_groups`. Defaults to what this machine is good
             at.
@@ -40,7 +40,6 @@ class EmbeddingModule(tf.Module):
         names: tuple[str, ...],
         *,
         fingerprint: str = "",
-        is_truncated: Callable[[tf.Tensor], tf.Tensor] | None = None,
         jit_compile: bool = False,
         token_budget: int | None = None,
     ):
@@ -51,7 +50,6 @@ class EmbeddingModule(tf.Module):
         self._featurize = featurize
         self._names = names
         self._fingerprint = fingerprint
-        self._is_truncated = is_truncated
         self._token_budget = token_budget or default_token_budget()
         text = tf.TensorSpec([None], tf.string)
         self._embed_texts = tf.function(
@@ -78,7 +76,7 @@ class EmbeddingModule(tf.Module):
             for name, function in functions.items()
         }
 
-    def texts(self, *texts: tf.Tensor) -> tf.Tensor:
+    def texts(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """`embed`, compiled, with the current weights."""
         self._backbone.refresh()
         return self._embed_texts(*texts)
@@ -88,22 +86,22 @@ class EmbeddingModule(tf.Module):
         self._backbone.refresh()
         return self._embed_features({name: features[name] for name in FEATURES})
 
-    def embed(self, *texts: tf.Tensor) -> tf.Tensor:
-        """Float32 embeddings `(batch, embedding_dim)`, within a graph."""
-        return self._embed_padded(self._featurize(*texts))
+    def embed(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`embedding` and perhaps `truncated`, within a graph."""
+        features = self._featurize(*texts)
+        outputs = {"embedding": self._embed_padded(features)}
+        if "truncated" in features:
+            outputs["truncated"] = features["truncated"]
+        return outputs
 
     def _serve(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"embedding": self.embed(*self._checked(texts))}
+        outputs = self.embed(*self._checked(texts))
+        return {"embedding": outputs["embedding"]}
 
     def _serve_more(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = self._checked(texts)
-        outputs = {
-            "embedding": self.embed(*rows),
-            "fingerprint": tf.fill(tf.shape(rows[0]), self._fingerprint),
-        }
-        if self._is_truncated is not None:
-            outputs["truncated"] = self._is_truncated(rows[0])
-        return outputs
+        fingerprints = tf.fill(tf.shape(rows[0]), self._fingerprint)
+        return self.embed(*rows) | {"fingerprint": fingerprints}
 
     def _checked(self, texts: tuple[tf.Tensor, ...]) -> list[tf.Tensor]:
         ranks = [(text, 1) for text in texts]

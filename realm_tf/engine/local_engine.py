@@ -70,10 +70,7 @@ class LocalEngine(Engine):
         )
 
     def embed_questions(self, questions: Sequence[str]) -> Embedded:
-        return Embedded(
-            self.question_embedding.questions(questions),
-            self.featurizer.is_truncated(questions).numpy(),
-        )
+        return Embedded(*self.question_embedding.cut_questions(questions))
 
     def embed_blocks(
         self,

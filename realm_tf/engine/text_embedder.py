@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.text.featurizer import Featurizer
@@ -42,7 +43,7 @@ class TextEmbedder:
         self.featurizer = featurizer
         self._questions = EmbeddingModule(
             embedder,
-            featurizer.questions,
+            featurizer.cut_questions,
             ("question",),
             token_budget=token_budget,
         )
@@ -55,7 +56,16 @@ class TextEmbedder:
 
     def questions(self, questions: Sequence[str]) -> np.ndarray:
         """Float32 embeddings `(len(questions), embedding_dim)`."""
-        return self._texts(self._questions, questions)
+        embeddings, _ = self.cut_questions(questions)
+        return embeddings
+
+    def cut_questions(
+        self, questions: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`questions`, and whether each was cut, bool `(len(questions),)`."""
+        chunks = self._texts(self._questions, questions)
+        truncated = [chunk["truncated"].numpy() for chunk in chunks]
+        return _joined(chunks), np.concatenate(truncated)
 
     def blocks(self, blocks: Sequence[Block]) -> np.ndarray:
         """Float32 embeddings `(len(blocks), embedding_dim)`."""
@@ -67,7 +77,7 @@ class TextEmbedder:
         self, titles: Sequence[str], texts: Sequence[str]
     ) -> np.ndarray:
         """`blocks`, from their titles and texts."""
-        return self._texts(self._blocks, titles, texts)
+        return _joined(self._texts(self._blocks, titles, texts))
 
     def features(self, features: dict[str, Any]) -> np.ndarray:
         """Float32 embeddings `(n, embedding_dim)` of rows that are packed."""
@@ -81,12 +91,17 @@ class TextEmbedder:
 
     def _texts(
         self, module: EmbeddingModule, *texts: Sequence[str]
-    ) -> np.ndarray:
-        chunks = [np.zeros((0, self.embedder.embedding_dim), np.float32)]
-        for start in range(0, len(texts[0]), _CHUNK):
+    ) -> list[dict[str, tf.Tensor]]:
+        chunks = []
+        for start in range(0, max(len(texts[0]), 1), _CHUNK):
             chunk = [encoded(rows[start : start + _CHUNK]) for rows in texts]
-            chunks.append(module.texts(*chunk).numpy())
-        return np.concatenate(chunks)
+            strings = [tf.constant(c, tf.string, [len(c)]) for c in chunk]
+            chunks.append(module.texts(*strings))
+        return chunks
+
+
+def _joined(chunks: list[dict[str, tf.Tensor]]) -> np.ndarray:
+    return np.concatenate([chunk["embedding"].numpy() for chunk in chunks])
 
 
 def _require_tensorflow() -> None:

@@ -4,10 +4,10 @@ import tensorflow as tf
 from realm_tf.engine.embedding_module import EmbeddingModule
 
 
-def make(qa, **options):
+def make(qa, featurize=None, **options):
     return EmbeddingModule(
         qa.query_embedder,
-        qa.featurizer.questions,
+        featurize or qa.featurizer.questions,
         ("question",),
         fingerprint="abc",
         **options,
@@ -15,7 +15,7 @@ def make(qa, **options):
 
 
 def test_signatures_have_the_documented_names_and_shapes(qa):
-    module = make(qa, is_truncated=qa.featurizer.is_truncated)
+    module = make(qa, qa.featurizer.cut_questions)
     signatures = module.signatures
     assert set(signatures) == {"serving_default", "embed"}
     for function in signatures.values():
@@ -41,8 +41,10 @@ def test_compiled_embeddings_are_the_same_but_for_rounding(qa, questions):
     features = qa.featurizer.questions(questions)
     want = qa.query_embedder(features)
     for module in (compiled, plain):
-        np.testing.assert_allclose(module.embed(texts), want, atol=1e-5)
+        embedded = module.embed(texts)["embedding"]
+        np.testing.assert_allclose(embedded, want, atol=1e-5)
 
 
 def test_no_questions_have_no_embeddings(qa):
-    assert make(qa).embed(tf.zeros([0], tf.string)).shape == (0, 4)
+    embedded = make(qa).embed(tf.zeros([0], tf.string))["embedding"]
+    assert embedded.shape == (0, 4)

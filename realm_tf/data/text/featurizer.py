@@ -193,12 +193,17 @@ class Featurizer:
             dict of int32 `(batch, query_length)` tensors: `[CLS] question
             [SEP]`, all segments 0.
         """
-        return self._compiled_questions(*_as_strings(texts=texts))
+        features = self.cut_questions(texts)
+        del features["truncated"]
+        return features
 
-    def is_truncated(self, texts: Any) -> tf.Tensor:
-        """Whether `questions` cuts a question; bool `(batch,)`."""
-        ids, _, _ = self._compiled_tokenize(*_as_strings(texts=texts))
-        return ids.row_lengths() > self.query_length - 2
+    def cut_questions(self, texts: Any) -> dict[str, tf.Tensor]:
+        """`questions`, and `truncated`: whether each was cut.
+
+        Returns:
+            dict of what `questions` returns, and bool `(batch,)`.
+        """
+        return dict(self._compiled_questions(*_as_strings(texts=texts)))
 
     def blocks(self, titles: Any, texts: Any) -> dict[str, tf.Tensor]:
         """Inputs of the block embedder.
@@ -263,7 +268,9 @@ class Featurizer:
 
     def _questions(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         ids, _, _ = self._tokenize(texts)
-        return self._pack([ids], [0], self.query_length)
+        is_cut = ids.row_lengths() > self.query_length - 2
+        features = self._pack([ids], [0], self.query_length)
+        return features | {"truncated": is_cut}
 
     def _blocks(
         self, titles: tf.Tensor, texts: tf.Tensor

@@ -94,13 +94,11 @@ class ModuleBuilder:
         return [("serving_default", inputs)]
 
     def _questions(self) -> EmbeddingModule:
-        featurizer = self._parts.featurizer
         return EmbeddingModule(
             self._parts.query_embedder,
-            featurizer.questions,
+            self._parts.featurizer.cut_questions,
             ("question",),
             fingerprint=self._fingerprints["embedder"],
-            is_truncated=featurizer.is_truncated,
             jit_compile=self._options.jit_compile,
         )
 

@@ -63,7 +63,7 @@ class QAModule(tf.Module):
         (question,) = checked(question=(question, 1))
         scores, rows = tf.map_fn(
             lambda query: self._searcher.search(query, self._num_read),
-            self._embedding.embed(question),
+            self._embedding.embed(question)["embedding"],
             fn_output_signature=(
                 tf.TensorSpec([None], tf.float32),
                 tf.TensorSpec([None], tf.int32),
