@@ -9,15 +9,8 @@ import keras_hub
 import tensorflow as tf
 
 # Every change of weights that training makes moves every part of a kernel, so
-# a grid of elements tells whether copies are still true.
-_ROW_STEP, _COLUMN_STEP = 17, 19
-
-_QUERY_KEY_VALUE = tuple(
-    f"self_attention_layer/{name}" for name in ("query", "key", "value")
-)
-_ATTENTION_OUTPUT = ("self_attention_layer/attention_output",)
-_INTERMEDIATE = ("feedforward_intermediate_dense",)
-_OUTPUT = ("feedforward_output_dense",)
+# a few of its rows tell whether copies are still true.
+_ROW_STEP = 97
 
 
 class PackedTokens(NamedTuple):
@@ -157,37 +150,32 @@ class PackedBackbone(tf.Module):
         attention: "_Attention",
         drop: Callable[[tf.Tensor], tf.Tensor],
     ) -> tf.Tensor:
-        size = self._hidden_dim // self._num_heads
+        heads = [self._num_heads, self._hidden_dim // self._num_heads]
         narrow = tf.cast(x, self._dtype)
-        query, key, value = attention.spread(
-            self._dense(i, _QUERY_KEY_VALUE, narrow), self._num_heads, size
+        query, key, value = (
+            attention.spread(
+                self._dense(i, f"self_attention_layer/{name}", narrow), heads
+            )
+            for name in ("query", "key", "value")
         )
-        query *= tf.cast(size**-0.5, self._dtype)
-        logits = tf.matmul(query, key, transpose_b=True) + attention.mask
-        context = tf.matmul(drop(tf.nn.softmax(logits)), value)
+        logits = tf.matmul(query, key, transpose_b=True)
+        logits *= tf.cast(heads[1] ** -0.5, self._dtype)
+        context = tf.matmul(drop(tf.nn.softmax(logits + attention.mask)), value)
+        context = attention.gather(context, self._hidden_dim)
         attended = self._dense(
-            i, _ATTENTION_OUTPUT, attention.gather(context, self._hidden_dim)
+            i, "self_attention_layer/attention_output", context
         )
         x = self._add(i, "self_attention_layer_norm", x, drop(attended))
         narrow = tf.cast(x, self._dtype)
-        hidden = activation(self._dense(i, _INTERMEDIATE, narrow))
-        hidden = self._dense(i, _OUTPUT, hidden)
+        hidden = self._dense(i, "feedforward_intermediate_dense", narrow)
+        hidden = self._dense(i, "feedforward_output_dense", activation(hidden))
         return self._add(i, "feedforward_layer_norm", x, drop(hidden))
 
-    def _dense(self, i: int, names: tuple[str, ...], x: tf.Tensor) -> tf.Tensor:
-        """The outputs of dense layers with the same input, side by side."""
-        weights, width = self._layers[i], x.shape[-1]
+    def _dense(self, i: int, name: str, x: tf.Tensor) -> tf.Tensor:
+        weights = self._layers[i]
         kernels = self._copies[i] if self._copies else weights
-        kernel = tf.concat(
-            [
-                tf.reshape(kernels[f"{name}/kernel"], [width, -1])
-                for name in names
-            ],
-            axis=1,
-        )
-        bias = tf.concat(
-            [tf.reshape(weights[f"{name}/bias"], [-1]) for name in names], 0
-        )
+        kernel = tf.reshape(kernels[f"{name}/kernel"], [x.shape[-1], -1])
+        bias = tf.reshape(weights[f"{name}/bias"], [-1])
         kernel, bias = (tf.cast(w, self._dtype) for w in (kernel, bias))
         return tf.nn.bias_add(tf.matmul(x, kernel), bias)
 
@@ -210,9 +198,8 @@ class PackedBackbone(tf.Module):
         moved = []
         for weights, copies in zip(self._layers, self._copies, strict=True):
             for name, copy in copies.items():
-                size = copy.shape[-1]
                 ours, theirs = (
-                    tf.reshape(kernel, [-1, size])[::_ROW_STEP, ::_COLUMN_STEP]
+                    tf.reshape(kernel, [-1, copy.shape[-1]])[::_ROW_STEP]
                     for kernel in (copy, weights[name])
                 )
                 theirs = tf.cast(theirs, self._dtype)
@@ -297,19 +284,14 @@ class _Attention:
         # (num_rows, 1, 1, length), added to the logits
         self.mask = tf.cast(mask, dtype)
 
-    def spread(
-        self, x: tf.Tensor, num_heads: int, size: int
-    ) -> list[tf.Tensor]:
-        """`(num_tokens, 3 * num_heads * size)` to three tensors.
-
-        Each is `(num_rows, num_heads, length, size)`.
-        """
+    def spread(self, x: tf.Tensor, heads: list[int]) -> tf.Tensor:
+        """`(num_tokens, hidden_dim)` to `(num_rows, heads, length, size)`."""
         x = self._padding.pad(x)
-        x = tf.reshape(x, tf.concat([self._shape, [3, num_heads, size]], 0))
-        return tf.unstack(tf.transpose(x, [2, 0, 3, 1, 4]))
+        x = tf.reshape(x, tf.concat([self._shape, heads], 0))
+        return tf.transpose(x, [0, 2, 1, 3])
 
     def gather(self, x: tf.Tensor, hidden_dim: int) -> tf.Tensor:
-        """The way back, from one of them to `(num_tokens, hidden_dim)`."""
+        """The way back from `spread`."""
         x = tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [-1, hidden_dim])
         return self._padding.pack(x)
 
