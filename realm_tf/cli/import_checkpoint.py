@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from realm_tf._constants import SEARCHERS
 from realm_tf.cli.ui import options
 from realm_tf.cli.ui.class_options import class_options
 from realm_tf.cli.ui.environment import prepare_tensorflow
@@ -67,13 +66,7 @@ _COPIES = 3  # of the text, while a corpus is built
     help="Layout of the sources.",
 )
 @class_options(LoadOptions, "num_heads", "vocabulary", "partial")
-@click.option(
-    "--searcher",
-    type=click.Choice(SEARCHERS),
-    default="auto",
-    show_default=True,
-    help="Searcher of the index.",
-)
+@options.searcher_option
 @options.json_option()
 @options.shared_options
 def import_checkpoint(

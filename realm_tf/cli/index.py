@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from realm_tf._constants import SEARCHERS, STORAGES
+from realm_tf._constants import STORAGES
 from realm_tf.cli.ui import options
+from realm_tf.cli.ui.class_options import class_options, make
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.precision import choose_dtype
 from realm_tf.cli.ui.progress import progress_bar
 from realm_tf.cli.ui.tables import folder_bytes, show_facts
+from realm_tf.options import ScannOptions
 
 if TYPE_CHECKING:
     from realm_tf.retrieval.index.block_index import BlockIndex
@@ -42,13 +44,7 @@ _FOLDER = click.argument("folder", type=options.FOLDER)
     type=options.NEW_PATH,
     help="Index folder; an existing one gets a new version.",
 )
-@click.option(
-    "--searcher",
-    type=click.Choice(SEARCHERS),
-    default="auto",
-    show_default=True,
-    help="Searcher of the index; auto is exact below 50,000 blocks.",
-)
+@options.searcher_option
 @click.option(
     "--storage",
     type=click.Choice(STORAGES),
@@ -57,6 +53,7 @@ _FOLDER = click.argument("folder", type=options.FOLDER)
     help="Type of the stored embeddings; bfloat16 takes half the space.",
 )
 @click.option("--skip-bad", is_flag=True, help="Skip invalid embeddings.")
+@class_options(ScannOptions)
 @options.dtype_option()
 @options.json_option()
 @options.shared_options
@@ -64,12 +61,17 @@ def build(
     preset: pathlib.Path,
     corpus: pathlib.Path,
     output: pathlib.Path,
+    searcher: str,
     storage: str,
+    skip_bad: bool,
     dtype: str,
     as_json: bool,
-    **build_options: Any,
+    **scann: Any,
 ) -> None:
-    """Embeds all blocks of a corpus with a model."""
+    """Embeds all blocks of a corpus with a model.
+
+    The options from --num-leaves on are those of ScaNN.
+    """
     prepare_tensorflow()
     from realm_tf.realm_qa import RealmQA
 
@@ -77,7 +79,13 @@ def build(
     qa = RealmQA.from_preset(preset, dtype=choose_dtype(dtype))
     with progress_bar("index") as bar:
         built = qa.build_index(
-            corpus, output, dtype=storage, progress=bar.show, **build_options
+            corpus,
+            output,
+            searcher=searcher,
+            dtype=storage,
+            scann=make(ScannOptions, scann),
+            skip_bad=skip_bad,
+            progress=bar.show,
         )
     seconds = round(time.monotonic() - start, 2)
     show_facts(_facts(built.folder) | {"seconds": seconds}, as_json)

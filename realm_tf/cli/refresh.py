@@ -4,7 +4,6 @@ import pathlib
 
 import click
 
-from realm_tf._constants import SEARCHERS
 from realm_tf.cli.ui import console, options
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.precision import choose_dtype
@@ -38,13 +37,7 @@ from realm_tf.cli.ui.tables import show_facts
     type=float,
     help="Seconds without a new snapshot after which to give up.",
 )
-@click.option(
-    "--searcher",
-    type=click.Choice(SEARCHERS),
-    default="auto",
-    show_default=True,
-    help="Searcher of the index; auto is exact below 50,000 blocks.",
-)
+@options.searcher_option
 @click.option(
     "--worker",
     type=click.IntRange(min=0),

@@ -1,14 +1,17 @@
 """realm-tf train-tagger: a tagger of names for `realm-tf spans`."""
 
 import pathlib
+from typing import Any
 
 import click
 
 from realm_tf.cli.ui import options
+from realm_tf.cli.ui.class_options import class_options, make
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.precision import choose_dtype
 from realm_tf.cli.ui.progress import progress_bar
 from realm_tf.cli.ui.tables import show_facts
+from realm_tf.options import TaggerOptions
 
 
 @click.command(
@@ -30,34 +33,7 @@ from realm_tf.cli.ui.tables import show_facts
 @click.option(
     "--output", "-o", required=True, type=options.NEW_PATH, help="New tagger."
 )
-@click.option(
-    "--epochs",
-    type=options.POSITIVE,
-    default=3,
-    show_default=True,
-    help="Number of epochs.",
-)
-@click.option(
-    "--batch-size",
-    type=options.POSITIVE,
-    default=16,
-    show_default=True,
-    help="Batch size in sentences.",
-)
-@click.option(
-    "--learning-rate",
-    type=float,
-    default=5e-5,
-    show_default=True,
-    help="Peak learning rate.",
-)
-@click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Random seed of weights and sentence order.",
-)
+@class_options(TaggerOptions)
 @options.dtype_option()
 @options.json_option()
 @options.shared_options
@@ -65,12 +41,10 @@ def train_tagger(
     bert: pathlib.Path,
     data: tuple[pathlib.Path, ...],
     output: pathlib.Path,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
     seed: int,
     dtype: str,
     as_json: bool,
+    **training: Any,
 ) -> None:
     """Trains a tagger of people, places, organisations and other names.
 
@@ -101,10 +75,7 @@ def train_tagger(
             folder.load_backbone(dtype=choose_dtype(dtype)),
             folder.featurizer,
             sentences,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            seed=seed,
+            make(TaggerOptions, training, seed=seed),
             progress=bar.show,
         )
     tagger.save(output)

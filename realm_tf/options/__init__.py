@@ -17,6 +17,7 @@ from realm_tf.options.reading_options import ReadingOptions as ReadingOptions
 from realm_tf.options.refresh_options import RefreshOptions as RefreshOptions
 from realm_tf.options.scann_options import ScannOptions as ScannOptions
 from realm_tf.options.service_options import ServiceOptions as ServiceOptions
+from realm_tf.options.tagger_options import TaggerOptions as TaggerOptions
 from realm_tf.options.training_options import TrainingOptions as TrainingOptions
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "RefreshOptions",
     "ScannOptions",
     "ServiceOptions",
+    "TaggerOptions",
     "TrainingOptions",
 ]

@@ -25,6 +25,7 @@ from realm_tf.layers.token_classifier import TokenClassifier
 from realm_tf.models.entity_tagger import EntityTagger
 from realm_tf.optimizers.bert_adamw import BertAdamW
 from realm_tf.optimizers.warmup_linear_decay import WarmupLinearDecay
+from realm_tf.options import TaggerOptions
 from realm_tf.training.datasets.batching import length_batches
 from realm_tf.training.datasets.retriever_dataset import as_dataset
 from realm_tf.training.progress_callback import ProgressCallback
@@ -35,12 +36,9 @@ def train_tagger(
     backbone: keras.Model,
     featurizer: Featurizer,
     sentences: Sequence[EntitySentence],
+    options: TaggerOptions | None = None,
     *,
     types: Sequence[str] = ENTITY_TYPES,
-    epochs: int = 3,
-    batch_size: int = 16,
-    learning_rate: float = 5e-5,
-    seed: int = 0,
     progress: Progress = no_progress,
 ) -> EntityTagger:
     """Trains a tagger, its backbone included.
@@ -49,12 +47,8 @@ def train_tagger(
         backbone: `keras_hub.models.BertBackbone`; trained in place.
         featurizer: `Featurizer` of its vocabulary.
         sentences: to learn from.
+        options: `TaggerOptions`.
         types: of entities.
-        epochs: passes over the sentences. The defaults of this and what
-            follows are those BERT's authors recommend for such tasks.
-        batch_size: sentences.
-        learning_rate: peak.
-        seed: of the order.
         progress: see `Progress`; its stage is "tagger", its units are steps.
 
     Returns:
@@ -68,23 +62,25 @@ def train_tagger(
             "There must be sentences to learn from. Received: none. Check the "
             "file and its splits."
         )
+    options = options or TaggerOptions()
     labels = label_names(types)
     tagger = EntityTagger(
         TokenClassifier(backbone, len(labels)), featurizer, labels
     )
-    data = _Batches(tagger, sentences, min(batch_size, len(sentences)), seed)
-    steps = max(1, data.num_batches * epochs)
+    batch_size = min(options.batch_size, len(sentences))
+    data = _Batches(tagger, sentences, batch_size, options.seed)
+    steps = max(1, data.num_batches * options.epochs)
     model = _Model(tagger.classifier)
     model.compile(
         optimizer=BertAdamW(
-            WarmupLinearDecay(learning_rate, steps, steps // 10)
+            WarmupLinearDecay(options.learning_rate, steps, steps // 10)
         ),
         loss=_loss,
     )
     with skipped_padding(model):
         model.fit(
             data.as_dataset(),
-            epochs=epochs,
+            epochs=options.epochs,
             shuffle=False,
             verbose=0,
             callbacks=[ProgressCallback("tagger", steps, progress)],

@@ -4,6 +4,8 @@ import shutil
 import pytest
 
 from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.options import ScannOptions
+from realm_tf.realm_qa import RealmQA
 from realm_tf.retrieval.index.block_index import BlockIndex
 
 pytestmark = pytest.mark.usefixtures("kept_models")
@@ -59,6 +61,20 @@ def test_build_passes_options_on(corpus, fail, preset, run, tmp_path):
     # Four blocks are too few for it.
     message = fail(*command, "-o", output, "--searcher", "scann")
     assert "ScaNN" in message or "scann" in message
+
+
+def test_build_passes_options_of_scann_on(
+    corpus, fail, monkeypatch, preset, tmp_path
+):
+    def build_index(qa, source, path, *, scann, **options):
+        raise ValueError(f"Received: {scann}")
+
+    monkeypatch.setattr(RealmQA, "build_index", build_index)
+    message = fail(
+        *("index", "build", "--preset", preset, "--corpus", corpus),
+        *("-o", tmp_path / "index", "--num-leaves", 7),
+    )
+    assert str(ScannOptions(num_leaves=7)) in " ".join(message.split())
 
 
 def test_build_again_adds_a_version(corpus, index, preset, run):

@@ -67,7 +67,7 @@ ERRORS = """
 OPTIONS = """
     ExportOptions FinetuneOptions InverseClozeOptions LoadOptions
     MaskedSentenceOptions ReadingOptions RefreshOptions ScannOptions
-    ServiceOptions TrainingOptions
+    ServiceOptions TaggerOptions TrainingOptions
 """
 NAMES = {package: names.split() for package, names in SURFACE.items()}
 

@@ -3,6 +3,7 @@ import pytest
 
 from realm_tf.data.spans.entities import EntitySentence
 from realm_tf.data.spans.salient_span import SalientSpan
+from realm_tf.options import TaggerOptions
 from realm_tf.training.tagger_training import evaluate_tagger, train_tagger
 
 NAMES = ("paris", "london", "rome", "berlin")
@@ -34,9 +35,7 @@ def test_tagger_learns_names(featurizer):
         make_backbone(featurizer),
         featurizer,
         TRAIN,
-        epochs=40,
-        batch_size=6,
-        learning_rate=2e-2,
+        TaggerOptions(epochs=40, batch_size=6, learning_rate=2e-2),
         progress=lambda *call: calls.append(call),
     )
     test = [sentence(name, "the") for name in NAMES]

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from realm_tf._constants import SEARCHERS
+
 Decorator = Callable[[Any], Any]
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=pathlib.Path)
@@ -51,6 +53,17 @@ def shared_options(command: Any) -> Any:
             help=text,
         )(command)
     return command
+
+
+def searcher_option(command: Any) -> Any:
+    """Adds `--searcher`."""
+    return click.option(
+        "--searcher",
+        type=click.Choice(SEARCHERS),
+        default="auto",
+        show_default=True,
+        help="Searcher of the index; auto is exact below 50,000 blocks.",
+    )(command)
 
 
 def _remember(
