@@ -4,6 +4,8 @@ import itertools
 
 import tensorflow as tf
 
+_AXES = ("rows", "blocks")
+
 
 def checked(**inputs: tuple[tf.Tensor, int]) -> list[tf.Tensor]:
     """Inputs of one request, refused unless their shapes fit together.
@@ -19,17 +21,17 @@ def checked(**inputs: tuple[tf.Tensor, int]) -> list[tf.Tensor]:
         tf.ensure_shape(tensor, [None] * rank)
         for tensor, rank in inputs.values()
     ]
-    asserts = []
-    for (a, first), (b, second) in itertools.pairwise(
-        zip(inputs, tensors, strict=True)
-    ):
-        rank = min(first.shape.rank, second.shape.rank)
-        asserts.append(
-            tf.debugging.assert_equal(
-                tf.shape(first)[:rank],
-                tf.shape(second)[:rank],
-                f"`{a}` and `{b}` must have the same number of rows.",
-            )
+    asserts = [
+        tf.debugging.assert_equal(
+            tf.shape(first)[axis],
+            tf.shape(second)[axis],
+            f"`{a}` and `{b}` must have the same number of {of}.",
         )
+        for (a, first), (b, second) in itertools.pairwise(
+            zip(inputs, tensors, strict=True)
+        )
+        for axis, of in enumerate(_AXES)
+        if axis < min(first.shape.rank, second.shape.rank)
+    ]
     with tf.control_dependencies(asserts):
         return [tf.identity(tensor) for tensor in tensors]

@@ -28,6 +28,7 @@ class ReadingModule(tf.Module):
     to what `answer_specs` lists, with `batch` in front, and `fingerprint`
     string `(batch,)`. p(z | x) is over the blocks that are given. One is
     missing where its score is not finite or at most -1e30, in whatever place.
+    A question without a letter or digit has no answers.
 
     Each pair of question and block is a row of its own; rows are computed in
     groups of about equal length, whichever question they belong to.
@@ -115,6 +116,7 @@ class ReadingModule(tf.Module):
             dict of tensors, see `answer_specs`, with `batch` in front.
         """
         is_there = tf.math.is_finite(scores) & (scores > _LEAST_SCORE)
+        is_there &= _has_words(question)[:, None]
         places = tf.where(is_there)  # question and block of every row
         joint = self._featurizer.joint_rows(
             question,
@@ -133,7 +135,7 @@ class ReadingModule(tf.Module):
             )
             for name, rows in spans.items()
         }
-        scores = tf.where(is_there, scores, MASKED_LOGIT)
+        scores = _relative(scores, is_there)
 
         def select(row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             return select_answers(**row, num_answers=num_answers)
@@ -300,6 +302,24 @@ def _best_spans(
         for name, x in found.items()
     }
     return padded | {"norms": norms}
+
+
+def _has_words(texts: tf.Tensor) -> tf.Tensor:
+    """Whether there is a letter or a digit; see `check_questions`."""
+    texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
+    return tf.strings.regex_full_match(texts, r"(?s).*[\pL\pN].*")
+
+
+def _relative(scores: tf.Tensor, is_there: tf.Tensor) -> tf.Tensor:
+    """Scores less the best of their row, which changes no probability.
+
+    Of sums with scores of 1e38 nothing but the score would be left.
+    """
+    scores = tf.where(is_there, scores, tf.float32.min)
+    best = tf.reduce_max(scores, axis=1, keepdims=True)
+    best = tf.where(best > _LEAST_SCORE, best, 0.0)
+    scores = tf.maximum(scores - best, MASKED_LOGIT)
+    return tf.where(is_there, scores, MASKED_LOGIT)
 
 
 def _text_specs() -> list[tf.TensorSpec]:

@@ -12,10 +12,16 @@ def test_checked_returns_what_fits_together():
 
 
 @pytest.mark.parametrize(
-    ("shapes", "ranks"),
-    [(([], []), (1, 1)), (([2], [3]), (1, 1)), (([2], [3, 2]), (1, 2))],
+    ("shapes", "ranks", "message"),
+    [
+        (([], []), (1, 1), "not compatible"),
+        (([2], [3]), (1, 1), "`a` and `b` .* number of rows"),
+        (([2], [3, 2]), (1, 2), "`a` and `b` .* number of rows"),
+        (([2, 4], [2, 5]), (2, 2), "`a` and `b` .* number of blocks"),
+    ],
 )
-def test_checked_refuses_what_does_not(shapes, ranks):
+def test_checked_refuses_what_does_not(shapes, ranks, message):
     a, b = (tf.zeros(shape) for shape in shapes)
-    with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+    errors = (ValueError, tf.errors.InvalidArgumentError)
+    with pytest.raises(errors, match=message):
         checked(a=(a, ranks[0]), b=(b, ranks[1]))

@@ -79,6 +79,31 @@ def test_nothing_to_read_gives_padding_only(qa, questions):
     np.testing.assert_array_equal(found["probability"], np.zeros((1, 3)))
 
 
+@pytest.mark.parametrize("question", ["", " ?! ", "\u200b—", "。"])
+def test_question_without_letter_or_digit_has_no_answer(
+    qa, questions, question
+):
+    (answer,) = qa.predict(questions[:1])
+    other = dataclasses.replace(answer, question=question)
+    found = read(make(qa), [answer, other], [[0.0] * 5] * 2)
+    assert (found["block_position"].numpy()[0] >= 0).any()
+    assert found["block_position"].numpy()[1].tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("size", [3e38, -9e29])
+def test_largest_scores_leave_room_for_the_reader(qa, questions, size):
+    (answer,) = qa.predict(questions[:1])
+    module, num_blocks = make(qa), len(answer.blocks)
+    want = read(module, [answer], [[0.0] * num_blocks])
+    got = read(module, [answer], [[size] * num_blocks])
+    for name, value in want.items():
+        np.testing.assert_array_equal(got[name], value)
+    alone = [0.0] * num_blocks
+    alone[1] = 3e38
+    found = read(module, [answer], [alone])
+    assert set(found["block_position"].numpy()[0].tolist()) <= {1, -1}
+
+
 def test_blocks_without_a_token_have_no_answer(qa, questions):
     (answer,) = qa.predict(questions[:1])
     answer = dataclasses.replace(answer, blocks=(Block(" "), Block("")))

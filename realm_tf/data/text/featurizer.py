@@ -16,6 +16,8 @@ from realm_tf.data.text.wordpiece_layout import WordpieceLayout
 
 _ALGORITHM = "FastBertTokenizer/1"
 _MAX_TITLE_IN_JOINT = 32  # wordpieces; keeps room for the block
+# What is longer is cut before it is tokenised, which takes 10 s for a megabyte.
+_CHARACTERS_A_WORDPIECE = 256
 
 
 class Tokens(NamedTuple):
@@ -53,7 +55,8 @@ class Featurizer:
             `[UNK]`, `[CLS]`, `[SEP]` and `[MASK]`.
         lowercase: lower the case and strip accents before the lookup.
         query_length: wordpieces of a question, special tokens counted.
-            Longer questions are cut at the end.
+            Longer questions are cut at the end. So is every text that has
+            more than 256 characters for each wordpiece of its length.
         block_length: wordpieces of a title and block, special tokens counted.
         joint_length: wordpieces of a question and block, special tokens
             counted. Only the block is cut.
@@ -267,16 +270,17 @@ class Featurizer:
         return self._compiled_joint(questions, question_rows, titles, texts)
 
     def _questions(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        ids, _, _ = self._tokenize(texts)
+        ids, _, _ = self._tokenize(_cut(texts, self.query_length))
         is_cut = ids.row_lengths() > self.query_length - 2
+        is_cut |= _is_cut(texts, self.query_length)
         features = self._pack([ids], [0], self.query_length)
         return features | {"truncated": is_cut}
 
     def _blocks(
         self, titles: tf.Tensor, texts: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        title_ids, _, _ = self._tokenize(titles)
-        block_ids, _, _ = self._tokenize(texts)
+        title_ids, _, _ = self._tokenize(_cut(titles, self.block_length))
+        block_ids, _, _ = self._tokenize(_cut(texts, self.block_length))
         return self.block_features(title_ids, block_ids)
 
     def _joint(
@@ -286,10 +290,10 @@ class Featurizer:
         titles: tf.Tensor,
         texts: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        question_ids, _, _ = self._tokenize(questions)
+        question_ids, _, _ = self._tokenize(_cut(questions, self.query_length))
         question_ids = tf.gather(question_ids, question_rows)
-        title_ids, _, _ = self._tokenize(titles)
-        block_ids, starts, ends = self._tokenize(texts)
+        title_ids, _, _ = self._tokenize(_cut(titles, _MAX_TITLE_IN_JOINT))
+        block_ids, starts, ends = self._tokenize(_cut(texts, self.joint_length))
         parts = [question_ids[:, : self.query_length - 2], block_ids]
         segments = [0, 1]
         if self.joint_title:
@@ -363,6 +367,20 @@ class Featurizer:
                 f"joint_length={self.joint_length}. Raise the one that is "
                 "too small."
             )
+
+
+def _cut(texts: tf.Tensor, num_wordpieces: int) -> tf.Tensor:
+    """As many characters as so many wordpieces can have in real text."""
+    texts = tf.ensure_shape(texts, [None])
+    length = num_wordpieces * _CHARACTERS_A_WORDPIECE
+    return tf.strings.substr(texts, 0, length, unit="UTF8_CHAR")
+
+
+def _is_cut(texts: tf.Tensor, num_wordpieces: int) -> tf.Tensor:
+    """Whether `_cut` shortens a text; bool `(batch,)`."""
+    return tf.strings.length(texts) > tf.strings.length(
+        _cut(texts, num_wordpieces)
+    )
 
 
 def _compiled(function: Any, *arguments: tf.TensorSpec) -> Any:

@@ -552,3 +552,37 @@ def test_cut_questions_tells_what_was_cut(short_featurizer):
     for name, values in short_featurizer.questions(texts).items():
         np.testing.assert_array_equal(features.pop(name), values)
     assert not features
+
+
+def test_texts_of_a_megabyte_are_cut_before_they_are_tokenized(golden):
+    """Tokenizing one takes seconds, and a server does it for every block."""
+
+    class Watching(Featurizer):
+        def _tokenize(self, texts):
+            most = 256 * self.joint_length
+            tf.debugging.assert_less_equal(tf.strings.length(texts), most)
+            return super()._tokenize(texts)
+
+    featurizer = Watching(golden.vocabulary)
+    long, short = ("who " * count for count in (250_000, 1_000))
+    question = featurizer.cut_questions([long])
+    assert question["truncated"].numpy().tolist() == [True]
+    for got, want in (
+        (question, featurizer.cut_questions([short])),
+        (
+            featurizer.joint([long], [long], [long]),
+            featurizer.joint([short], [short], [short]),
+        ),
+        (
+            featurizer.blocks([long], [long]),
+            featurizer.blocks([short], [short]),
+        ),
+    ):
+        for name, value in want.items():
+            np.testing.assert_array_equal(got[name], value)
+
+
+def test_what_is_cut_by_characters_is_told(golden):
+    spaces = " " * (256 * golden.query_length)
+    features = golden.cut_questions([spaces, spaces + "who", "½" * 9])
+    assert features["truncated"].numpy().tolist() == [False, True, False]
