@@ -71,6 +71,10 @@ class BackendError(RealmError, RuntimeError):
     """The models cannot be reached, are too slow, or answered nonsense."""
 
 
+class BackendFullError(BackendError):
+    """A model server takes no more calls for now; nothing is wrong with it."""
+
+
 class ServiceUnavailableError(RealmError, RuntimeError):
     """The service cannot answer now, and may later.
 

@@ -16,17 +16,33 @@ class ModelServer:
     """Answers as TensorFlow Serving does, over gRPC and REST on loopback.
 
     Speaks the official protos and paths; a backend computes. `versions` are
-    those in service, per model; `garbage` is answered in place of JSON.
+    those in service, per model; `garbage` is answered in place of JSON. Over
+    gRPC, calls beyond `max_calls` at once are refused and counted.
     """
 
-    def __init__(self, backend):
+    def __init__(self, backend, max_calls=8):
         outer = self
         self.backend = backend
         self.garbage = None
         self.delay = 0.0
+        self.num_refused = 0
+        self.max_calls = max_calls
+        self.running = threading.Semaphore(max_calls)
 
         class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
             def Predict(self, request, context):
+                if not outer.running.acquire(blocking=False):
+                    outer.num_refused += 1
+                    context.abort(
+                        grpc.StatusCode.RESOURCE_EXHAUSTED,
+                        "Server Threadpool Exhausted",
+                    )
+                try:
+                    return self.predict(request, context)
+                finally:
+                    outer.running.release()
+
+            def predict(self, request, context):
                 spec = request.model_spec
                 inputs = {
                     k: tf.make_ndarray(v) for k, v in request.inputs.items()
@@ -83,7 +99,7 @@ class ModelServer:
             def log_message(self, *_):
                 pass
 
-        pool = concurrent.futures.ThreadPoolExecutor(4)
+        pool = concurrent.futures.ThreadPoolExecutor(64)
         self.grpc_server = grpc.server(pool)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             Service(), self.grpc_server

@@ -1,6 +1,7 @@
 """Fixtures of exported models, bundles and services."""
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import os
@@ -212,11 +213,22 @@ def rounded():
 
 
 @pytest.fixture
-def model_server(backend):
-    """A stand-in for TensorFlow Serving that answers with the tiny model."""
+def start_model_server(backend):
+    """Starts stand-ins for TensorFlow Serving with the tiny model."""
     pytest.importorskip("tensorflow_serving")
     from model_server import ModelServer
 
-    server = ModelServer(backend)
-    yield server
-    server.stop()
+    with contextlib.ExitStack() as servers:
+
+        def start(**options):
+            server = ModelServer(backend, **options)
+            servers.callback(server.stop)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def model_server(start_model_server):
+    """A stand-in for TensorFlow Serving that answers with the tiny model."""
+    return start_model_server()

@@ -59,9 +59,10 @@ SURFACE = {
     """,
 }
 ERRORS = """
-    BackendError BadRecordError BadRequestError CheckpointError ExportError
-    FolderError GivenUpError LockedError MismatchError RealmError RecallError
-    ScannBuildError ServiceUnavailableError TooLargeError UnknownDocumentError
+    BackendError BackendFullError BadRecordError BadRequestError
+    CheckpointError ExportError FolderError GivenUpError LockedError
+    MismatchError RealmError RecallError ScannBuildError
+    ServiceUnavailableError TooLargeError UnknownDocumentError
     UnknownVersionError UnsafePickleError
 """
 OPTIONS = """

@@ -31,10 +31,10 @@ _MODEL = """\
     model_version_policy {{ latest {{ num_versions: {num_versions} }} }}
   }}
 """
-# Rows are computed one after the other, so waiting for more of them gains
-# nothing; a request of more rows than a batch would be refused. The reader's
-# requests must all hold as many blocks: the server refuses to join others, and
-# would pad them with copies of the first block if it were asked to.
+# Requests that wait while others are computed share the next batch; none waits
+# for others to come. A request of more rows than a batch would be refused. The
+# reader's requests must all hold as many blocks: the server refuses to join
+# others, and would pad them with copies of the first block if it were asked to.
 _BATCHING = """\
 max_batch_size { value: 256 }
 batch_timeout_micros { value: 0 }

@@ -5,7 +5,11 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from realm_tf.errors import BackendError, ServiceUnavailableError
+from realm_tf.errors import (
+    BackendError,
+    BackendFullError,
+    ServiceUnavailableError,
+)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -18,7 +22,7 @@ class CircuitBreaker:
     """Counts failures in a row; at the limit it lets no call through.
 
     After a pause one call may try. If it succeeds all is well again, else the
-    next pause is twice as long.
+    next pause is twice as long. A model server that is full is no failure.
 
     Args:
         failures_to_open: the limit.
@@ -54,6 +58,8 @@ class CircuitBreaker:
         self._enter()
         try:
             result = function(*args, **kwargs)
+        except BackendFullError as error:
+            raise ServiceUnavailableError(str(error)) from error
         except BackendError as error:
             wait = self._count_failure()
             raise ServiceUnavailableError(str(error), wait) from error

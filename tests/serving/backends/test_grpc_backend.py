@@ -1,9 +1,10 @@
+import concurrent.futures
 import sys
 
 import numpy as np
 import pytest
 
-from realm_tf.errors import BackendError
+from realm_tf.errors import BackendError, BackendFullError
 from realm_tf.serving.backends.grpc_backend import GrpcBackend
 from realm_tf.serving.bundle import READER
 
@@ -45,6 +46,31 @@ def test_slow_server_is_an_error(model_server):
     remote = GrpcBackend(f"127.0.0.1:{model_server.grpc_port}", timeout=0.1)
     model_server.delay = 1.0
     with pytest.raises(BackendError, match="DEADLINE_EXCEEDED"):
+        remote.embed_questions(["who?"])
+    remote.close()
+
+
+def test_full_server_answers_all_calls_in_the_end(backend, start_model_server):
+    server = start_model_server(max_calls=2)
+    server.delay = 0.01
+    remote = GrpcBackend(f"127.0.0.1:{server.grpc_port}", timeout=300)
+    with concurrent.futures.ThreadPoolExecutor(64) as threads:
+        questions = [[f"who {i}?"] for i in range(128)]
+        got = list(threads.map(remote.embed_questions, questions))
+    want = backend.embed_questions([question for (question,) in questions])
+    np.testing.assert_allclose(
+        np.concatenate([one.embeddings for one in got]),
+        want.embeddings,
+        atol=1e-5,
+    )
+    assert 0 < server.num_refused < 128  # fewer calls at once soon
+    remote.close()
+
+
+def test_server_that_stays_full_is_told(start_model_server):
+    server = start_model_server(max_calls=0)
+    remote = GrpcBackend(f"127.0.0.1:{server.grpc_port}", timeout=0.3)
+    with pytest.raises(BackendFullError, match="took no call for `realm_q"):
         remote.embed_questions(["who?"])
     remote.close()
 

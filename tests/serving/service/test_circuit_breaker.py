@@ -1,6 +1,10 @@
 import pytest
 
-from realm_tf.errors import BackendError, ServiceUnavailableError
+from realm_tf.errors import (
+    BackendError,
+    BackendFullError,
+    ServiceUnavailableError,
+)
 from realm_tf.serving.service.circuit_breaker import CircuitBreaker
 
 
@@ -33,6 +37,16 @@ def fail_times(breaker, times):
 
 def test_result_is_passed_on(breaker):
     assert breaker.call(max, 1, 2) == 2
+    assert not breaker.is_open
+
+
+def test_full_server_is_no_failure(breaker):
+    def refuse():
+        raise BackendFullError("full")
+
+    for _ in range(5):
+        with pytest.raises(ServiceUnavailableError, match="full"):
+            breaker.call(refuse)
     assert not breaker.is_open
 
 
