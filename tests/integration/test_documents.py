@@ -26,6 +26,8 @@ def commands(document):
     """The words of each `realm-tf` command."""
     for block in code(document, "bash"):
         for line in block.replace("\\\n", " ").splitlines():
+            if "realm-tf" not in line:
+                continue
             words = shlex.split(line, comments=True)
             while "realm-tf" in words:
                 words = words[words.index("realm-tf") + 1 :]
