@@ -56,6 +56,18 @@ def copy_corpus(folder: pathlib.Path, corpus: Corpus) -> str:
     raise AssertionError  # names do not end
 
 
+def check_updates(folder: pathlib.Path, index: "BlockIndex") -> None:
+    """Checks that `copy_index` would lose no documents.
+
+    Raises:
+        FolderError: if documents that were added in the bundle would be lost.
+    """
+    root = folder / INDEX_NAME
+    versions = index_versions.list_versions(root)
+    if versions:
+        _is_version(root, versions[-1], index)
+
+
 def copy_index(folder: pathlib.Path, index: "BlockIndex") -> str:
     """Makes an index version the newest of the bundle, unless it is.
 

@@ -62,7 +62,10 @@ def export(
     folder = pathlib.Path(folder)
     fingerprints = _fingerprints(parts)
     _check_index(parts, index, options, fingerprints["embedder"])
-    _previous(folder)  # before anything is written
+    # Before anything is written, which takes minutes.
+    _previous(folder)
+    if index is not None:
+        bundle_parts.check_updates(folder, index)
     num_parts = 1 + len(options.models)
     with writer_lock(folder):
         previous = _previous(folder)

@@ -255,6 +255,33 @@ def test_export_again_adds_versions_and_keeps_added_documents(
     assert (index.version, index.num_blocks) == (2, 2)
 
 
+def test_export_that_would_lose_documents_writes_nothing(
+    make_qa, cities, tmp_path
+):
+    qa = make_qa()
+    qa.build_index(cities, tmp_path / "index")
+    bundle = qa.export(tmp_path / "out", models=["query_embedder"])
+    copy = BlockIndex.open(
+        bundle.path / "index", Corpus.open(bundle.path / "corpus")
+    )
+    copy.delete([cities[0].document_id])
+    qa.delete_documents([cities[1].document_id])
+    with pytest.raises(FolderError, match="realm-tf index compact"):
+        qa.export(tmp_path / "out", models=["query_embedder"])
+    assert model_numbers(bundle.path, QUERY_EMBEDDER) == [1]
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_model_in_half_precision_can_be_exported(make_qa, tmp_path, dtype):
+    qa = make_qa(dtype=dtype)
+    bundle = qa.export(tmp_path / "out", models=["query_embedder"])
+    model = tf.saved_model.load(str(bundle.model_path(QUERY_EMBEDDER)))
+    question = tf.constant(["where is Rome?"])
+    (got,) = model.signatures["serving_default"](question=question).values()
+    want = qa.question_embedding.questions(["where is Rome?"])
+    np.testing.assert_allclose(got, want, atol=1e-2)
+
+
 def test_export_refuses_an_index_of_another_model(make_qa, cities, tmp_path):
     qa, other = make_qa(), make_qa(seed=1)
     corpus = qa.build_index(cities, tmp_path / "index").corpus
