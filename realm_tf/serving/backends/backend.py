@@ -60,6 +60,21 @@ class Backend(Engine):
     def refresh(self) -> None:  # noqa: B027  nothing to do for most
         """Turns to newer versions of the models, where that is ours to do."""
 
+    def probe(self, num_read: int) -> None:
+        """Calls embedder and reader with a word.
+
+        Args:
+            num_read: blocks of a question; a server that joins requests wants
+                the same number in all.
+
+        Raises:
+            BackendError: if one of the two does not answer.
+        """
+        self.embed_questions(["Ready"])
+        scores = np.zeros((1, num_read), np.float32)
+        blocks = [["Ready"] * num_read]
+        self.read(["Ready"], blocks, blocks, scores, 1)
+
     def close(self) -> None:  # noqa: B027
         """Frees models and connections."""
 

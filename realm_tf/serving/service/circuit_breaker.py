@@ -40,11 +40,23 @@ class CircuitBreaker:
         self._failures = 0
         self._pause = _FIRST_PAUSE_SECONDS
         self._closed_until = 0.0
+        self._last_success = -float("inf")
 
     @property
     def is_open(self) -> bool:
         """Whether calls are refused, but for a try after each pause."""
         return self._failures >= self._limit
+
+    @property
+    def idle_seconds(self) -> float:
+        """Time since a call succeeded."""
+        return self._clock() - self._last_success
+
+    def close(self) -> None:
+        """Lets all calls through: the model was seen to answer."""
+        with self._lock:
+            self._failures, self._pause = 0, _FIRST_PAUSE_SECONDS
+            self._last_success = self._clock()
 
     def call(
         self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
@@ -63,8 +75,7 @@ class CircuitBreaker:
         except BackendError as error:
             wait = self._count_failure()
             raise ServiceUnavailableError(str(error), wait) from error
-        with self._lock:
-            self._failures, self._pause = 0, _FIRST_PAUSE_SECONDS
+        self.close()
         return result
 
     def _enter(self) -> None:

@@ -13,6 +13,8 @@ from realm_tf.data.corpus.article import ArticleLike
 from realm_tf.data.corpus.documents import cut_documents
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import (
+    BackendError,
+    BackendFullError,
     BadRequestError,
     FolderError,
     GivenUpError,
@@ -40,6 +42,8 @@ _T = TypeVar("_T")
 _THREADS = 16
 _PROBE_WORDS = 8
 _LOOKS_PER_RECALL_PROBE = 15
+_SECONDS_UNPROVEN = 2.0  # without an answer, after which models are probed
+_PROBE_SECONDS = 3.0  # for a model to answer a probe
 
 
 class QueryService:
@@ -89,6 +93,7 @@ class QueryService:
         self._stopping = threading.Event()
         self._has_answered = False
         self._watching: asyncio.Task[None] | None = None
+        self._probe: asyncio.Future[None] | None = None  # in progress
 
     @property
     def is_ready(self) -> bool:
@@ -306,6 +311,7 @@ class QueryService:
             self._pipeline = await self._in_thread(self._open)
         assert self._backend is not None
         try:
+            await self._probe_models()
             if not self.is_ready:
                 await self.ask([self._probe_question()])
                 self._has_answered = True
@@ -318,6 +324,40 @@ class QueryService:
             self.metrics.index_recall.set(recall)
         await self._in_thread(self.exports.look)
         self.problem = self.exports.problem
+
+    async def _probe_models(self) -> None:
+        """Asks models that have not answered lately, whatever the breakers say.
+
+        So a server that nobody asks is missed when it dies, and used soon
+        after its return.
+
+        Raises:
+            ServiceUnavailableError: if a model does not answer.
+        """
+        assert self._backend is not None
+        breakers = [self._breakers[name] for name in (QUERY_EMBEDDER, READER)]
+        if max(b.idle_seconds for b in breakers) < _SECONDS_UNPROVEN:
+            return
+        if self._probe is None:
+            self._probe = asyncio.ensure_future(
+                self._in_thread(
+                    self._backend.probe, self.exports.bundle.num_read
+                )
+            )
+        try:
+            await asyncio.wait_for(asyncio.shield(self._probe), _PROBE_SECONDS)
+        except BackendFullError:
+            pass  # it answers others
+        except (BackendError, TimeoutError) as error:
+            self._has_answered = False
+            raise ServiceUnavailableError(
+                str(error) or "The models do not answer."
+            ) from error
+        finally:
+            if self._probe.done():
+                self._probe = None
+        for breaker in breakers:
+            breaker.close()
 
     def _open(self) -> AnswerPipeline:
         """Opens backend, featurizer and index; slow."""

@@ -16,10 +16,12 @@ from realm_tf.retrieval.index import index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.serving.bundle import (
     BLOCK_EMBEDDER,
+    QUERY_EMBEDDER,
     READER,
     read_bundle,
     write_bundle,
 )
+from realm_tf.serving.service import query_service
 from realm_tf.serving.service.query_service import QueryService
 
 DOCUMENT = {"id": "new", "title": "New", "text": "People were in Sofia."}
@@ -192,6 +194,73 @@ def test_failing_models_are_left_alone_and_come_back(
     metrics = run_service(fail, failures_to_open=3)
     assert 'circuit_open{model="realm_query_embedder"} 0.0' in metrics
     assert 'realm_errors_total{kind="backend"}' in metrics
+
+
+@pytest.mark.parametrize("model", [QUERY_EMBEDDER, READER])
+def test_models_that_die_are_missed_though_nobody_asks(
+    run_service, backend, model, monkeypatch
+):
+    monkeypatch.setattr(query_service, "_SECONDS_UNPROVEN", 0.1)
+
+    def fault(called):
+        if called == model:
+            raise BackendError(f"{model} is away.")
+
+    async def die(service):
+        backend.fault = fault
+        while service.is_ready:
+            await asyncio.sleep(0.01)
+        assert service.problem in ("", f"{model} is away.")
+        backend.fault = lambda model: None
+        while not service.is_ready:
+            await asyncio.sleep(0.01)
+        assert (await service.ask(["who?"]))[0].answer.text
+
+    run_service(die)
+
+
+def test_models_that_hang_are_missed_and_asked_once(
+    run_service, backend, monkeypatch
+):
+    monkeypatch.setattr(query_service, "_SECONDS_UNPROVEN", 0.1)
+    monkeypatch.setattr(query_service, "_PROBE_SECONDS", 0.1)
+    go, hanging = threading.Event(), []
+
+    def hang(model):
+        hanging.append(model)
+        assert go.wait(300)
+
+    async def wait(service):
+        backend.fault = hang
+        while service.is_ready:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1.0)  # several looks
+        assert hanging == [QUERY_EMBEDDER]
+        go.set()
+        while not service.is_ready:
+            await asyncio.sleep(0.01)
+
+    run_service(wait)
+
+
+def test_probes_close_the_circuit_without_its_pause(
+    run_service, backend, broken, monkeypatch
+):
+    monkeypatch.setattr(query_service, "_SECONDS_UNPROVEN", 0.1)
+
+    async def fail(service):
+        backend.fault = broken
+        for _ in range(6):
+            for breaker in service._breakers.values():
+                breaker._pause = breaker._closed_until = 1e9
+            with pytest.raises(ServiceUnavailableError):
+                await service.ask(["who?"])
+        backend.fault = lambda model: None
+        while not service.is_ready:
+            await asyncio.sleep(0.01)
+        assert await service.ask(["who?"])
+
+    run_service(fail, failures_to_open=1)
 
 
 @pytest.mark.parametrize("model", [READER, BLOCK_EMBEDDER])
