@@ -7,7 +7,9 @@ import os
 import pathlib
 import shutil
 import socket
+import stat
 import uuid
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -31,10 +33,116 @@ _NO_SPACE = {
 }
 
 
+class OpenFile:
+    """A file that stays open, whatever happens to its name.
+
+    Args:
+        path: must be a regular file: others may block, or never end.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        FolderError: if it is no regular file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = pathlib.Path(path)
+        # Opening a pipe waits for its writer without O_NONBLOCK.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        self.descriptor = os.open(self.path, flags)
+        self.close = weakref.finalize(self, os.close, self.descriptor)
+        self.at_first = os.fstat(self.descriptor)
+        if not stat.S_ISREG(self.at_first.st_mode):
+            self.close()
+            kind = stat.filemode(self.at_first.st_mode)
+            raise FolderError(
+                f"{self.path} must be a regular file. Received: a folder, "
+                f"pipe, socket or device ({kind}). Copy the folder again, or "
+                "take it from a source you trust."
+            )
+
+    def size(self) -> int:
+        """Current size in bytes."""
+        return os.fstat(self.descriptor).st_size
+
+    def read(self, start: int, size: int) -> bytes:
+        """Bytes from `start` on; fewer at the end of the file."""
+        parts = []
+        while size > 0 and (part := os.pread(self.descriptor, size, start)):
+            parts.append(part)
+            start, size = start + len(part), size - len(part)
+        return b"".join(parts)
+
+    def reader(self) -> BinaryIO:
+        """A file object of its own, at the start."""
+        file = os.fdopen(os.dup(self.descriptor), "rb")
+        file.seek(0)
+        return file
+
+    def check_is(self, descriptor: int) -> None:
+        """Checks that a descriptor is of the same file.
+
+        Raises:
+            FolderError: if the file was replaced by another one.
+        """
+        if not os.path.samestat(os.fstat(descriptor), self.at_first):
+            raise self._changed("another file")
+
+    def check_unchanged(self) -> None:
+        """Checks that nobody has written into the file since it was opened.
+
+        Raises:
+            FolderError: if so.
+        """
+        now = os.fstat(self.descriptor)
+        if (now.st_size, now.st_mtime_ns) != (
+            self.at_first.st_size,
+            self.at_first.st_mtime_ns,
+        ):
+            raise self._changed(
+                f"{now.st_size} bytes, {self.at_first.st_size} at first"
+            )
+
+    def _changed(self, found: str) -> FolderError:
+        return FolderError(
+            f"{self.path} must not be changed while it is open. Received: "
+            f"{found}. Open it again. Write a new folder and rename it, in "
+            "place of writing into one that is in use."
+        )
+
+
+def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
+    """Reads a small regular file.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        FolderError: if it is no regular file, or too large.
+    """
+    file = OpenFile(path)
+    try:
+        data = file.read(0, max_bytes + 1)
+    finally:
+        file.close()
+    if len(data) > max_bytes:
+        raise FolderError(
+            f"{path} must have at most {max_bytes} bytes. Received: more. "
+            "Take the folder from a source you trust."
+        )
+    return data
+
+
 def temporary_name(path: pathlib.Path) -> pathlib.Path:
     """A new hidden path beside `path`, for its replacement."""
     unique = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     return path.with_name(f".{path.name}{TEMPORARY_MARK}{unique}")
+
+
+def remove_leftover(path: pathlib.Path) -> None:
+    """Removes a file or folder of a killed writer, if that works."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -136,6 +244,11 @@ def explain_full_disk(path: pathlib.Path, advice: str) -> Iterator[None]:
         if code is None:
             raise
         raise full_disk_error(path, advice, code) from error
+
+
+def is_full_disk(error: OSError | RuntimeError) -> bool:
+    """Whether an error is that of a full disk."""
+    return _full_disk_code(error) is not None
 
 
 def full_disk_error(

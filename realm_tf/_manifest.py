@@ -76,7 +76,7 @@ class FolderWriter:
         self._counts: dict[str, int] = {}
         self._fingerprints: dict[str, str] = {}
         self._options: dict[str, Any] = {}
-        self._is_finished = False
+        self._manifest: Manifest | None = None
 
     def describe(
         self,
@@ -90,13 +90,16 @@ class FolderWriter:
         self._fingerprints = fingerprints or {}
         self._options = options or {}
 
-    def finish(self) -> None:
+    def finish(self) -> Manifest:
         """Writes the manifest and syncs, so that only the rename is left.
 
         Happens by itself when the context ends, if not before.
+
+        Returns:
+            `Manifest`, as readers will read it.
         """
-        if self._is_finished:
-            return
+        if self._manifest is not None:
+            return self._manifest
         files = {
             name: _entry(self.path / name) for name in own_files(self.path)
         }
@@ -112,11 +115,13 @@ class FolderWriter:
         target = self.path / MANIFEST_NAME
         text = json.dumps(content, indent=1, sort_keys=True)
         target.write_text(text + "\n", encoding="utf-8")
-        _parse(self.path, self.kind)  # never publish what cannot be read
+        # Never publish what cannot be read.
+        parsed = _parse(self.path, self.kind)
         sync(target)
         for folder, _, _ in os.walk(self.path):
             sync(pathlib.Path(folder))
-        self._is_finished = True
+        self._manifest = parsed
+        return parsed
 
 
 @contextlib.contextmanager

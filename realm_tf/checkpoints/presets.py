@@ -31,6 +31,7 @@ from realm_tf.layers.knowledge_augmented_encoder import (
 from realm_tf.layers.span_reader import SpanReader
 from realm_tf.retrieval.index import index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
+from realm_tf.retrieval.index.journal import Journal
 
 KIND = "preset"
 CONFIG_NAME = "config.json"
@@ -186,7 +187,13 @@ def write_index(folder: pathlib.Path, index: BlockIndex) -> None:
     shutil.copytree(index.corpus.path, folder / CORPUS_NAME)
     target = folder / INDEX_NAME
     shutil.copytree(index.folder, target / index.folder.name)
-    shutil.copy(index_versions.updates_file(index.path, index.version), target)
+    Journal.create(
+        index_versions.updates_file(target, index.version),
+        index.fingerprint,
+        index_versions.read_updates(
+            index.path, index.version, index.fingerprint
+        ),
+    )
 
 
 def has_index(folder: pathlib.Path) -> bool:

@@ -51,7 +51,8 @@ class BlockIndex:
     index/v000002/ ...        the newest complete version is the one in use
     ```
 
-    Many threads may search while one updates; each search sees one state.
+    Many threads may search while one updates; each search sees one state. A
+    search also sees what other processes have added and deleted until then.
 
     Attributes:
         path: the index folder.
@@ -95,6 +96,7 @@ class BlockIndex:
             corpus,
             dim=self._matrix.dim,
             dtype=manifest.options["dtype"],
+            belongs_to=manifest.fingerprint,
         )
         self._update_lock = threading.Lock()
 
@@ -237,7 +239,7 @@ class BlockIndex:
     @property
     def num_blocks(self) -> int:
         """Number of blocks that can be found, updates included."""
-        snapshot = self._updates.snapshot
+        snapshot = self._updates.follow()
         hidden = len(self._hidden(snapshot.deleted))
         return self._matrix.num_rows + snapshot.matrix.num_rows - hidden
 
@@ -247,6 +249,7 @@ class BlockIndex:
         Raises:
             ValueError: if documents were added or deleted since it was built.
         """
+        self._updates.follow()
         if not self._updates.is_empty:
             raise ValueError(
                 "The corpus of the index must hold all documents. Received: "
@@ -298,7 +301,7 @@ class BlockIndex:
         Raises:
             ValueError: if `queries` are not finite or have another width.
         """
-        snapshot = self._updates.snapshot
+        snapshot = self._updates.follow()
         hidden = self._hidden(snapshot.deleted_from_corpus)
         searcher = BruteForceSearcher(self._matrix) if exact else self._searcher
         main = searcher.search(queries, k, excluded=hidden)
@@ -327,7 +330,7 @@ class BlockIndex:
 
     def live_block_ids(self) -> npt.NDArray[np.int64]:
         """Ids of the blocks that can be found, ascending."""
-        snapshot = self._updates.snapshot
+        snapshot = self._updates.follow()
         end = snapshot.first_id + snapshot.matrix.num_rows
         return np.setdiff1d(np.arange(end), self._hidden(snapshot.deleted))
 

@@ -14,7 +14,6 @@ from realm_tf.errors import FolderError, MismatchError
 from realm_tf.retrieval.index import index_versions
 from realm_tf.retrieval.index.index_builder import EXCLUDED_NAME, SCANN_NAME
 from realm_tf.retrieval.index.index_versions import KIND
-from realm_tf.retrieval.index.journal import Journal
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.searchers.embedding_matrix import EmbeddingMatrix
 from realm_tf.retrieval.searchers.scann_searcher import ScannSearcher
@@ -165,11 +164,13 @@ def refuse_to_lose_updates(path: pathlib.Path, corpus: "Corpus") -> None:
     folder = index_versions.version_folder(path, versions[-1])
     try:
         manifest = read_description(folder, verify=False)
-        updates = Journal(index_versions.updates_file(path, versions[-1]))
-    except FolderError:
+        updates = index_versions.read_updates(
+            path, versions[-1], manifest.fingerprint
+        )
+    except (FolderError, MismatchError):
         return  # what cannot be opened is what a new version replaces
     same_corpus = manifest.fingerprints["corpus"] == corpus.fingerprint
-    if same_corpus and updates.read():
+    if same_corpus and updates:
         raise FolderError(
             "A new version must not lose documents that were added to the "
             f"last one. Received: {folder} with updates. Fold them into the "
