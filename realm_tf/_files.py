@@ -1,6 +1,7 @@
 """Files that appear whole, folders with one writer, arrays that are checked."""
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 TEMPORARY_MARK = ".writing-"
 LOCK_NAME = ".writer.lock"
 _POLL_SECONDS = 0.02
+# Arrays up to this size are copied into memory, so that nothing that happens
+# to their files can harm the process.
+_SMALL_BYTES = 16 * 2**20
+_AT_FDCWD = -100  # of Linux: paths are those of the process
+_RENAME_EXCHANGE = 2
 _NO_SPACE = {
     errno.ENOSPC: "No space left",
     errno.EFBIG: "File too large",
@@ -157,7 +163,7 @@ def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
     """
     temporary = temporary_name(path)
     try:
-        with open(temporary, "wb") as file:
+        with naming(path), open(temporary, "wb") as file:
             yield file
         sync(temporary)
         os.replace(temporary, path)
@@ -176,9 +182,42 @@ def sync(path: pathlib.Path) -> None:
     """Waits until a file, or the list of files of a folder, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def naming(path: pathlib.Path) -> Iterator[None]:
+    """Adds the file to errors of writing, which do not name it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename or str(path) in str(error):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def exchange(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Gives two files or folders each other's name, at once.
+
+    Returns:
+        False, and changes nothing, where the system or the file system cannot.
+
+    Raises:
+        OSError: if it can, but failed.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:  # no Linux
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    if not rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE):
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EPERM):
+        return False
+    raise OSError(code, os.strerror(code), str(one), None, str(other))
 
 
 @contextlib.contextmanager
@@ -308,6 +347,11 @@ def read_npy_header(file: Any) -> tuple[tuple[int, ...], "np.dtype"]:
     Raises:
         ValueError: if it is no header of NumPy's.
     """
+    shape, _, dtype = _read_npy_header(file)
+    return shape, dtype
+
+
+def _read_npy_header(file: Any) -> tuple[tuple[int, ...], bool, "np.dtype"]:
     import numpy as np
 
     version = np.lib.format.read_magic(file)
@@ -316,8 +360,7 @@ def read_npy_header(file: Any) -> tuple[tuple[int, ...], "np.dtype"]:
         if version == (1, 0)
         else np.lib.format.read_array_header_2_0
     )
-    shape, _, dtype = read(file)
-    return shape, dtype
+    return read(file)
 
 
 def write_npy_header(
@@ -338,12 +381,18 @@ def write_npy_header(
 
 
 def open_npy(
-    path: pathlib.Path, dtypes: str, shape: tuple[int, ...], advice: str
+    source: "pathlib.Path | OpenFile",
+    dtypes: str,
+    shape: tuple[int, ...],
+    advice: str,
 ) -> "np.ndarray":
     """Maps an array into memory after a check of its type and shape.
 
+    A small one is copied. Before a large one is used, its file should be
+    checked with `OpenFile.check_unchanged`.
+
     Args:
-        path: the .npy file.
+        source: the .npy file.
         dtypes: allowed types, such as `"<u2 <u4"`.
         shape: the array must have.
         advice: sentence for the error, about what to do.
@@ -356,16 +405,32 @@ def open_npy(
     """
     import numpy as np
 
+    path = source.path if isinstance(source, OpenFile) else source
     expected = f"an array of type {dtypes} and shape {shape}"
     try:
-        array = np.lib.format.open_memmap(path, mode="r")
+        opened = source if isinstance(source, OpenFile) else OpenFile(source)
+        with opened.reader() as file:
+            found, is_fortran, dtype = _read_npy_header(file)
+            if dtype.str not in dtypes.split() or found != shape:
+                raise FolderError(
+                    f"{path} must hold {expected}. Received: type {dtype.str} "
+                    f"and shape {found}. {advice}"
+                )
+            array: np.ndarray = np.memmap(
+                file,
+                dtype,
+                "r",
+                offset=file.tell(),
+                shape=shape,
+                order="F" if is_fortran else "C",
+            )
+    except FolderError:
+        raise
     except (OSError, ValueError, EOFError) as error:
         raise FolderError(
             f"{path} must hold {expected}. Received: {error}. {advice}"
         ) from error
-    if array.dtype.str not in dtypes.split() or array.shape != shape:
-        raise FolderError(
-            f"{path} must hold {expected}. Received: type {array.dtype.str} "
-            f"and shape {array.shape}. {advice}"
-        )
+    if array.nbytes <= _SMALL_BYTES:
+        array = np.array(array)
+        array.flags.writeable = False
     return np.asarray(array)
