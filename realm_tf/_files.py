@@ -84,6 +84,21 @@ class OpenFile:
         file.seek(0)
         return file
 
+    @contextlib.contextmanager
+    def name(self) -> Iterator[str]:
+        """A name by which another library can open this very file.
+
+        Raises:
+            FolderError: if it would have opened another one.
+        """
+        link = f"/proc/self/fd/{self.descriptor}"
+        if os.path.exists(link):
+            yield link
+            return
+        yield str(self.path)  # no Linux
+        other = OpenFile(self.path)
+        self.check_is(other.descriptor)
+
     def check_is(self, descriptor: int) -> None:
         """Checks that a descriptor is of the same file.
 

@@ -249,6 +249,13 @@ def open_folder(
     folder = read_whole(path, lambda: OpenFolder(path, _parse(path, kind)))
     if verify:
         folder.verify()
+    extra = sorted(set(own_files(path)) - set(folder.manifest.files))
+    if extra:
+        logger.warning(
+            "%s holds files its manifest does not list; ignored: %s",
+            path,
+            ", ".join(extra[:5]),
+        )
     return folder
 
 
@@ -290,15 +297,7 @@ def read_manifest(
     Raises:
         FolderError: naming the file that is missing, damaged or not allowed.
     """
-    folder = open_folder(path, kind, verify=verify)
-    extra = sorted(set(own_files(folder.path)) - set(folder.manifest.files))
-    if extra:
-        logger.warning(
-            "%s holds files its manifest does not list; ignored: %s",
-            path,
-            ", ".join(extra[:5]),
-        )
-    return folder.manifest
+    return open_folder(path, kind, verify=verify).manifest
 
 
 def verify_files(

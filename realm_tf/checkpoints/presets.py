@@ -157,7 +157,15 @@ def read_preset(
         FolderError: if the folder is damaged or no preset.
     """
     path = pathlib.Path(path)
-    _manifest.read_manifest(path, KIND, verify=verify)
+    return _manifest.read_whole(
+        path, lambda: _read_parts(path, dtype, dropout, verify)
+    )
+
+
+def _read_parts(
+    path: pathlib.Path, dtype: Any, dropout: float | None, verify: bool
+) -> Parts:
+    folder = _manifest.open_folder(path, KIND, verify=verify)
     file = path / CONFIG_NAME
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
@@ -173,7 +181,10 @@ def read_preset(
         if "query_embedder" in layers:
             layers.setdefault("block_embedder", layers["query_embedder"])
         options = dict(config["options"])
+        folder.check_in_place()  # Keras has read the weights by name
         return Parts(featurizer=featurizer, options=options, **layers)
+    except FolderError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise FolderError(
             f"{file} must hold the settings of a preset, which its weights "

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from realm_tf._constants import MISSING_BLOCK_ID
 from realm_tf._files import writer_lock
-from realm_tf._manifest import Manifest
+from realm_tf._manifest import OpenFolder
 from realm_tf._progress import Progress, no_progress
 from realm_tf.data.corpus.corpus_editor import edit_corpus
 from realm_tf.errors import LockedError
@@ -75,7 +75,7 @@ class BlockIndex:
         self,
         path: pathlib.Path,
         version: int,
-        manifest: Manifest,
+        opened: OpenFolder,
         corpus: "Corpus",
         *,
         exact: bool,
@@ -83,14 +83,12 @@ class BlockIndex:
     ):
         self.path = path
         self.version = version
-        self.manifest = manifest
+        self.manifest = manifest = opened.manifest
         self.corpus = corpus
         self.is_mismatched = is_mismatched
-        self._matrix = index_loader.open_matrix(self.folder, manifest)
-        self._excluded = index_loader.open_excluded(self.folder, manifest)
-        self._searcher = index_loader.open_searcher(
-            self.folder, manifest, self._matrix, exact
-        )
+        self._matrix = index_loader.open_matrix(opened)
+        self._excluded = index_loader.open_excluded(opened)
+        self._searcher = index_loader.open_searcher(opened, self._matrix, exact)
         self._updates = BlockUpdates(
             index_versions.updates_file(path, version),
             corpus,
@@ -199,14 +197,18 @@ class BlockIndex:
         path = pathlib.Path(path)
         version = index_versions.find_version(path, version)
         folder = index_versions.version_folder(path, version)
-        manifest = index_loader.read_description(folder, verify=verify)
+        opened = index_loader.open_version(folder, verify=verify)
         belongs = index_loader.check_belongs(
-            folder, manifest, corpus, embedder_fingerprint, allow_mismatch
+            folder,
+            opened.manifest,
+            corpus,
+            embedder_fingerprint,
+            allow_mismatch,
         )
         return cls(
             path,
             version,
-            manifest,
+            opened,
             corpus,
             exact=exact,
             is_mismatched=not belongs,

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from realm_tf import _files
 from realm_tf._files import writer_lock
 from realm_tf.errors import (
     FolderError,
@@ -177,6 +178,25 @@ def test_updates_of_another_index_are_refused(
     shutil.copy(other.path / "v000001.updates", index.path)
     with pytest.raises(MismatchError, match="v000001.updates must hold"):
         reopen(index)
+
+
+@pytest.mark.parametrize("size", [0, None])
+def test_embeddings_that_are_written_into_are_refused(
+    build_index, make_embeddings, monkeypatch, size
+):
+    """Where they stay on the disk, this ended the process: SIGBUS."""
+    monkeypatch.setattr(_files, "_SMALL_BYTES", 0)
+    index = build_index()
+    [file] = index.folder.glob("embeddings-*.npy")
+    data = file.read_bytes()
+    os.utime(file, (0, 0))  # clocks of disks are coarse
+    file.write_bytes(data[:size])
+    for use in (
+        lambda: index.search(make_embeddings(1), 3),
+        lambda: index.embeddings(np.array([1])),
+    ):
+        with pytest.raises(FolderError, match="must not be changed while"):
+            use()
 
 
 def test_a_pipe_in_place_of_updates_is_refused_at_once(build_index):
