@@ -84,7 +84,7 @@ class Manifest:
         """SHA-256 of the content: equal folders have equal fingerprints."""
         content = dataclasses.asdict(self)
         del content["library_version"]
-        return _json_sha256(content)
+        return json_sha256(content)
 
 
 class FolderWriter:
@@ -131,7 +131,7 @@ class FolderWriter:
             files=files,
         )
         content = dataclasses.asdict(manifest)
-        content[_CHECKSUM] = _json_sha256(content)
+        content[_CHECKSUM] = json_sha256(content)
         target = self.path / MANIFEST_NAME
         text = json.dumps(content, indent=1, sort_keys=True)
         target.write_text(text + "\n", encoding="utf-8")
@@ -342,7 +342,8 @@ def _entry(path: pathlib.Path) -> FileEntry:
     return FileEntry(path.stat().st_size, file_sha256(path))
 
 
-def _json_sha256(content: dict[str, Any]) -> str:
+def json_sha256(content: dict[str, Any]) -> str:
+    """SHA-256 of JSON values, whatever their order in a file."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -496,7 +497,7 @@ def _parse(path: pathlib.Path, kind: str) -> Manifest:
 
 def _checked(file: pathlib.Path, content: dict[str, Any]) -> Manifest:
     checksum = content.pop(_CHECKSUM, None)
-    if checksum != (found := _json_sha256(content)):
+    if checksum != (found := json_sha256(content)):
         raise _damaged(file, f"{_CHECKSUM}={checksum!r}", repr(found))
     names = {field.name for field in dataclasses.fields(Manifest)}
     if set(content) != names:

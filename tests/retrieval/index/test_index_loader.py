@@ -54,7 +54,7 @@ def edit_manifest(index, edit, sign=True):
     edit(content)
     if sign:
         del content["sha256"]
-        content["sha256"] = _manifest._json_sha256(content)
+        content["sha256"] = _manifest.json_sha256(content)
     path.write_text(json.dumps(content))
 
 
