@@ -29,7 +29,7 @@ def write_vocabulary(folder: pathlib.Path, featurizer: "Featurizer") -> str:
         if not file.exists():
             _files.replace_file(file, text)
             return name
-        if file.read_text(encoding="utf-8") == text:
+        if file.is_file() and file.read_bytes() == text.encode():
             return name
     raise AssertionError  # names do not end
 
