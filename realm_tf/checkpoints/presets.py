@@ -22,6 +22,7 @@ import keras
 import keras_hub
 
 from realm_tf import _manifest
+from realm_tf.checkpoints.weight_check import check_layer
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import FolderError
 from realm_tf.layers.embedder import Embedder
@@ -278,7 +279,9 @@ def _read_layer(
     backbone = keras_hub.models.BertBackbone(**trunk)
     layer = _LAYERS[name](**{**settings, "backbone": backbone})
     build(layer)
-    _as_model(layer).load_weights(path / f"{name}.weights.h5")
+    file = path / f"{name}.weights.h5"
+    _as_model(layer).load_weights(file)
+    check_layer(layer, file)
     return layer
 
 
