@@ -1,13 +1,16 @@
 """Files that appear whole, folders with one writer, arrays that are checked."""
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
 import pathlib
 import shutil
 import socket
+import stat
 import uuid
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -24,6 +27,11 @@ if TYPE_CHECKING:
 TEMPORARY_MARK = ".writing-"
 LOCK_NAME = ".writer.lock"
 _POLL_SECONDS = 0.02
+# Arrays up to this size are copied into memory, so that nothing that happens
+# to their files can harm the process.
+_SMALL_BYTES = 16 * 2**20
+_AT_FDCWD = -100  # of Linux: paths are those of the process
+_RENAME_EXCHANGE = 2
 _NO_SPACE = {
     errno.ENOSPC: "No space left",
     errno.EFBIG: "File too large",
@@ -31,10 +39,131 @@ _NO_SPACE = {
 }
 
 
+class OpenFile:
+    """A file that stays open, whatever happens to its name.
+
+    Args:
+        path: must be a regular file: others may block, or never end.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        FolderError: if it is no regular file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = pathlib.Path(path)
+        # Opening a pipe waits for its writer without O_NONBLOCK.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        self.descriptor = os.open(self.path, flags)
+        self.close = weakref.finalize(self, os.close, self.descriptor)
+        self.at_first = os.fstat(self.descriptor)
+        if not stat.S_ISREG(self.at_first.st_mode):
+            self.close()
+            kind = stat.filemode(self.at_first.st_mode)
+            raise FolderError(
+                f"{self.path} must be a regular file. Received: a folder, "
+                f"pipe, socket or device ({kind}). Copy the folder again, or "
+                "take it from a source you trust."
+            )
+
+    def size(self) -> int:
+        """Current size in bytes."""
+        return os.fstat(self.descriptor).st_size
+
+    def read(self, start: int, size: int) -> bytes:
+        """Bytes from `start` on; fewer at the end of the file."""
+        parts = []
+        while size > 0 and (part := os.pread(self.descriptor, size, start)):
+            parts.append(part)
+            start, size = start + len(part), size - len(part)
+        return b"".join(parts)
+
+    def reader(self) -> BinaryIO:
+        """A file object of its own, at the start."""
+        file = os.fdopen(os.dup(self.descriptor), "rb")
+        file.seek(0)
+        return file
+
+    @contextlib.contextmanager
+    def name(self) -> Iterator[str]:
+        """A name by which another library can open this very file.
+
+        Raises:
+            FolderError: if it would have opened another one.
+        """
+        link = f"/proc/self/fd/{self.descriptor}"
+        if os.path.exists(link):
+            yield link
+            return
+        yield str(self.path)  # no Linux
+        other = OpenFile(self.path)
+        self.check_is(other.descriptor)
+
+    def check_is(self, descriptor: int) -> None:
+        """Checks that a descriptor is of the same file.
+
+        Raises:
+            FolderError: if the file was replaced by another one.
+        """
+        if not os.path.samestat(os.fstat(descriptor), self.at_first):
+            raise self._changed("another file")
+
+    def check_unchanged(self) -> None:
+        """Checks that nobody has written into the file since it was opened.
+
+        Raises:
+            FolderError: if so.
+        """
+        now = os.fstat(self.descriptor)
+        if (now.st_size, now.st_mtime_ns) != (
+            self.at_first.st_size,
+            self.at_first.st_mtime_ns,
+        ):
+            raise self._changed(
+                f"{now.st_size} bytes, {self.at_first.st_size} at first"
+            )
+
+    def _changed(self, found: str) -> FolderError:
+        return FolderError(
+            f"{self.path} must not be changed while it is open. Received: "
+            f"{found}. Open it again. Write a new folder and rename it, in "
+            "place of writing into one that is in use."
+        )
+
+
+def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
+    """Reads a small regular file.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        FolderError: if it is no regular file, or too large.
+    """
+    file = OpenFile(path)
+    try:
+        data = file.read(0, max_bytes + 1)
+    finally:
+        file.close()
+    if len(data) > max_bytes:
+        raise FolderError(
+            f"{path} must have at most {max_bytes} bytes. Received: more. "
+            "Take the folder from a source you trust."
+        )
+    return data
+
+
 def temporary_name(path: pathlib.Path) -> pathlib.Path:
     """A new hidden path beside `path`, for its replacement."""
     unique = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     return path.with_name(f".{path.name}{TEMPORARY_MARK}{unique}")
+
+
+def remove_leftover(path: pathlib.Path) -> None:
+    """Removes a file or folder of a killed writer, if that works."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -49,7 +178,7 @@ def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
     """
     temporary = temporary_name(path)
     try:
-        with open(temporary, "wb") as file:
+        with naming(path), open(temporary, "wb") as file:
             yield file
         sync(temporary)
         os.replace(temporary, path)
@@ -68,9 +197,42 @@ def sync(path: pathlib.Path) -> None:
     """Waits until a file, or the list of files of a folder, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def naming(path: pathlib.Path) -> Iterator[None]:
+    """Adds the file to errors of writing, which do not name it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename or str(path) in str(error):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def exchange(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Gives two files or folders each other's name, at once.
+
+    Returns:
+        False, and changes nothing, where the system or the file system cannot.
+
+    Raises:
+        OSError: if it can, but failed.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:  # no Linux
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    if not rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE):
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EPERM):
+        return False
+    raise OSError(code, os.strerror(code), str(one), None, str(other))
 
 
 @contextlib.contextmanager
@@ -138,6 +300,11 @@ def explain_full_disk(path: pathlib.Path, advice: str) -> Iterator[None]:
         raise full_disk_error(path, advice, code) from error
 
 
+def is_full_disk(error: OSError | RuntimeError) -> bool:
+    """Whether an error is that of a full disk."""
+    return _full_disk_code(error) is not None
+
+
 def full_disk_error(
     path: pathlib.Path, advice: str, code: int = errno.ENOSPC
 ) -> OSError:
@@ -195,6 +362,11 @@ def read_npy_header(file: Any) -> tuple[tuple[int, ...], "np.dtype"]:
     Raises:
         ValueError: if it is no header of NumPy's.
     """
+    shape, _, dtype = _read_npy_header(file)
+    return shape, dtype
+
+
+def _read_npy_header(file: Any) -> tuple[tuple[int, ...], bool, "np.dtype"]:
     import numpy as np
 
     version = np.lib.format.read_magic(file)
@@ -203,8 +375,7 @@ def read_npy_header(file: Any) -> tuple[tuple[int, ...], "np.dtype"]:
         if version == (1, 0)
         else np.lib.format.read_array_header_2_0
     )
-    shape, _, dtype = read(file)
-    return shape, dtype
+    return read(file)
 
 
 def write_npy_header(
@@ -225,12 +396,18 @@ def write_npy_header(
 
 
 def open_npy(
-    path: pathlib.Path, dtypes: str, shape: tuple[int, ...], advice: str
+    source: "pathlib.Path | OpenFile",
+    dtypes: str,
+    shape: tuple[int, ...],
+    advice: str,
 ) -> "np.ndarray":
     """Maps an array into memory after a check of its type and shape.
 
+    A small one is copied. Before a large one is used, its file should be
+    checked with `OpenFile.check_unchanged`.
+
     Args:
-        path: the .npy file.
+        source: the .npy file.
         dtypes: allowed types, such as `"<u2 <u4"`.
         shape: the array must have.
         advice: sentence for the error, about what to do.
@@ -243,16 +420,32 @@ def open_npy(
     """
     import numpy as np
 
+    path = source.path if isinstance(source, OpenFile) else source
     expected = f"an array of type {dtypes} and shape {shape}"
     try:
-        array = np.lib.format.open_memmap(path, mode="r")
+        opened = source if isinstance(source, OpenFile) else OpenFile(source)
+        with opened.reader() as file:
+            found, is_fortran, dtype = _read_npy_header(file)
+            if dtype.str not in dtypes.split() or found != shape:
+                raise FolderError(
+                    f"{path} must hold {expected}. Received: type {dtype.str} "
+                    f"and shape {found}. {advice}"
+                )
+            array: np.ndarray = np.memmap(
+                file,
+                dtype,
+                "r",
+                offset=file.tell(),
+                shape=shape,
+                order="F" if is_fortran else "C",
+            )
+    except FolderError:
+        raise
     except (OSError, ValueError, EOFError) as error:
         raise FolderError(
             f"{path} must hold {expected}. Received: {error}. {advice}"
         ) from error
-    if array.dtype.str not in dtypes.split() or array.shape != shape:
-        raise FolderError(
-            f"{path} must hold {expected}. Received: type {array.dtype.str} "
-            f"and shape {array.shape}. {advice}"
-        )
+    if array.nbytes <= _SMALL_BYTES:
+        array = np.array(array)
+        array.flags.writeable = False
     return np.asarray(array)

@@ -2,22 +2,37 @@
 
 A folder is written under a temporary name beside its place, described by a
 manifest, synced, and renamed. A folder without a valid manifest does not exist
-for readers, so a killed writer leaves nothing that could be read.
+for readers, so a killed writer leaves nothing that could be read. A folder that
+replaces another one changes names with it, in one step. Readers open all files
+of a folder before they use one, so they have those of one folder.
 """
 
 import contextlib
 import dataclasses
+import errno
+import fcntl
 import hashlib
 import json
 import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import realm_tf._version as _version
-from realm_tf._files import explain_full_disk, sync, temporary_name
+from realm_tf._files import (
+    TEMPORARY_MARK,
+    OpenFile,
+    exchange,
+    explain_full_disk,
+    naming,
+    read_file,
+    remove_leftover,
+    sync,
+    temporary_name,
+)
 from realm_tf.errors import FolderError
 
 logger = logging.getLogger(__name__)
@@ -27,6 +42,11 @@ MANIFEST_NAME = "manifest.json"
 _CHECKSUM = "sha256"  # of everything else in the manifest
 _MAX_MANIFEST_BYTES = 64 * 2**20
 _MAX_COUNT = 2**48
+_REPLACED = "-replaced"
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+_TRIES = 5
+_WAIT_SECONDS = 0.01
+_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +84,7 @@ class Manifest:
         """SHA-256 of the content: equal folders have equal fingerprints."""
         content = dataclasses.asdict(self)
         del content["library_version"]
-        return _json_sha256(content)
+        return json_sha256(content)
 
 
 class FolderWriter:
@@ -76,7 +96,7 @@ class FolderWriter:
         self._counts: dict[str, int] = {}
         self._fingerprints: dict[str, str] = {}
         self._options: dict[str, Any] = {}
-        self._is_finished = False
+        self._manifest: Manifest | None = None
 
     def describe(
         self,
@@ -90,13 +110,16 @@ class FolderWriter:
         self._fingerprints = fingerprints or {}
         self._options = options or {}
 
-    def finish(self) -> None:
+    def finish(self) -> Manifest:
         """Writes the manifest and syncs, so that only the rename is left.
 
         Happens by itself when the context ends, if not before.
+
+        Returns:
+            `Manifest`, as readers will read it.
         """
-        if self._is_finished:
-            return
+        if self._manifest is not None:
+            return self._manifest
         files = {
             name: _entry(self.path / name) for name in own_files(self.path)
         }
@@ -108,15 +131,17 @@ class FolderWriter:
             files=files,
         )
         content = dataclasses.asdict(manifest)
-        content[_CHECKSUM] = _json_sha256(content)
+        content[_CHECKSUM] = json_sha256(content)
         target = self.path / MANIFEST_NAME
         text = json.dumps(content, indent=1, sort_keys=True)
         target.write_text(text + "\n", encoding="utf-8")
-        _parse(self.path, self.kind)  # never publish what cannot be read
+        # Never publish what cannot be read.
+        parsed = _parse(self.path, self.kind)
         sync(target)
         for folder, _, _ in os.walk(self.path):
             sync(pathlib.Path(folder))
-        self._is_finished = True
+        self._manifest = parsed
+        return parsed
 
 
 @contextlib.contextmanager
@@ -138,13 +163,13 @@ def write_folder(
         OSError: if the disk is full, with the number of free bytes.
     """
     path = pathlib.Path(os.path.realpath(path))
+    _tidy(path)
     _check_free(path, kind, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
-    temporary.mkdir()
+    temporary, descriptor = _make_temporary(path)
     advice = "Nothing was kept. Free some space and retry."
     try:
-        with explain_full_disk(path, advice):
+        with explain_full_disk(path, advice), naming(path):
             writer = FolderWriter(temporary, kind)
             yield writer
             writer.finish()
@@ -152,6 +177,108 @@ def write_folder(
             _publish(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
+
+
+class OpenFolder:
+    """A folder whose files are open, and of which no other can come between.
+
+    Made by `open_folder`.
+
+    Attributes:
+        path: the folder.
+        manifest: `Manifest`.
+        files: relative path -> `OpenFile`, of all files in the manifest.
+    """
+
+    def __init__(self, path: pathlib.Path, manifest: Manifest):
+        self.path = path
+        self.manifest = manifest
+        root = os.path.realpath(path)
+        self.files: dict[str, OpenFile] = {}
+        for name, entry in manifest.files.items():
+            file = path / name
+            if not pathlib.Path(os.path.realpath(file)).is_relative_to(root):
+                raise _outside(name, path)
+            try:
+                opened = self.files[name] = OpenFile(file)
+            except OSError as error:
+                if error.errno not in _NO_FILE:
+                    raise
+                raise _damaged(file, "the file", "nothing") from error
+            if opened.size() != entry.size:
+                raise _damaged(
+                    file, f"{entry.size} bytes", f"{opened.size()} bytes"
+                )
+
+    def verify(self) -> None:
+        """Compares the SHA-256 of every file with the manifest.
+
+        Raises:
+            FolderError: naming the first file that differs.
+        """
+        for name, entry in self.manifest.files.items():
+            with self.files[name].reader() as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != entry.sha256:
+                raise _damaged(
+                    self.path / name,
+                    f"sha256={entry.sha256[:16]}",
+                    f"sha256={found[:16]}",
+                )
+
+    def check_in_place(self) -> None:
+        """Checks that the names still lead to these files, unchanged.
+
+        For what other libraries have read by name.
+
+        Raises:
+            FolderError: naming a file that is another one now.
+        """
+        for opened in self.files.values():
+            other = OpenFile(opened.path)
+            opened.check_is(other.descriptor)
+            opened.check_unchanged()
+
+
+def open_folder(
+    path: str | os.PathLike[str], kind: str, *, verify: bool = True
+) -> OpenFolder:
+    """Opens all files of a folder; see `read_manifest`."""
+    path = pathlib.Path(path)
+    folder = read_whole(path, lambda: OpenFolder(path, _parse(path, kind)))
+    if verify:
+        folder.verify()
+    extra = sorted(set(own_files(path)) - set(folder.manifest.files))
+    if extra:
+        logger.warning(
+            "%s holds files its manifest does not list; ignored: %s",
+            path,
+            ", ".join(extra[:5]),
+        )
+    return folder
+
+
+def read_whole(path: str | os.PathLike[str], read: Callable[[], _T]) -> _T:
+    """Reads a folder once more if it was replaced while it was read.
+
+    Args:
+        path: the folder.
+        read: reads it, or some of it, and may fail.
+    """
+    path = pathlib.Path(path)
+    for _ in range(_TRIES):
+        _await_replacement(path)
+        before = _identity(path)
+        try:
+            result = read()
+        except (OSError, ValueError):
+            if _identity(path) == before:
+                raise
+        else:
+            if _identity(path) == before:
+                return result
+    return read()
 
 
 def read_manifest(
@@ -170,37 +297,16 @@ def read_manifest(
     Raises:
         FolderError: naming the file that is missing, damaged or not allowed.
     """
-    path = pathlib.Path(path)
-    manifest = _parse(path, kind)
-    verify_files(path, manifest, hashes=verify)
-    extra = sorted(set(own_files(path)) - set(manifest.files))
-    if extra:
-        logger.warning(
-            "%s holds files its manifest does not list; ignored: %s",
-            path,
-            ", ".join(extra[:5]),
-        )
-    return manifest
+    return open_folder(path, kind, verify=verify).manifest
 
 
 def verify_files(
     path: pathlib.Path, manifest: Manifest, *, hashes: bool = True
 ) -> None:
     """Compares the files of a folder with its manifest; see `read_manifest`."""
-    root = os.path.realpath(path)
-    for name, entry in manifest.files.items():
-        file = path / name
-        if not pathlib.Path(os.path.realpath(file)).is_relative_to(root):
-            raise _outside(name, path)
-        if not os.path.isfile(file):
-            raise _damaged(file, "the file", "nothing")
-        size = file.stat().st_size
-        if size != entry.size:
-            raise _damaged(file, f"{entry.size} bytes", f"{size} bytes")
-        if hashes and (found := file_sha256(file)) != entry.sha256:
-            raise _damaged(
-                file, f"sha256={entry.sha256[:16]}", f"sha256={found[:16]}"
-            )
+    folder = OpenFolder(path, manifest)
+    if hashes:
+        folder.verify()
 
 
 def own_files(path: pathlib.Path) -> list[str]:
@@ -236,23 +342,107 @@ def _entry(path: pathlib.Path) -> FileEntry:
     return FileEntry(path.stat().st_size, file_sha256(path))
 
 
-def _json_sha256(content: dict[str, Any]) -> str:
+def json_sha256(content: dict[str, Any]) -> str:
+    """SHA-256 of JSON values, whatever their order in a file."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _publish(temporary: pathlib.Path, path: pathlib.Path) -> None:
-    replaced = temporary.with_name(temporary.name + "-replaced")
-    if path.exists():
-        path.rename(replaced)
-    try:
+    """Puts the new folder in place; an old one is under `temporary` then."""
+    if not path.exists():
         temporary.rename(path)
-    except OSError:
-        if replaced.exists():
+    elif not exchange(temporary, path):
+        # Between these two there is no folder: readers wait for it, and the
+        # next one brings it back if the writer is killed.
+        replaced = temporary.with_name(temporary.name + _REPLACED)
+        path.rename(replaced)
+        try:
+            temporary.rename(path)
+        except OSError:
             replaced.rename(path)
-        raise
+            raise
+        shutil.rmtree(replaced, ignore_errors=True)
     sync(path.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _make_temporary(path: pathlib.Path) -> tuple[pathlib.Path, int]:
+    """A folder beside `path`, locked for as long as its writer lives."""
+    while True:
+        temporary = temporary_name(path)
+        temporary.mkdir()
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+        if _lock(descriptor) is not False and temporary.exists():
+            return temporary, descriptor
+        os.close(descriptor)  # somebody tidied in this moment
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Locks a folder; None where the file system has no locks for that."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_abandoned(temporary: pathlib.Path) -> bool:
+    """Whether the writer of a temporary folder is gone for sure."""
+    try:
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        return _lock(descriptor) is True
+    finally:
+        os.close(descriptor)
+
+
+def _leftovers(path: pathlib.Path) -> list[pathlib.Path]:
+    """Temporary folders of `path`, of writers dead and alive."""
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return []
+    start = f".{path.name}{TEMPORARY_MARK}"
+    return [path.with_name(n) for n in sorted(names) if n.startswith(start)]
+
+
+def _tidy(path: pathlib.Path) -> None:
+    """Brings back or removes what killed writers left."""
+    _await_replacement(path)
+    for leftover in _leftovers(path):
+        temporary = leftover.with_name(leftover.name.removesuffix(_REPLACED))
+        if leftover.is_dir() and _is_abandoned(temporary):
+            remove_leftover(leftover)
+
+
+def _await_replacement(path: pathlib.Path) -> None:
+    """Waits for a writer between its two renames; does its work if it died."""
+    while not path.exists():
+        replaced = [f for f in _leftovers(path) if f.name.endswith(_REPLACED)]
+        if not replaced:
+            return
+        leftover = replaced[-1]
+        if _is_abandoned(
+            leftover.with_name(leftover.name.removesuffix(_REPLACED))
+        ):
+            with contextlib.suppress(OSError):  # another reader was faster
+                leftover.rename(path)
+            return
+        time.sleep(_WAIT_SECONDS)
+
+
+def _identity(path: pathlib.Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def _check_free(path: pathlib.Path, kind: str, overwrite: bool) -> None:
@@ -270,17 +460,19 @@ def _check_free(path: pathlib.Path, kind: str, overwrite: bool) -> None:
 
 def _parse(path: pathlib.Path, kind: str) -> Manifest:
     file = path / MANIFEST_NAME
-    if not file.is_file():
+    try:
+        data = read_file(file, _MAX_MANIFEST_BYTES)
+        content = json.loads(data)
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
         raise FolderError(
             f"The {kind} must be a folder with a {MANIFEST_NAME}. Received: "
             f"{path}, which has none. Check the path; a writer that was "
             "stopped leaves no manifest, so rebuild the folder."
-        )
-    size = file.stat().st_size
-    if size > _MAX_MANIFEST_BYTES:
-        raise _damaged(file, f"at most {_MAX_MANIFEST_BYTES} bytes", f"{size}")
-    try:
-        content = json.loads(file.read_bytes())
+        ) from error
+    except FolderError:
+        raise
     except (ValueError, RecursionError) as error:
         raise _damaged(file, "valid JSON", str(error)) from error
     if not isinstance(content, dict):
@@ -305,7 +497,7 @@ def _parse(path: pathlib.Path, kind: str) -> Manifest:
 
 def _checked(file: pathlib.Path, content: dict[str, Any]) -> Manifest:
     checksum = content.pop(_CHECKSUM, None)
-    if checksum != (found := _json_sha256(content)):
+    if checksum != (found := json_sha256(content)):
         raise _damaged(file, f"{_CHECKSUM}={checksum!r}", repr(found))
     names = {field.name for field in dataclasses.fields(Manifest)}
     if set(content) != names:

@@ -206,7 +206,7 @@ def test_empty_array_is_opened(tmp_path):
     [
         (np.zeros(3, "<f4"), "type <f4 and shape"),
         (np.zeros(4, "<i8"), r"shape \(4,\)"),
-        (np.array([{}] * 3, object), "Python objects"),
+        (np.array([{}] * 3, object), r"type \|O and shape"),
         (b"nothing of NumPy's", "magic string"),
         (b"", "EOF"),
         (None, "No such file"),

@@ -5,10 +5,12 @@ import logging
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -16,6 +18,7 @@ from realm_tf import _manifest
 from realm_tf._manifest import (
     FORMAT_VERSION,
     MANIFEST_NAME,
+    open_folder,
     read_manifest,
     write_folder,
 )
@@ -181,6 +184,14 @@ def test_folder_that_appears_meanwhile_is_kept(tmp_path):
     assert set(read_manifest(tmp_path / "x", "corpus").files) == {"other.txt"}
 
 
+@pytest.fixture(params=["exchange", "two renames"])
+def way(request, monkeypatch):
+    """How folders are replaced: at once, or where the system cannot."""
+    if request.param == "two renames":
+        monkeypatch.setattr(_manifest, "exchange", lambda *_: False)
+    return request.param
+
+
 def test_old_folder_comes_back_when_the_new_one_cannot_be_placed(
     folder, monkeypatch
 ):
@@ -191,11 +202,120 @@ def test_old_folder_comes_back_when_the_new_one_cannot_be_placed(
             raise OSError(errno.EIO, "disk trouble")
         return rename(self, target)
 
+    monkeypatch.setattr(_manifest, "exchange", lambda *_: False)
     monkeypatch.setattr(pathlib.Path, "rename", failing)
     with pytest.raises(OSError, match="disk trouble"):
         write(folder, {"new.txt": b"new"}, overwrite=True)
     assert "deep/b.bin" in read_manifest(folder, "corpus").files
     assert leftovers(folder.parent) == []
+
+
+OVERWRITE = """
+import itertools, sys
+from realm_tf import _manifest
+if sys.argv[2] != "exchange":
+    _manifest.exchange = lambda *_: False
+for number in itertools.count():
+    with _manifest.write_folder(sys.argv[1], "corpus", overwrite=True) as new:
+        (new.path / "a").write_text(f"{number}")
+        (new.path / "b").write_text(f"{number}")
+    print(number, flush=True)
+"""
+
+
+def test_readers_never_miss_a_folder_that_is_replaced(folder, way):
+    child = subprocess.Popen(
+        [sys.executable, "-c", OVERWRITE, str(folder), way],
+        stdout=subprocess.PIPE,
+    )
+    with child:
+        child.stdout.readline()
+        for _ in range(300):
+            opened = open_folder(folder, "corpus")
+            one, other = (opened.files[n].read(0, 9) for n in "ab")
+            assert one == other
+        child.kill()
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_kill_while_replacing_leaves_one_whole_folder(folder, way, number):
+    child = subprocess.Popen(
+        [sys.executable, "-c", OVERWRITE, str(folder), way],
+        stdout=subprocess.PIPE,
+    )
+    with child:
+        child.stdout.readline()
+        time.sleep(0.0137 * number)
+        child.kill()
+        done = child.stdout.read().split()
+    files = read_manifest(folder, "corpus").files
+    assert set(files) == {"a", "b"}
+    text = (folder / "a").read_text()
+    assert int(text) in range(len(done), len(done) + 2)
+    write(folder, overwrite=True)
+    assert leftovers(folder.parent) == []
+
+
+KILLED_BETWEEN = """
+import os, pathlib, signal, sys
+from realm_tf import _manifest
+_manifest.exchange = lambda *_: False
+rename = pathlib.Path.rename
+def killed(self, target):
+    rename(self, target)
+    if target.name.endswith("-replaced"):
+        os.kill(os.getpid(), signal.SIGKILL)
+pathlib.Path.rename = killed
+with _manifest.write_folder(sys.argv[1], "corpus", overwrite=True):
+    pass
+"""
+
+
+@pytest.mark.parametrize("first", ["read", "write"])
+def test_a_folder_comes_back_after_a_kill_between_two_renames(folder, first):
+    assert run_python(KILLED_BETWEEN, folder).returncode == -signal.SIGKILL
+    assert not folder.exists()
+    if first == "read":
+        assert "deep/b.bin" in read_manifest(folder, "corpus").files
+    with pytest.raises(FolderError, match="does not exist yet"):
+        write(folder)
+    write(folder, {"new.txt": b"new"}, overwrite=True)
+    assert set(read_manifest(folder, "corpus").files) == {"new.txt"}
+    assert leftovers(folder.parent) == []
+
+
+def test_folders_of_writers_that_live_are_left_alone(tmp_path):
+    with write_folder(tmp_path / "x", "corpus") as writer:
+        (writer.path / "a.txt").write_text("a")
+        write(tmp_path / "x")
+        assert (writer.path / "a.txt").exists()
+        shutil.rmtree(tmp_path / "x")
+    assert set(read_manifest(tmp_path / "x", "corpus").files) == {"a.txt"}
+
+
+def test_open_files_stay_those_of_one_folder(folder):
+    opened = open_folder(folder, "corpus")
+    opened.check_in_place()
+    write(folder, {"a.txt": b"two", "deep/b.bin": bytes(5)}, overwrite=True)
+    assert opened.files["a.txt"].read(0, 9) == b"one"
+    opened.verify()
+    with pytest.raises(FolderError, match="must not be changed while"):
+        opened.check_in_place()
+
+
+def test_a_file_that_is_written_into_is_noticed(folder):
+    opened = open_folder(folder, "corpus")
+    (folder / "a.txt").write_bytes(b"other")
+    with pytest.raises(FolderError, match="5 bytes, 3 at first. Open it"):
+        opened.files["a.txt"].check_unchanged()
+
+
+@pytest.mark.parametrize("name", ["a.txt", MANIFEST_NAME])
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(folder, name):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(FolderError, match=f"{name} must be a regular file"):
+        read_manifest(folder, "corpus")
 
 
 # Stopped writers.
@@ -384,7 +504,7 @@ def test_manifest_that_is_no_manifest(folder, content, expected):
 
 def test_huge_manifest_is_not_read(folder):
     os.truncate(folder / MANIFEST_NAME, _manifest._MAX_MANIFEST_BYTES + 1)
-    with pytest.raises(FolderError, match="Expected: at most 67108864 bytes"):
+    with pytest.raises(FolderError, match="must have at most 67108864 bytes"):
         read_manifest(folder, "corpus")
 
 
@@ -470,7 +590,7 @@ def test_names_outside_the_folder(folder, forge, name):
 @pytest.mark.parametrize("name", ["", ".", "deep", "a" * 5000, "a.txt/b"])
 def test_names_of_no_file(folder, forge, name):
     forge(files={name: {"size": 1, "sha256": ""}})
-    with pytest.raises(FolderError, match="the file. Received: nothing"):
+    with pytest.raises(FolderError, match="the file. Received: noth|a regular"):
         read_manifest(folder, "corpus")
 
 

@@ -12,6 +12,7 @@ import keras_hub
 from realm_tf._constants import EMBEDDING_DIM
 from realm_tf.checkpoints.hugging_face import load_words_encoder
 from realm_tf.checkpoints.presets import Parts
+from realm_tf.checkpoints.weight_check import check_layer
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
@@ -107,11 +108,13 @@ class BertFolder:
             dropout: rate of hidden and attention dropout in training.
             dtype: dtype or policy; defaults to Keras' global policy.
         """
-        return keras_hub.models.BertBackbone.from_preset(
+        backbone = keras_hub.models.BertBackbone.from_preset(
             str(self.path),
             dropout=dropout,
             dtype=dtype or keras.config.dtype_policy(),
         )
+        check_layer(backbone, self.path)
+        return backbone
 
     def load_parts(
         self,

@@ -19,6 +19,7 @@ from realm_tf.checkpoints.variable_names import (
     keras_path,
     part_paths,
 )
+from realm_tf.checkpoints.weight_check import check_weights
 from realm_tf.errors import CheckpointError
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.knowledge_augmented_encoder import (
@@ -240,6 +241,7 @@ class PartLoader:
             if name is None or name not in self.file.shapes:
                 continue
             value = self.file.read(name)
+            check_weights([(name, value)], self.file.path)
             variable.assign(
                 names.from_source(path, value, tuple(variable.shape))
             )

@@ -22,6 +22,7 @@ import keras
 import keras_hub
 
 from realm_tf import _manifest
+from realm_tf.checkpoints.weight_check import check_layer
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import FolderError
 from realm_tf.layers.embedder import Embedder
@@ -31,6 +32,7 @@ from realm_tf.layers.knowledge_augmented_encoder import (
 from realm_tf.layers.span_reader import SpanReader
 from realm_tf.retrieval.index import index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
+from realm_tf.retrieval.index.journal import Journal
 
 KIND = "preset"
 CONFIG_NAME = "config.json"
@@ -156,7 +158,15 @@ def read_preset(
         FolderError: if the folder is damaged or no preset.
     """
     path = pathlib.Path(path)
-    _manifest.read_manifest(path, KIND, verify=verify)
+    return _manifest.read_whole(
+        path, lambda: _read_parts(path, dtype, dropout, verify)
+    )
+
+
+def _read_parts(
+    path: pathlib.Path, dtype: Any, dropout: float | None, verify: bool
+) -> Parts:
+    folder = _manifest.open_folder(path, KIND, verify=verify)
     file = path / CONFIG_NAME
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
@@ -172,7 +182,10 @@ def read_preset(
         if "query_embedder" in layers:
             layers.setdefault("block_embedder", layers["query_embedder"])
         options = dict(config["options"])
+        folder.check_in_place()  # Keras has read the weights by name
         return Parts(featurizer=featurizer, options=options, **layers)
+    except FolderError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise FolderError(
             f"{file} must hold the settings of a preset, which its weights "
@@ -186,7 +199,13 @@ def write_index(folder: pathlib.Path, index: BlockIndex) -> None:
     shutil.copytree(index.corpus.path, folder / CORPUS_NAME)
     target = folder / INDEX_NAME
     shutil.copytree(index.folder, target / index.folder.name)
-    shutil.copy(index_versions.updates_file(index.path, index.version), target)
+    Journal.create(
+        index_versions.updates_file(target, index.version),
+        index.fingerprint,
+        index_versions.read_updates(
+            index.path, index.version, index.fingerprint
+        ),
+    )
 
 
 def has_index(folder: pathlib.Path) -> bool:
@@ -260,7 +279,9 @@ def _read_layer(
     backbone = keras_hub.models.BertBackbone(**trunk)
     layer = _LAYERS[name](**{**settings, "backbone": backbone})
     build(layer)
-    _as_model(layer).load_weights(path / f"{name}.weights.h5")
+    file = path / f"{name}.weights.h5"
+    _as_model(layer).load_weights(file)
+    check_layer(layer, file)
     return layer
 
 

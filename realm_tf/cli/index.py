@@ -124,14 +124,13 @@ def verify(
     With --corpus, also checks that the newest version belongs to the corpus.
     """
     from realm_tf.retrieval.index import index_loader, index_versions
-    from realm_tf.retrieval.index.journal import Journal
 
     index_versions.find_version(folder, None)  # there must be one
     versions = index_versions.list_versions(folder)
     for version in versions:
         path = index_versions.version_folder(folder, version)
-        index_loader.read_description(path, verify=True)
-        Journal(index_versions.updates_file(folder, version)).read()
+        manifest = index_loader.read_description(path, verify=True)
+        index_versions.read_updates(folder, version, manifest.fingerprint)
     if corpus is not None:
         _open(folder, corpus)
     facts = {"path": str(folder), "valid": True, "versions": versions}
@@ -264,14 +263,16 @@ def _open(folder: pathlib.Path, corpus: pathlib.Path) -> "BlockIndex":
 
 def _facts(version: pathlib.Path) -> dict[str, Any]:
     """What one version says of itself."""
-    from realm_tf.retrieval.index import index_loader
-    from realm_tf.retrieval.index.journal import Journal
+    from realm_tf.retrieval.index import index_loader, index_versions
 
     manifest = index_loader.read_description(version, verify=False)
-    updates = Journal(version.with_suffix(".updates")).read()
+    number = int(version.name.removeprefix("v"))
+    updates = index_versions.read_updates(
+        version.parent, number, manifest.fingerprint
+    )
     return {
         "path": str(version.parent),
-        "version": int(version.name.removeprefix("v")),
+        "version": number,
         **manifest.counts,
         "num_updates": len(updates),
         **manifest.options,

@@ -62,7 +62,7 @@ def select_answers(
     Returns:
         dict of tensors `(num_answers,)`, see `answer_specs`. Where there are
         fewer answers, `text` is "", `block_position` is -1 and the numbers
-        are 0.
+        are 0. Where a logit is NaN or infinite, every `probability` is NaN.
     """
     norms = tf.where(is_there, norms, 0.0)
     logits = tf.where(is_there[:, None], logits, MASKED_LOGIT)
@@ -102,10 +102,16 @@ def select_answers(
         "text": "",
         "block_position": MISSING_POSITION,
     }
-    return {
+    padded = {
         name: _padded(values, num_answers, paddings.get(name, 0))
         for name, values in answers.items()
     }
+    # NaN is less than any span, so it would read as "no answer".
+    is_sound = tf.reduce_all(norms + scores < float("inf"))
+    padded["probability"] = tf.where(
+        is_sound, padded["probability"], float("nan")
+    )
+    return padded
 
 
 def _merged(

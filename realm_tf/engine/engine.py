@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from realm_tf.data.corpus.answer import Evidence, Span
 from realm_tf.data.corpus.blocks import Block
+from realm_tf.errors import BackendError
 
 _T = TypeVar("_T")
 
@@ -165,6 +166,19 @@ class Engine(abc.ABC):
             for own, found in zip(evidence, readings.spans, strict=True)
         ]
         return spans, readings
+
+
+def check_finite(numbers: npt.ArrayLike) -> None:
+    """Checks what a reader made.
+
+    Raises:
+        BackendError: if a number is NaN or infinite.
+    """
+    if not np.isfinite(numbers).all():
+        raise BackendError(
+            "A reader must give finite numbers. Received: NaN or infinite "
+            "logits. Take other weights, or compute in float32."
+        )
 
 
 def encoded(texts: Sequence[str]) -> list[bytes]:

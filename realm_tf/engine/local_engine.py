@@ -13,6 +13,7 @@ from realm_tf.engine.engine import (
     Engine,
     Readings,
     ReadSpan,
+    check_finite,
     encoded,
 )
 from realm_tf.engine.reading_module import ReadingModule
@@ -104,6 +105,7 @@ class LocalEngine(Engine):
             tf.constant(scores, tf.float32),
             num_answers,
         )
+        check_finite(found["probability"])
         columns = [found[name].numpy().tolist() for name in _FIELDS]
         return Readings(tuple(map(_spans, *columns)))
 

@@ -9,7 +9,13 @@ import tensorflow as tf
 
 from realm_tf.data.corpus.answer import Span
 from realm_tf.data.corpus.blocks import Block
-from realm_tf.engine.engine import Embedded, Engine, Readings, ReadSpan
+from realm_tf.engine.engine import (
+    Embedded,
+    Engine,
+    Readings,
+    ReadSpan,
+    check_finite,
+)
 from realm_tf.engine.local_engine import LocalEngine
 from realm_tf.engine.official.official_featurizer import (
     OfficialBlock,
@@ -130,6 +136,7 @@ class OfficialEngine(Engine):
         widest = self._reader.max_span_width
         is_span = np.asarray(span_mask(joint["block_mask"], widest))
         reading = self._span_logits(features)[0].numpy()
+        check_finite(reading)
         reading += np.where(is_span, 0, _MASK)
         logits = reading + scores[places, None]
         row, span = select_cell(logits)

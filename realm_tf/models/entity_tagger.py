@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from realm_tf._manifest import read_manifest, write_folder
 from realm_tf.checkpoints.files.npz_file import read_npz
+from realm_tf.checkpoints.weight_check import check_layer
 from realm_tf.data.spans.entities import decode_labels, rows
 from realm_tf.data.spans.salient_span import SalientSpan
 from realm_tf.data.spans.span_tagger import SpanTagger
@@ -142,6 +143,7 @@ class EntityTagger(SpanTagger):
             arrays = read_npz(path / _WEIGHTS_NAME)
             weights = [arrays[f"{i}"] for i in range(len(arrays))]
             tagger.classifier.set_weights(weights)
+            check_layer(tagger.classifier, path / _WEIGHTS_NAME)
         except (KeyError, TypeError, ValueError) as error:
             raise FolderError(
                 f"{path} must hold a tagger and its weights. Received: "

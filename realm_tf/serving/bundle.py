@@ -1,6 +1,7 @@
 """bundle.json: what an exported folder holds, and which parts go together.
 
-bundle.json         which versions belong together; replaced as a whole
+bundle.json         which versions belong together, with its own checksum;
+                    replaced as a whole
 vocabulary.txt
 realm_NAME/N/       SavedModels, numbered as TensorFlow Serving expects
 models.config  scann_models.config  batching.config  monitoring.config
@@ -12,18 +13,24 @@ import json
 import os
 import pathlib
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realm_tf import _files, _version
 from realm_tf._constants import MODEL_NAMES
+from realm_tf._manifest import json_sha256
 from realm_tf.errors import FolderError
 
+if TYPE_CHECKING:  # reading bundle.json takes no TensorFlow
+    from realm_tf.data.text.featurizer import Featurizer
+
 KIND = "bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no checksum
 BUNDLE_NAME = "bundle.json"
 QUERY_EMBEDDER, BLOCK_EMBEDDER, READER, QA, SCANN_QA = MODEL_NAMES
 
+_CHECKSUM = "sha256"  # of everything else in bundle.json
 _MAX_BYTES = 2**20
+_MAX_VOCABULARY_BYTES = 2**26
 _COUNTS = ("num_read", "num_answers", "max_span_width", "embedding_dim")
 _FINGERPRINTS = ("embedder", "reader", "tokenizer")
 # One name in the folder: neither hidden nor a path.
@@ -71,6 +78,31 @@ class Bundle:
         """One wordpiece a line."""
         return self.path / self.vocabulary
 
+    def open_featurizer(self) -> "Featurizer":
+        """The tokenizer that the models were exported with.
+
+        Raises:
+            FolderError: if the vocabulary is missing or another one.
+        """
+        from realm_tf.data.text.featurizer import Featurizer
+
+        file = self.vocabulary_path
+        try:
+            data = _files.read_file(file, _MAX_VOCABULARY_BYTES)
+            words = data.decode().rstrip("\n").split("\n")
+            featurizer = Featurizer(words, **self.featurizer)
+        except FolderError:
+            raise
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            raise _damaged(file, str(error)) from error
+        if featurizer.fingerprint != self.tokenizer_fingerprint:
+            raise _damaged(
+                file,
+                f"fingerprint={featurizer.fingerprint[:16]}, expected "
+                f"{self.tokenizer_fingerprint[:16]}",
+            )
+        return featurizer
+
     @property
     def corpus_path(self) -> pathlib.Path | None:
         """Folder of the `Corpus`."""
@@ -113,6 +145,7 @@ def write_bundle(bundle: Bundle) -> None:
     content = dataclasses.asdict(bundle)
     del content["path"]
     content |= {"kind": KIND, "format_version": FORMAT_VERSION}
+    content[_CHECKSUM] = json_sha256(content)
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
     _files.replace_file(bundle.path / BUNDLE_NAME, text)
 
@@ -131,19 +164,22 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     """
     path = pathlib.Path(path)
     file = path / BUNDLE_NAME
-    if not file.is_file():
+    try:
+        content = json.loads(_files.read_file(file, _MAX_BYTES))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise FolderError(
             f"A bundle must be a folder with {BUNDLE_NAME}. Received: {path}, "
             "which has none. Write it with `realm-tf export`."
-        )
-    if file.stat().st_size > _MAX_BYTES:
-        raise _damaged(file, f"more than {_MAX_BYTES} bytes")
-    try:
-        content = json.loads(file.read_bytes())
+        ) from error
+    except FolderError:
+        raise
     except (ValueError, RecursionError) as error:
         raise _damaged(file, str(error)) from error
-    if not isinstance(content, dict) or content.pop("kind", None) != KIND:
+    if not isinstance(content, dict) or content.get("kind") != KIND:
         raise _damaged(file, "JSON of another kind")
+    checksum = content.pop(_CHECKSUM, None)
+    found = json_sha256(content)
+    del content["kind"]
     version = content.pop("format_version", None)
     if type(version) is not int or version < 1:
         raise _damaged(file, f"format_version={version!r}")
@@ -154,6 +190,8 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
             f"{version}, written by realm_tf "
             f"{content.get('library_version')}. Upgrade realm_tf."
         )
+    if version > 1 and checksum != found:
+        raise _damaged(file, f"{_CHECKSUM}={found!r}, expected {checksum!r}")
     return _checked(path, file, content)
 
 

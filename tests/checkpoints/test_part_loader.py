@@ -33,6 +33,16 @@ def test_every_variable_is_used_once_or_skipped(release):
     assert loader.skipped == {"extra/a": "not needed", "extra/b": "nor this"}
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_weights_that_are_no_numbers_are_refused(release, bad):
+    name = sorted(release.ENCODER)[3]
+    broken = np.array(release.ENCODER[name], np.float32)
+    broken.flat[0] = bad
+    loader = PartLoader(Given(release.ENCODER | {name: broken}), num_heads=4)
+    with pytest.raises(CheckpointError, match=f"in {name} of given"):
+        loader.load(PartNames(ENCODER, TF1))
+
+
 def test_a_new_head_is_listed(release):
     loader = PartLoader(Given(release.ENCODER), num_heads=4)
     reader = loader.load(PartNames(READER, TF1), new_head=True, name="reader")

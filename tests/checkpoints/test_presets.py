@@ -362,6 +362,24 @@ def test_d13_weights_from_elsewhere_or_without_bound_are_refused(
         presets.read_preset(craft(spoil=spoil))
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_weights_that_are_no_numbers_are_refused(craft, bad):
+    def spoil(folder):
+        with h5py.File(folder / "reader.weights.h5", "a") as weights:
+            names = []
+            weights.visititems(
+                lambda name, item: (
+                    names.append(name)
+                    if isinstance(item, h5py.Dataset)
+                    else None
+                )
+            )
+            weights[names[0]][0] = bad
+
+    with pytest.raises(FolderError, match="Weights must be finite.*reader"):
+        presets.read_preset(craft(spoil=spoil))
+
+
 def test_what_could_not_be_read_again_is_not_written(
     parts, make_trunk, tmp_path
 ):

@@ -3,6 +3,7 @@ import pytest
 
 from realm_tf.engine.engine import MISSING_SCORE
 from realm_tf.engine.local_engine import LocalEngine
+from realm_tf.errors import BackendError
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,19 @@ def test_blocks_are_read_with_as_many_answers_as_asked_for(engine):
         assert text[span.byte_start : span.byte_end].decode() == span.text
     none = engine.read([], [], [], np.zeros((0, 2), np.float32), 3)
     assert none.spans == ()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_are_an_error(make_qa, bad):
+    qa = make_qa()
+    bias = qa.reader.weights[-1]
+    bias.assign(np.full(bias.shape, bad))
+    engine = LocalEngine(
+        qa.featurizer, qa.query_embedder, qa.block_embedder, qa.reader
+    )
+    scores = np.ones((1, 1), np.float32)
+    with pytest.raises(BackendError, match="must give finite numbers"):
+        engine.read(["who?"], [["Paris"]], [["a city in France"]], scores, 3)
 
 
 def test_lengths_beyond_the_backbone_are_refused(qa, featurizer):

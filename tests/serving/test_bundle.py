@@ -1,7 +1,11 @@
+import dataclasses
 import json
+import os
 
 import pytest
 
+from realm_tf._manifest import json_sha256
+from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import FolderError
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.bundle import Bundle, read_bundle, write_bundle
@@ -27,8 +31,12 @@ def bundle(tmp_path):
 
 
 def change(bundle, **changes):
+    """Changes bundle.json as someone would who can sign it."""
     file = bundle.path / bundles.BUNDLE_NAME
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    content = json.loads(file.read_text()) | changes
+    del content["sha256"]
+    content["sha256"] = json_sha256(content)
+    file.write_text(json.dumps(content))
 
 
 def test_bundle_reads_as_it_was_written(bundle):
@@ -84,11 +92,63 @@ def test_read_refuses_what_no_export_writes(bundle, changes):
 def test_read_refuses_other_folders_and_newer_formats(bundle, tmp_path):
     with pytest.raises(FolderError, match="must be a folder with bundle.json"):
         read_bundle(tmp_path / "nothing")
-    change(bundle, format_version=2)
+    change(bundle, format_version=3)
     with pytest.raises(FolderError, match="Upgrade realm_tf"):
         read_bundle(bundle.path)
     file = bundle.path / bundles.BUNDLE_NAME
-    for content in (b"{", b"[" * 10_000, b" " * (2**20 + 1)):
+    for content in (b"{", b"[" * 10_000):
         file.write_bytes(content)
         with pytest.raises(FolderError, match="what `realm-tf export` writes"):
             read_bundle(bundle.path)
+    file.write_bytes(b" " * (2**20 + 1))
+    with pytest.raises(FolderError, match="at most 1048576 bytes"):
+        read_bundle(bundle.path)
+
+
+def test_flipped_bits_are_told(bundle):
+    file = bundle.path / bundles.BUNDLE_NAME
+    whole = file.read_bytes()
+    for position in range(0, 8 * len(whole.rstrip()), 11):
+        changed = bytearray(whole)
+        changed[position // 8] ^= 1 << position % 8
+        file.write_bytes(changed)
+        try:
+            read = read_bundle(bundle.path)
+        except FolderError as error:
+            assert str(file) in str(error)
+        else:  # white space
+            assert read == bundle
+
+
+def test_a_bundle_of_the_former_format_is_read(bundle):
+    file = bundle.path / bundles.BUNDLE_NAME
+    content = json.loads(file.read_text()) | {"format_version": 1}
+    del content["sha256"]
+    file.write_text(json.dumps(content))
+    assert read_bundle(bundle.path) == bundle
+
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "emma", "##s"]
+
+
+def test_flipped_bits_of_the_vocabulary_are_told(bundle):
+    own = dataclasses.replace(
+        bundle, tokenizer_fingerprint=Featurizer(WORDS).fingerprint
+    )
+    whole = ("\n".join(WORDS) + "\n").encode()
+    own.vocabulary_path.write_bytes(whole)
+    assert own.open_featurizer().vocabulary == tuple(WORDS)
+    for position in range(0, 8 * len(whole) - 8, 11):
+        changed = bytearray(whole)
+        changed[position // 8] ^= 1 << position % 8
+        own.vocabulary_path.write_bytes(changed)
+        with pytest.raises(FolderError, match="vocabulary.txt must hold"):
+            own.open_featurizer()
+
+
+def test_a_vocabulary_that_is_no_file_is_told(bundle):
+    with pytest.raises(FolderError, match="vocabulary.txt must hold"):
+        bundle.open_featurizer()
+    os.mkfifo(bundle.vocabulary_path)
+    with pytest.raises(FolderError, match="must be a regular file"):
+        bundle.open_featurizer()

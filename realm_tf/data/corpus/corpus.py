@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from array_record.python import array_record_module
 
-from realm_tf._files import open_npy
-from realm_tf._manifest import MANIFEST_NAME, Manifest, read_manifest
+from realm_tf._files import OpenFile, open_npy
+from realm_tf._manifest import MANIFEST_NAME, OpenFolder, open_folder
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.corpus.corpus_parts import decode_block
 from realm_tf.data.corpus.corpus_writer import BLOCKS_PER_SHARD, shard_name
@@ -26,9 +26,11 @@ _ADVICE = "Copy the folder again, or rebuild it."
 class Corpus:
     """Blocks of text on the disk, with their wordpieces.
 
-    Opening reads the manifest only: blocks are read when they are asked for,
-    and arrays stay on the disk. All methods can be called from several threads.
-    Written by `build_corpus`, opened by `Corpus.open`.
+    Opening opens all files once: blocks are read when they are asked for, and
+    large arrays stay on the disk. Another corpus may take the place of the
+    folder meanwhile; a file that is written into is noticed at the next use.
+    All methods can be called from several threads. Written by `build_corpus`,
+    opened by `Corpus.open`.
 
     Attributes:
         path: the folder.
@@ -51,9 +53,10 @@ class Corpus:
     ([0], [5, 1, 1, 1, 1])
     """
 
-    def __init__(self, path: pathlib.Path, manifest: Manifest):
-        self.path = path
-        self.manifest = manifest
+    def __init__(self, folder: OpenFolder):
+        self.path = folder.path
+        self.manifest = manifest = folder.manifest
+        self._files = folder.files
         self.fingerprint = manifest.fingerprint
         self.tokenizer_fingerprint = manifest.fingerprints.get("tokenizer", "")
         self.num_blocks = manifest.counts.get("num_blocks", 0)
@@ -91,8 +94,7 @@ class Corpus:
         Raises:
             FolderError: naming the file that is missing or damaged.
         """
-        path = pathlib.Path(path)
-        return cls(path, read_manifest(path, "corpus", verify=verify))
+        return cls(open_folder(path, "corpus", verify=verify))
 
     def __len__(self) -> int:
         return self.num_blocks
@@ -133,23 +135,26 @@ class Corpus:
 
     def token_ids(self, block_id: int) -> np.ndarray:
         """Wordpieces of a block's text, without special tokens."""
-        return self._row(self._token_ids, self._row_splits, block_id)
+        return self._row("token_ids", self._token_ids, block_id)
 
     def title_ids(self, block_id: int) -> np.ndarray:
         """Wordpieces of a block's title, without special tokens."""
-        return self._row(self._title_ids, self._title_row_splits, block_id)
+        return self._row("title_ids", self._title_ids, block_id)
 
     def find_document(self, document_id: str) -> np.ndarray:
         """Block ids of a document, ascending, int64; none if it is unknown."""
+        self._files["documents.npy"].check_unchanged()
         for block_ids in candidate_blocks(self._documents, document_id):
             if self[block_ids[0]].document_id == document_id:
                 return np.array(block_ids, np.int64)
         return np.zeros(0, np.int64)
 
-    def _row(
-        self, values: np.ndarray, splits: np.ndarray, block_id: int
-    ) -> np.ndarray:
+    def _row(self, name: str, values: np.ndarray, block_id: int) -> np.ndarray:
         self._check_ids(np.asarray([block_id]))
+        is_title = name == "title_ids"
+        splits = self._title_row_splits if is_title else self._row_splits
+        for file in (name, "title_row_splits" if is_title else "row_splits"):
+            self._files[f"{file}.npy"].check_unchanged()
         return values[splits[block_id] : splits[block_id + 1]]
 
     def _check_ids(self, ids: np.ndarray) -> None:
@@ -161,29 +166,33 @@ class Corpus:
             )
 
     def _read(self, shard: int, block_ids: list[int]) -> list[bytes]:
-        path = self.path / shard_name(shard, self.num_blocks)
+        file = self._files[shard_name(shard, self.num_blocks)]
         first = shard * BLOCKS_PER_SHARD
         try:
             with self._lock:
                 if shard not in self._readers:
-                    self._readers[shard] = (
-                        array_record_module.ArrayRecordReader(
-                            str(path), _READER_OPTIONS
-                        )
-                    )
+                    self._readers[shard] = self._open_shard(file)
                 reader = self._readers[shard]
-            return reader.read([block_id - first for block_id in block_ids])
+            records = reader.read([block_id - first for block_id in block_ids])
         except (RuntimeError, ValueError) as error:
-            raise self._damaged(path, "blocks", str(error)) from error
+            file.check_unchanged()
+            raise self._damaged(file.path, "blocks", str(error)) from error
+        file.check_unchanged()
+        return records
+
+    @staticmethod
+    def _open_shard(file: OpenFile) -> array_record_module.ArrayRecordReader:
+        with file.name() as name:
+            return array_record_module.ArrayRecordReader(name, _READER_OPTIONS)
 
     def _load(self, name: str, dtypes: str, *shape: int) -> np.ndarray:
-        path = self._listed(f"{name}.npy")
-        return open_npy(path, dtypes, shape, _ADVICE)
+        file = self._listed(f"{name}.npy")
+        return open_npy(file, dtypes, shape, _ADVICE)
 
-    def _listed(self, name: str) -> pathlib.Path:
-        if name not in self.manifest.files:
+    def _listed(self, name: str) -> OpenFile:
+        if name not in self._files:
             raise self._damaged(self.path / MANIFEST_NAME, name, "no such file")
-        return self.path / name
+        return self._files[name]
 
     def _damaged(
         self, path: pathlib.Path, expected: str, found: str

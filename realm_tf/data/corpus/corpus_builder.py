@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from realm_tf import _constants, _version
-from realm_tf._files import explain_full_disk
+from realm_tf._files import explain_full_disk, remove_leftover
 from realm_tf._progress import Progress, no_progress
 from realm_tf.data.corpus import corpus_parts
 from realm_tf.data.corpus.articles import (
@@ -142,10 +142,12 @@ class _Tally:
         """The tasks without those an earlier run has done."""
         for task in tasks:
             self.parts.append(task.path)
-            if task.path.exists():
-                self.add(corpus_parts.read_counts(task.path))
-            else:
+            counts = corpus_parts.read_counts(task.path)
+            if counts is None:
+                remove_leftover(task.path)
                 yield task
+            else:
+                self.add(counts)
 
     def counts(self) -> dict[str, int]:
         """Counts of the manifest.

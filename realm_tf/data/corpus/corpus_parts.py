@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from realm_tf._files import replacing
+from realm_tf._files import OpenFile, remove_leftover, replacing
 from realm_tf.data.corpus.articles import SourceArticle
 from realm_tf.data.corpus.blocks import Block, TokenizedBlock, tokenize_articles
 from realm_tf.data.corpus.document_table import hash_document_id
+from realm_tf.errors import FolderError
 
 if TYPE_CHECKING:
     from realm_tf.data.text.featurizer import Featurizer
@@ -108,10 +109,53 @@ def save_part(
     _save(path, {**_arrays(documents, blocks), "counts": np.array(counts)})
 
 
-def read_counts(path: pathlib.Path) -> PartCounts:
-    """Counts of a finished part."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return PartCounts(*arrays["counts"].tolist())
+def read_part(path: pathlib.Path, *names: str) -> dict[str, np.ndarray]:
+    """Arrays of a finished part.
+
+    Args:
+        path: the file.
+        names: of arrays; default: all.
+
+    Raises:
+        FolderError: if the file is damaged; the file is removed, so that the
+            next run makes it again.
+    """
+    try:
+        with OpenFile(path).reader() as file, np.load(file) as arrays:
+            # The checksum of an array is compared when all of it is read.
+            return {name: arrays[name] for name in names or arrays.files}
+    except Exception as error:  # NumPy and zipfile raise those of ten types
+        remove_leftover(path)
+        raise FolderError(
+            f"{path} must hold a part of the corpus. Received: "
+            f"{type(error).__name__}: {error}. It was removed. Run the same "
+            "command again to resume."
+        ) from error
+
+
+def read_counts(path: pathlib.Path) -> PartCounts | None:
+    """Counts of a part that is whole; None if there is none."""
+    try:
+        arrays = read_part(path)
+        counts = PartCounts(*arrays["counts"].tolist())
+    except (FolderError, KeyError, TypeError):
+        return None
+    rows = {
+        "records": counts.num_blocks,
+        "title_ids": counts.num_blocks,
+        "token_ids": counts.num_blocks,
+        "locations": counts.num_documents,
+    }
+    is_whole = (
+        all(
+            f"{name}_splits" in arrays
+            and len(arrays[f"{name}_splits"]) == count + 1
+            and arrays[f"{name}_splits"][-1] == len(arrays.get(name, ()))
+            for name, count in rows.items()
+        )
+        and {"document_hashes", "document_num_blocks"} <= arrays.keys()
+    )
+    return counts if is_whole else None
 
 
 def encode_block(block: Block) -> bytes:

@@ -9,7 +9,7 @@ from array_record.python import array_record_module
 
 from realm_tf import _manifest
 from realm_tf._files import write_npy_header
-from realm_tf.data.corpus.corpus_parts import decode_block
+from realm_tf.data.corpus.corpus_parts import decode_block, read_part
 from realm_tf.data.corpus.document_table import make_document_table
 
 # 51 files for the 13,353,718 blocks of Wikipedia. It belongs to the format:
@@ -91,14 +91,14 @@ def _find_document(
 ) -> tuple[str, str]:
     """Id and origin of the document that begins with a block."""
     for path in parts:
-        with np.load(path, allow_pickle=False) as part:
-            starts = np.cumsum(part["document_num_blocks"])
-            num_blocks = int(starts[-1]) if len(starts) else 0
-            if first_block < num_blocks:
-                document = int(np.searchsorted(starts, first_block, "right"))
-                record = _row(part, "records", first_block)
-                location = _row(part, "locations", document).decode()
-                return decode_block(record, first_block).document_id, location
+        part = read_part(path)
+        starts = np.cumsum(part["document_num_blocks"])
+        num_blocks = int(starts[-1]) if len(starts) else 0
+        if first_block < num_blocks:
+            document = int(np.searchsorted(starts, first_block, "right"))
+            record = _row(part, "records", first_block)
+            location = _row(part, "locations", document).decode()
+            return decode_block(record, first_block).document_id, location
         first_block -= num_blocks
     raise IndexError(first_block)
 
@@ -166,8 +166,7 @@ def _records(parts: Sequence[pathlib.Path]) -> Iterator[bytes]:
 
 def _read(parts: Sequence[pathlib.Path], name: str) -> Iterator[np.ndarray]:
     for path in parts:
-        with np.load(path, allow_pickle=False) as part:
-            yield part[name]
+        yield read_part(path, name)[name]
 
 
 def _row(part: Any, name: str, i: int) -> bytes:

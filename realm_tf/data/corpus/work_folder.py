@@ -7,10 +7,18 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from realm_tf._files import LOCK_NAME, TEMPORARY_MARK, replace_file, writer_lock
+from realm_tf._files import (
+    LOCK_NAME,
+    TEMPORARY_MARK,
+    read_file,
+    remove_leftover,
+    replace_file,
+    writer_lock,
+)
 from realm_tf.errors import FolderError
 
 _PLAN_NAME = "plan.json"
+_MAX_PLAN_BYTES = 2**30  # the sources are listed
 
 
 @contextlib.contextmanager
@@ -45,7 +53,7 @@ def open_work_folder(
                 f"Received: {path}. Choose another path, or remove it."
             )
         for leftover in work.glob(f".*{TEMPORARY_MARK}*"):
-            leftover.unlink()
+            remove_leftover(leftover)
         if plan is None or _read_plan(work) != plan:
             _restart(work, plan)
         is_finished = False
@@ -60,18 +68,18 @@ def open_work_folder(
 def _remove_leftovers(path: pathlib.Path) -> None:
     for leftover in path.parent.iterdir():
         if leftover.name.startswith(f".{path.name}{TEMPORARY_MARK}"):
-            shutil.rmtree(leftover, ignore_errors=True)
+            remove_leftover(leftover)
 
 
 def _read_plan(work: pathlib.Path) -> Any:
     try:
-        return json.loads((work / _PLAN_NAME).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return json.loads(read_file(work / _PLAN_NAME, _MAX_PLAN_BYTES))
+    except (OSError, ValueError):  # none, damaged, or no file
         return None
 
 
 def _restart(work: pathlib.Path, plan: dict[str, Any] | None) -> None:
     for file in work.iterdir():
         if file.name != LOCK_NAME:
-            file.unlink()
+            remove_leftover(file)
     replace_file(work / _PLAN_NAME, json.dumps(plan))

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from realm_tf._files import open_npy, write_npy_header
-from realm_tf._manifest import Manifest, read_manifest, write_folder
+from realm_tf._manifest import OpenFolder, open_folder, write_folder
 from realm_tf._progress import Progress, no_progress
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.spans.salient_span import SalientSpan
@@ -38,19 +38,20 @@ class SalientSpans:
     Written by `tag_corpus` and `write_spans`, opened by `SalientSpans.open`.
 
     Args:
-        path: the folder.
-        manifest: `Manifest`.
+        folder: `OpenFolder`.
     """
 
-    def __init__(self, path: pathlib.Path, manifest: Manifest):
-        self.path = path
+    def __init__(self, folder: OpenFolder):
+        manifest = folder.manifest
+        self.path = folder.path
+        self._files = folder.files
         self.fingerprint = manifest.fingerprint
         self.labels: list[str] = manifest.options["labels"]
         self.num_spans = manifest.counts["num_spans"]
         rows = manifest.counts["num_blocks"] + 1
-        self._row_splits = _load(path, "row_splits", "<i8", rows)
-        self._spans = _load(path, "spans", "<i4", self.num_spans, 2)
-        self._labels = _load(path, "labels", "|u1", self.num_spans)
+        self._row_splits = _load(folder, "row_splits", "<i8", rows)
+        self._spans = _load(folder, "spans", "<i4", self.num_spans, 2)
+        self._labels = _load(folder, "labels", "|u1", self.num_spans)
 
     @classmethod
     def open(
@@ -63,18 +64,19 @@ class SalientSpans:
             MismatchError: if the spans are of another corpus.
         """
         path = pathlib.Path(path)
-        manifest = read_manifest(path, KIND)
-        found = manifest.fingerprints.get("corpus", "")
+        folder = open_folder(path, KIND)
+        found = folder.manifest.fingerprints.get("corpus", "")
         if found != corpus.fingerprint:
             raise MismatchError(
                 "`corpus` must be the one that was tagged. Received: corpus "
                 f"fingerprint={corpus.fingerprint[:16]}, of the spans in "
                 f"{path}={found[:16]}. Tag it with `realm-tf spans`."
             )
-        return cls(path, manifest)
+        return cls(folder)
 
     def spans(self, block_id: int) -> list[SalientSpan]:
         """Spans of a block; places are bytes in its text."""
+        self._check_unchanged()
         part = slice(self._row_splits[block_id], self._row_splits[block_id + 1])
         return [
             SalientSpan(int(start), int(end), self.labels[label])
@@ -85,12 +87,18 @@ class SalientSpans:
 
     def count_labels(self) -> dict[str, int]:
         """Number of spans of each label."""
+        self._check_unchanged()
         counts = np.bincount(self._labels, minlength=len(self.labels))
         return dict(zip(self.labels, counts.tolist(), strict=True))
 
     def tagged_blocks(self) -> np.ndarray:
         """Ids of the blocks that have a span."""
+        self._check_unchanged()
         return np.flatnonzero(np.diff(self._row_splits))
+
+    def _check_unchanged(self) -> None:
+        for file in self._files.values():
+            file.check_unchanged()
 
 
 def default_path(corpus: str | os.PathLike[str]) -> pathlib.Path:
@@ -212,6 +220,8 @@ def _numbers(row: Sequence[SalientSpan], labels: dict[str, int]) -> list[int]:
     return numbers
 
 
-def _load(path: pathlib.Path, name: str, dtype: str, *shape: int) -> np.ndarray:
+def _load(folder: OpenFolder, name: str, dtype: str, *shape: int) -> np.ndarray:
     advice = "Tag the corpus again with `realm-tf spans`."
-    return open_npy(path / f"{name}.npy", dtype, shape, advice)
+    file = f"{name}.npy"
+    source = folder.files.get(file, folder.path / file)
+    return open_npy(source, dtype, shape, advice)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from realm_tf._constants import MISSING_BLOCK_ID
 from realm_tf._files import writer_lock
-from realm_tf._manifest import Manifest
+from realm_tf._manifest import OpenFolder
 from realm_tf._progress import Progress, no_progress
 from realm_tf.data.corpus.corpus_editor import edit_corpus
 from realm_tf.errors import LockedError
@@ -51,7 +51,8 @@ class BlockIndex:
     index/v000002/ ...        the newest complete version is the one in use
     ```
 
-    Many threads may search while one updates; each search sees one state.
+    Many threads may search while one updates; each search sees one state. A
+    search also sees what other processes have added and deleted until then.
 
     Attributes:
         path: the index folder.
@@ -74,7 +75,7 @@ class BlockIndex:
         self,
         path: pathlib.Path,
         version: int,
-        manifest: Manifest,
+        opened: OpenFolder,
         corpus: "Corpus",
         *,
         exact: bool,
@@ -82,19 +83,18 @@ class BlockIndex:
     ):
         self.path = path
         self.version = version
-        self.manifest = manifest
+        self.manifest = manifest = opened.manifest
         self.corpus = corpus
         self.is_mismatched = is_mismatched
-        self._matrix = index_loader.open_matrix(self.folder, manifest)
-        self._excluded = index_loader.open_excluded(self.folder, manifest)
-        self._searcher = index_loader.open_searcher(
-            self.folder, manifest, self._matrix, exact
-        )
+        self._matrix = index_loader.open_matrix(opened)
+        self._excluded = index_loader.open_excluded(opened)
+        self._searcher = index_loader.open_searcher(opened, self._matrix, exact)
         self._updates = BlockUpdates(
             index_versions.updates_file(path, version),
             corpus,
             dim=self._matrix.dim,
             dtype=manifest.options["dtype"],
+            belongs_to=manifest.fingerprint,
         )
         self._update_lock = threading.Lock()
 
@@ -197,14 +197,18 @@ class BlockIndex:
         path = pathlib.Path(path)
         version = index_versions.find_version(path, version)
         folder = index_versions.version_folder(path, version)
-        manifest = index_loader.read_description(folder, verify=verify)
+        opened = index_loader.open_version(folder, verify=verify)
         belongs = index_loader.check_belongs(
-            folder, manifest, corpus, embedder_fingerprint, allow_mismatch
+            folder,
+            opened.manifest,
+            corpus,
+            embedder_fingerprint,
+            allow_mismatch,
         )
         return cls(
             path,
             version,
-            manifest,
+            opened,
             corpus,
             exact=exact,
             is_mismatched=not belongs,
@@ -237,7 +241,7 @@ class BlockIndex:
     @property
     def num_blocks(self) -> int:
         """Number of blocks that can be found, updates included."""
-        snapshot = self._updates.snapshot
+        snapshot = self._updates.follow()
         hidden = len(self._hidden(snapshot.deleted))
         return self._matrix.num_rows + snapshot.matrix.num_rows - hidden
 
@@ -247,6 +251,7 @@ class BlockIndex:
         Raises:
             ValueError: if documents were added or deleted since it was built.
         """
+        self._updates.follow()
         if not self._updates.is_empty:
             raise ValueError(
                 "The corpus of the index must hold all documents. Received: "
@@ -298,7 +303,7 @@ class BlockIndex:
         Raises:
             ValueError: if `queries` are not finite or have another width.
         """
-        snapshot = self._updates.snapshot
+        snapshot = self._updates.follow()
         hidden = self._hidden(snapshot.deleted_from_corpus)
         searcher = BruteForceSearcher(self._matrix) if exact else self._searcher
         main = searcher.search(queries, k, excluded=hidden)
@@ -327,7 +332,7 @@ class BlockIndex:
 
     def live_block_ids(self) -> npt.NDArray[np.int64]:
         """Ids of the blocks that can be found, ascending."""
-        snapshot = self._updates.snapshot
+        snapshot = self._updates.follow()
         end = snapshot.first_id + snapshot.matrix.num_rows
         return np.setdiff1d(np.arange(end), self._hidden(snapshot.deleted))
 

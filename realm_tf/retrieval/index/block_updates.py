@@ -16,7 +16,7 @@ import numpy.typing as npt
 from realm_tf._constants import MISSING_BLOCK_ID
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.errors import UnknownDocumentError
-from realm_tf.retrieval.index.journal import Journal
+from realm_tf.retrieval.index.journal import Journal, Place
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.searchers.embedding_matrix import (
     CHUNK_ROWS,
@@ -89,12 +89,34 @@ class UpdatesSnapshot:
             yield self.matrix.rows(live[start : start + CHUNK_ROWS])
 
 
+@dataclasses.dataclass(frozen=True)
+class _State:
+    """What the journal says up to a place; never changes.
+
+    Args:
+        place: how much of the journal was read.
+        snapshot: what searches see.
+        blocks: added blocks, deleted ones too.
+        rows: rows of the blocks of each added document that exists.
+    """
+
+    place: Place
+    snapshot: UpdatesSnapshot
+    blocks: list[Block]
+    rows: dict[str, npt.NDArray[np.int64]]
+
+
 class BlockUpdates:
     """Documents added and deleted since an index version was built.
 
     A document is replaced as a whole: adding blocks of a `document_id` deletes
     the blocks it had. Added blocks get the ids that follow the corpus's; an id
     is never used again, so what a search found can always be looked up.
+
+    The journal is the truth. An update is written there and then read from
+    there; a new state is made apart and put in place at once. So an interrupt
+    or a failing disk cannot leave another state in memory than on the disk:
+    the next use compares them.
 
     One thread may update while others read: they see the state before or after
     an update, as a whole.
@@ -105,6 +127,7 @@ class BlockUpdates:
         dim: width of the embeddings.
         dtype: "float32" or "bfloat16": what embeddings are rounded to, so that
             scores do not change when the updates are folded into the index.
+        belongs_to: fingerprint of the index version.
     """
 
     def __init__(
@@ -114,36 +137,54 @@ class BlockUpdates:
         *,
         dim: int,
         dtype: str,
+        belongs_to: str,
     ):
         self._corpus = corpus
         self._dtype = dtype
-        self._journal = Journal(path)
+        self._journal = Journal(path, belongs_to)
         self._buffer = np.empty((0, dim), np.float32)  # grows by doubling
-        self._blocks: list[Block] = []
-        self._rows_of_document: dict[str, npt.NDArray[np.int64]] = {}
         self._lock = threading.Lock()
-        self.snapshot = UpdatesSnapshot(
+        snapshot = UpdatesSnapshot(
             corpus.num_blocks,
             EmbeddingMatrix([self._buffer], dim=dim, max_norm=0.0),
             _NO_IDS,
         )
+        self._state = _State(Place(), snapshot, [], {})
         self.catch_up()
+
+    @property
+    def snapshot(self) -> UpdatesSnapshot:
+        """The current state, as of the last look at the journal."""
+        return self._state.snapshot
 
     @property
     def blocks(self) -> Sequence[Block]:
         """Added blocks, deleted ones too; block ids follow the corpus's."""
-        return self._blocks
+        return self._state.blocks
 
     @property
     def is_empty(self) -> bool:
         """Whether the version has no updates."""
-        return not self._blocks and not len(self.snapshot.deleted)
+        return not self.blocks and not len(self.snapshot.deleted)
 
     def catch_up(self) -> None:
-        """Applies new updates of other processes."""
+        """Applies new updates, of this process and of others."""
         with self._lock:
-            for payload in self._journal.read():
-                self._apply(*_decode(payload, self.snapshot.matrix.dim))
+            self._catch_up()
+
+    def follow(self) -> UpdatesSnapshot:
+        """The current state, as the journal says it.
+
+        Costs a microsecond where nothing is new, and never waits for an update
+        that is being written.
+        """
+        if self._journal.has_news(self._state.place):
+            if self._lock.acquire(blocking=False):
+                try:
+                    self._catch_up()
+                finally:
+                    self._lock.release()
+        return self.snapshot
 
     def add(
         self, blocks: Sequence[Block], embeddings: npt.ArrayLike
@@ -154,11 +195,12 @@ class BlockUpdates:
         """
         embeddings = self._checked(blocks, embeddings)
         with self._lock:
-            first = self.snapshot.first_id + len(self._blocks)
-            documents = sorted(set(_document_ids(blocks)))
+            self._catch_up()
+            first = self.snapshot.first_id + len(self.blocks)
             if blocks:
+                documents = sorted(set(_document_ids(blocks)))
                 self._journal.append(_encode(documents, blocks, embeddings))
-                self._apply(documents, list(blocks), embeddings)
+                self._catch_up()
         return np.arange(first, first + len(blocks))
 
     def delete(self, document_ids: Iterable[str]) -> None:
@@ -168,7 +210,9 @@ class BlockUpdates:
         """
         documents = sorted(set(document_ids))
         with self._lock:
-            unknown = [d for d in documents if not len(self._live_ids(d))]
+            self._catch_up()
+            state = self._state
+            unknown = [d for d in documents if not len(self._ids(d, state))]
             if unknown:
                 raise UnknownDocumentError(
                     "`document_ids` must exist in the index. Received: unknown "
@@ -178,7 +222,7 @@ class BlockUpdates:
             if documents:
                 nothing = np.empty((0, self.snapshot.matrix.dim), np.float32)
                 self._journal.append(_encode(documents, [], nothing))
-                self._apply(documents, [], nothing)
+                self._catch_up()
 
     def _checked(
         self, blocks: Sequence[Block], embeddings: npt.ArrayLike
@@ -214,25 +258,43 @@ class BlockUpdates:
             array = array.astype(ml_dtypes.bfloat16).astype(np.float32)
         return array
 
+    def _catch_up(self) -> None:
+        old = self._state
+        records, place = self._journal.read(old.place)
+        if not records:
+            return
+        # Read by nobody until it is in place.
+        state = dataclasses.replace(
+            old, place=place, blocks=old.blocks.copy(), rows=old.rows.copy()
+        )
+        for payload in records:
+            update = _decode(payload, old.snapshot.matrix.dim)
+            snapshot = self._apply(state, *update)
+            state = dataclasses.replace(state, snapshot=snapshot)
+        self._state = state
+
     def _apply(
         self,
+        state: _State,
         documents: Sequence[str],
         blocks: Sequence[Block],
         embeddings: npt.NDArray[np.float32],
-    ) -> None:
-        """Deletes `documents`, then adds `blocks`, in one step for readers."""
-        old = self.snapshot
-        gone = [self._live_ids(document) for document in documents]
+    ) -> UpdatesSnapshot:
+        """Deletes `documents`, then adds `blocks`; returns the next snapshot.
+
+        Changes the other fields of `state`, which must be new.
+        """
+        old = state.snapshot
+        gone = [self._ids(document, state) for document in documents]
         for document in documents:
-            self._rows_of_document.pop(document, None)
-        first = len(self._blocks)
+            state.rows.pop(document, None)
+        first = len(state.blocks)
         for row, block in enumerate(blocks, first):
-            rows = self._rows_of_document.get(block.document_id, _NO_IDS)
-            self._rows_of_document[block.document_id] = np.append(rows, row)
-        self._blocks += [
-            dataclasses.replace(block, block_id=old.first_id + row)
-            for row, block in enumerate(blocks, first)
-        ]
+            rows = state.rows.get(block.document_id, _NO_IDS)
+            state.rows[block.document_id] = np.append(rows, row)
+            state.blocks.append(
+                dataclasses.replace(block, block_id=old.first_id + row)
+            )
         max_norm = max(
             old.matrix.max_norm, float(row_norms(embeddings).max(initial=0.0))
         )
@@ -242,15 +304,15 @@ class BlockUpdates:
             max_norm=max_norm,
         )
         deleted = _insert(old.deleted, np.sort(np.concatenate(gone)))
-        self.snapshot = UpdatesSnapshot(old.first_id, matrix, deleted)
+        return UpdatesSnapshot(old.first_id, matrix, deleted)
 
-    def _live_ids(self, document_id: str) -> npt.NDArray[np.int64]:
+    def _ids(self, document_id: str, state: _State) -> npt.NDArray[np.int64]:
         """Ids of a document's blocks that are not deleted."""
-        deleted = self.snapshot.deleted_from_corpus
+        deleted = state.snapshot.deleted_from_corpus
         ids = np.asarray(self._corpus.find_document(document_id), np.int64)
         ids = ids[~np.isin(ids, deleted)]
-        rows = self._rows_of_document.get(document_id, _NO_IDS)
-        return np.concatenate([ids, rows + self.snapshot.first_id])
+        rows = state.rows.get(document_id, _NO_IDS)
+        return np.concatenate([ids, rows + state.snapshot.first_id])
 
     def _grown(
         self, count: int, rows: npt.NDArray[np.float32]

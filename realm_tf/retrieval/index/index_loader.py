@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from realm_tf import _manifest
-from realm_tf._files import open_npy
-from realm_tf._manifest import Manifest
+from realm_tf._files import OpenFile, open_npy
+from realm_tf._manifest import Manifest, OpenFolder
 from realm_tf.errors import FolderError, MismatchError
 from realm_tf.retrieval.index import index_versions
 from realm_tf.retrieval.index.index_builder import EXCLUDED_NAME, SCANN_NAME
 from realm_tf.retrieval.index.index_versions import KIND
-from realm_tf.retrieval.index.journal import Journal
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.searchers.embedding_matrix import EmbeddingMatrix
 from realm_tf.retrieval.searchers.scann_searcher import ScannSearcher
@@ -25,14 +24,19 @@ if TYPE_CHECKING:
 
 
 def read_description(folder: pathlib.Path, *, verify: bool) -> Manifest:
-    """Reads the manifest of a version; all that this module needs is in it.
+    """Reads the manifest of a version; see `open_version`."""
+    return open_version(folder, verify=verify).manifest
+
+
+def open_version(folder: pathlib.Path, *, verify: bool) -> OpenFolder:
+    """Opens the files of a version; its manifest has all that is needed.
 
     Raises:
         FolderError: if the version is incomplete or damaged.
     """
-    manifest = _manifest.read_manifest(folder, KIND, verify=verify)
-    _check_description(folder, manifest)
-    return manifest
+    opened = _manifest.open_folder(folder, KIND, verify=verify)
+    _check_description(folder, opened.manifest)
+    return opened
 
 
 def _check_description(folder: pathlib.Path, manifest: Manifest) -> None:
@@ -117,44 +121,57 @@ def _mismatch(
     )
 
 
-def open_matrix(folder: pathlib.Path, manifest: Manifest) -> EmbeddingMatrix:
+def open_matrix(folder: OpenFolder) -> EmbeddingMatrix:
     """Memory-maps the embeddings."""
+    manifest = folder.manifest
     return EmbeddingMatrix.open(
-        folder,
+        folder.path,
         num_rows=manifest.counts["num_blocks"],
         dim=manifest.counts["embedding_dim"],
         dtype=manifest.options["dtype"],
         max_norm=manifest.options["max_norm"],
+        files=_Listed(folder),
     )
 
 
-def open_excluded(
-    folder: pathlib.Path, manifest: Manifest
-) -> npt.NDArray[np.int64]:
+def open_excluded(folder: OpenFolder) -> npt.NDArray[np.int64]:
     """Reads the ids of blocks whose embeddings were bad, ascending."""
-    path = folder / EXCLUDED_NAME
-    shape = (manifest.counts["num_excluded"],)
-    return open_npy(path, "<i8", shape, "Rebuild the index.")
+    file = _Listed(folder)[EXCLUDED_NAME]
+    shape = (folder.manifest.counts["num_excluded"],)
+    return np.array(open_npy(file, "<i8", shape, "Rebuild the index."))
 
 
 def open_searcher(
-    folder: pathlib.Path,
-    manifest: Manifest,
-    matrix: EmbeddingMatrix,
-    exact: bool,
+    folder: OpenFolder, matrix: EmbeddingMatrix, exact: bool
 ) -> Searcher:
     """Loads the searcher; brute force if `exact`, or if ScaNN is missing."""
-    if exact or manifest.options["searcher"] != "scann":
+    if exact or folder.manifest.options["searcher"] != "scann":
         return BruteForceSearcher(matrix)
     try:
-        return ScannSearcher.load(folder / SCANN_NAME, matrix)
+        searcher = ScannSearcher.load(folder.path / SCANN_NAME, matrix)
     except ImportError as error:
         warnings.warn(
-            f"{folder} was built with ScaNN; every one of its "
+            f"{folder.path} was built with ScaNN; every one of its "
             f"{matrix.num_rows} blocks will be scored in each search. {error}",
             stacklevel=4,
         )
         return BruteForceSearcher(matrix)
+    folder.check_in_place()  # ScaNN has read its files by name
+    return searcher
+
+
+class _Listed(dict[str, OpenFile]):
+    """The files of a version; one that its manifest lacks is damage."""
+
+    def __init__(self, folder: OpenFolder):
+        super().__init__(folder.files)
+        self._folder = folder
+
+    def __missing__(self, name: str) -> OpenFile:
+        raise FolderError(
+            f"{self._folder.path / _manifest.MANIFEST_NAME} must list {name}. "
+            "Received: no such file. Build the index again."
+        )
 
 
 def refuse_to_lose_updates(path: pathlib.Path, corpus: "Corpus") -> None:
@@ -165,11 +182,13 @@ def refuse_to_lose_updates(path: pathlib.Path, corpus: "Corpus") -> None:
     folder = index_versions.version_folder(path, versions[-1])
     try:
         manifest = read_description(folder, verify=False)
-        updates = Journal(index_versions.updates_file(path, versions[-1]))
-    except FolderError:
+        updates = index_versions.read_updates(
+            path, versions[-1], manifest.fingerprint
+        )
+    except (FolderError, MismatchError):
         return  # what cannot be opened is what a new version replaces
     same_corpus = manifest.fingerprints["corpus"] == corpus.fingerprint
-    if same_corpus and updates.read():
+    if same_corpus and updates:
         raise FolderError(
             "A new version must not lose documents that were added to the "
             f"last one. Received: {folder} with updates. Fold them into the "

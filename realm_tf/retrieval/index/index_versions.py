@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable
 
-from realm_tf._files import TEMPORARY_MARK, sync
+from realm_tf._files import TEMPORARY_MARK, remove_leftover
 from realm_tf._manifest import (
     MANIFEST_NAME,
     FolderWriter,
@@ -76,7 +76,7 @@ def next_version(root: str | os.PathLike[str]) -> int:
 def remove_leftovers(root: str | os.PathLike[str]) -> None:
     """Removes files of killed writers; the caller holds the writer lock."""
     for leftover in pathlib.Path(root).glob(f".v*{TEMPORARY_MARK}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        remove_leftover(leftover)
     complete = list_versions(root)
     for number in _numbers(root):
         # A newer folder without a manifest may be a copy that still runs.
@@ -97,14 +97,14 @@ def prune(root: str | os.PathLike[str]) -> None:
 def publish(
     root: pathlib.Path,
     fill: Callable[[FolderWriter], None],
-    updates: pathlib.Path | None = None,
+    updates: Iterable[bytes] = (),
 ) -> int:
     """Writes the next version; the caller holds the writer lock.
 
     Args:
         root: the index folder.
         fill: writes files and description into a temporary folder.
-        updates: journal to start from; default: an empty one.
+        updates: records of its journal.
 
     Returns:
         Number of the new version.
@@ -116,12 +116,9 @@ def publish(
     try:
         with write_folder(folder, KIND) as writer:
             fill(writer)
+            manifest = writer.finish()
             # Before the version appears: it is not complete without.
-            if updates is None:
-                Journal.create(journal)
-            else:
-                shutil.copyfile(updates, journal)
-                sync(journal)
+            Journal.create(journal, manifest.fingerprint, updates)
     finally:
         if not folder.exists():
             journal.unlink(missing_ok=True)
@@ -158,7 +155,22 @@ def copy_version(source: pathlib.Path, version: int, root: pathlib.Path) -> int:
             options=manifest.options,
         )
 
-    return publish(root, fill, updates_file(source, version))
+    updates = read_updates(
+        source, version, manifest.fingerprint, accept_old=True
+    )
+    return publish(root, fill, updates)
+
+
+def read_updates(
+    root: str | os.PathLike[str],
+    version: int,
+    belongs_to: str,
+    *,
+    accept_old: bool = False,
+) -> list[bytes]:
+    """Records of the journal of a version; see `Journal`."""
+    path = updates_file(root, version)
+    return Journal(path, belongs_to, accept_old=accept_old).records()
 
 
 def _remove(root: str | os.PathLike[str], version: int) -> None:

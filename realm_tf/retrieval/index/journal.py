@@ -1,26 +1,56 @@
 """Journal: an append-only file whose records are durable once appended.
 
-    header: magic, committed bytes, number of records, CRC-32 of these three
+    header, twice, 512 bytes apart: magic, fingerprint of the index version,
+        committed bytes, number of records, CRC-32 of these four
     record: length of the payload, CRC-32 of the payload, payload
 
-A record counts from the moment the header says so. What a killed writer left
-behind the committed bytes does not exist for readers, and the next writer cuts
-it off; anything missing or changed before it is damage.
+A record counts from the moment a header says so. What a killed or failed
+writer left behind the committed bytes does not exist for readers; anything
+missing or changed before it is damage. The second header keeps the file
+readable where the write of the first one was torn.
+
+SQLite was weighed: its pages have no checksums, its write-ahead log needs
+files beside it that a copy of the index may miss and a read-only disk cannot
+have, and it cannot say to which version it belongs without the same checks.
 """
 
+import errno
 import os
 import pathlib
 import struct
 import zlib
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from realm_tf._files import explain_full_disk, sync
-from realm_tf.errors import FolderError
+from realm_tf._files import (
+    OpenFile,
+    full_disk_error,
+    is_full_disk,
+    replacing,
+)
+from realm_tf.errors import FolderError, MismatchError
 
-_MAGIC = b"RTFJRNL1"
-_HEADER = struct.Struct("<8sQQ")
+_MAGIC = b"RTFJRNL2"
+_HEADER = struct.Struct("<8s32sQQ")
+_OLD_MAGIC = b"RTFJRNL1"  # one header, without a fingerprint
+_OLD_HEADER = struct.Struct("<8sQQ")
 _CRC = struct.Struct("<I")
 _RECORD = struct.Struct("<II")
-_START = _HEADER.size + _CRC.size
+_HEADER_SIZE = _HEADER.size + _CRC.size
+_SECTOR = 512  # which a disk writes whole or not at all
+_START = 2 * _SECTOR
+
+
+class Place(NamedTuple):
+    """How much of a journal was read.
+
+    Args:
+        end: position behind the last record.
+        num_records: number of records up to there.
+    """
+
+    end: int = 0
+    num_records: int = 0
 
 
 class Journal:
@@ -30,96 +60,191 @@ class Journal:
 
     Args:
         path: file made by `Journal.create`.
+        belongs_to: fingerprint of the index version.
+        accept_old: read the former format too, which does not say to which
+            version it belongs.
 
     Raises:
-        FolderError: if the file is missing or damaged.
+        FolderError: if the file is missing, damaged or no regular file.
+        MismatchError: if it belongs to another version.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        belongs_to: str,
+        *,
+        accept_old: bool = False,
+    ):
         self.path = pathlib.Path(path)
-        self._position = _START  # bytes read so far
-        self._num_records = 0
+        self._belongs_to = bytes.fromhex(belongs_to)
+        self._accept_old = accept_old
+        try:
+            self._file = OpenFile(self.path)
+        except FileNotFoundError as error:
+            raise self._damaged("no file") from error
+        self._start = _START
         self._committed()
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str]) -> "Journal":
-        """Writes an empty journal."""
-        path = pathlib.Path(path)
-        path.write_bytes(_header(_START, 0))
-        sync(path)
-        return cls(path)
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        belongs_to: str,
+        records: Iterable[bytes] = (),
+    ) -> "Journal":
+        """Writes a journal with some records, whole or not at all."""
+        packed = [_pack(record) for record in records]
+        place = Place(_START + sum(map(len, packed)), len(packed))
+        with replacing(pathlib.Path(path)) as file:
+            file.write(_header(bytes.fromhex(belongs_to), place))
+            file.writelines(packed)
+        return cls(path, belongs_to)
 
-    def read(self) -> list[bytes]:
-        """Returns the records that were committed since the last call.
+    def records(self) -> list[bytes]:
+        """All records.
 
         Raises:
             FolderError: if the file is damaged.
         """
-        end, num_records = self._committed()
-        with open(self.path, "rb") as file:
-            file.seek(self._position)
-            data = file.read(end - self._position)
+        return self.read(Place())[0]
+
+    def has_news(self, place: Place) -> bool:
+        """Whether there is more than was read; takes a microsecond."""
+        return self._committed() != place
+
+    def read(self, place: Place) -> tuple[list[bytes], Place]:
+        """Reads what was committed since an earlier call.
+
+        Args:
+            place: what the earlier call returned; `Place()` for none.
+
+        Returns:
+            The records and the new place.
+
+        Raises:
+            FolderError: if the file is damaged.
+        """
+        committed = self._committed()
+        if committed.end < place.end:
+            raise self._damaged(f"{committed.end} bytes, after {place.end}")
+        position = max(place.end, self._start)
+        data = self._file.read(position, committed.end - position)
         records, start = [], 0
         while start < len(data):
             payload = _payload(data, start)
             if payload is None:
-                raise self._damaged(f"bad record at {self._position + start}")
+                raise self._damaged(f"bad record at {position + start}")
             records.append(payload)
             start += _RECORD.size + len(payload)
-        if self._num_records + len(records) != num_records:
+        if place.num_records + len(records) != committed.num_records:
             raise self._damaged(f"{len(records)} new records")
-        self._position, self._num_records = end, num_records
-        return records
+        return records, committed
 
     def append(self, payload: bytes) -> None:
         """Appends a record and waits until it is on the disk.
 
-        The journal must have been read to its end.
-
         Raises:
-            OSError: if it cannot be written; the journal is unchanged then.
+            OSError: if it cannot be written. The message says whether the
+                journal is unchanged, or may hold the record. It can be read
+                in any case.
         """
-        record = _RECORD.pack(len(payload), zlib.crc32(payload)) + payload
-        advice = (
-            f"An update of {len(record):,} bytes was not written; the index "
-            "is unchanged. Free some space and retry."
-        )
-        descriptor = os.open(self.path, os.O_RDWR)
+        record, end = _pack(payload), self._committed()
+        place = Place(end.end + len(record), end.num_records + 1)
+        is_confirming = False
         try:
-            with explain_full_disk(self.path, advice):
-                self._append(descriptor, record)
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                self._file.check_is(descriptor)
+                try:
+                    _write(descriptor, record, end.end)
+                    os.fsync(descriptor)
+                except OSError:
+                    _cut(descriptor, end.end)
+                    raise
+                is_confirming = True
+                _write(descriptor, _header(self._belongs_to, place), 0)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise self._failed(error, len(record), is_confirming) from error
 
-    def _append(self, descriptor: int, record: bytes) -> None:
-        try:
-            os.ftruncate(descriptor, self._position)
-            _write(descriptor, record, self._position)
-            os.fsync(descriptor)
-            end = self._position + len(record)
-            os.pwrite(descriptor, _header(end, self._num_records + 1), 0)
-            os.fsync(descriptor)
-        except OSError:
-            os.ftruncate(descriptor, self._position)
-            raise
-        self._position, self._num_records = end, self._num_records + 1
+    def _committed(self) -> Place:
+        """What counts now: the newest of the headers that are whole."""
+        data = self._file.read(0, _START)
+        if data.startswith(_OLD_MAGIC):
+            place = self._committed_of_old(data)
+        else:
+            places = [
+                place
+                for start in (0, _SECTOR)
+                if (place := self._parse(data[start : start + _HEADER_SIZE]))
+            ]
+            if not places:
+                raise self._damaged(f"a bad header of {len(data)} bytes")
+            place = max(places)
+        size = self._file.size()
+        if size < place.end:
+            raise self._damaged(f"{size} bytes, of {place.end}")
+        return place
 
-    def _committed(self) -> tuple[int, int]:
-        """End of the committed bytes, and number of committed records."""
-        try:
-            with open(self.path, "rb") as file:
-                header = file.read(_START)
-            size = self.path.stat().st_size
-        except FileNotFoundError as error:
-            raise self._damaged("no file") from error
-        if len(header) < _START:
-            raise self._damaged(f"{len(header)} bytes")
-        magic, end, num_records = _HEADER.unpack_from(header)
-        if magic != _MAGIC or header != _header(end, num_records):
+    def _parse(self, data: bytes) -> Place | None:
+        """Reads a header; None if it is torn or damaged."""
+        if len(data) < _HEADER_SIZE:
+            return None
+        magic, belongs_to, *numbers = _HEADER.unpack_from(data)
+        fields, crc = data[: _HEADER.size], data[_HEADER.size :]
+        if magic != _MAGIC or crc != _CRC.pack(zlib.crc32(fields)):
+            return None
+        if belongs_to != self._belongs_to:
+            raise MismatchError(
+                f"{self.path} must hold the updates of the index version "
+                f"beside it. Received: updates of {belongs_to.hex()[:16]}, "
+                f"version {self._belongs_to.hex()[:16]}. Copy the whole index "
+                "again."
+            )
+        return Place(*numbers)
+
+    def _committed_of_old(self, data: bytes) -> Place:
+        if not self._accept_old:
+            raise FolderError(
+                f"{self.path} must say to which index version it belongs. "
+                "Received: the format of an earlier realm_tf. Write it anew "
+                "with `realm-tf index rollback` to the same version."
+            )
+        _, *numbers = _OLD_HEADER.unpack_from(data.ljust(_START))
+        fields = _OLD_HEADER.pack(_OLD_MAGIC, *numbers)
+        self._start = len(fields) + _CRC.size
+        if not data.startswith(fields + _CRC.pack(zlib.crc32(fields))):
             raise self._damaged("a bad header")
-        if size < end:
-            raise self._damaged(f"{size} bytes, of {end}")
-        return end, num_records
+        return Place(*numbers)
+
+    def _failed(
+        self, error: OSError, num_bytes: int, is_confirming: bool
+    ) -> OSError:
+        code = error.errno or errno.EIO
+        if is_confirming:
+            return OSError(
+                code,
+                f"{self.path} may or may not hold the last update: the disk "
+                f"failed while it was confirmed ({os.strerror(code)}). All "
+                "earlier updates are there. Check the disk, then make the "
+                "update again.",
+            )
+        advice = (
+            f"An update of {num_bytes:,} bytes was not written; the index is "
+            "unchanged."
+        )
+        if is_full_disk(error):
+            return full_disk_error(
+                self.path, f"{advice} Free some space and retry.", code
+            )
+        return OSError(
+            code,
+            f"{self.path} could not be written ({os.strerror(code)}). "
+            f"{advice} Check the disk and retry.",
+        )
 
     def _damaged(self, found: str) -> FolderError:
         return FolderError(
@@ -129,9 +254,13 @@ class Journal:
         )
 
 
-def _header(end: int, num_records: int) -> bytes:
-    fields = _HEADER.pack(_MAGIC, end, num_records)
-    return fields + _CRC.pack(zlib.crc32(fields))
+def _header(belongs_to: bytes, place: Place) -> bytes:
+    fields = _HEADER.pack(_MAGIC, belongs_to, *place)
+    return (fields + _CRC.pack(zlib.crc32(fields))).ljust(_SECTOR, b"\0") * 2
+
+
+def _pack(payload: bytes) -> bytes:
+    return _RECORD.pack(len(payload), zlib.crc32(payload)) + payload
 
 
 def _payload(data: bytes, start: int) -> bytes | None:
@@ -150,3 +279,11 @@ def _write(descriptor: int, data: bytes, position: int) -> None:
     while data:
         written = os.pwrite(descriptor, data, position)
         data, position = data[written:], position + written
+
+
+def _cut(descriptor: int, end: int) -> None:
+    """Frees the space of a record that failed, if that works."""
+    try:
+        os.ftruncate(descriptor, end)
+    except OSError:
+        pass  # nobody reads behind the committed bytes

@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from realm_tf._constants import STORAGES
-from realm_tf._files import open_npy
+from realm_tf._files import OpenFile, open_npy
+from realm_tf.errors import FolderError
 
 # Squares and products of norms up to here stay far from float32's limit, where
 # ScaNN aborts the process. Norms of trained embeddings are about 10.
@@ -31,7 +32,8 @@ class EmbeddingMatrix:
         shards: arrays `(rows, dim)` of float32 or bfloat16, in row order.
         dim: width of the rows.
         max_norm: largest Euclidean norm of a row, or a bound of it.
-        paths: .npy files of the shards, if they have any.
+        files: .npy files of the shards, if they have any. A file that is
+            written into is noticed when the rows are read.
     """
 
     def __init__(
@@ -40,10 +42,10 @@ class EmbeddingMatrix:
         *,
         dim: int,
         max_norm: float,
-        paths: Sequence[pathlib.Path] = (),
+        files: Sequence[OpenFile] = (),
     ):
         self.shards = tuple(shards)
-        self.paths = tuple(paths)
+        self.files = tuple(files)
         self.dim = dim
         self.max_norm = max_norm
         # First row of each shard, and the number of rows.
@@ -83,18 +85,33 @@ class EmbeddingMatrix:
         dim: int,
         dtype: str,
         max_norm: float,
+        files: Mapping[str, OpenFile] | None = None,
     ) -> "EmbeddingMatrix":
         """Memory-maps the shards that `EmbeddingWriter` wrote.
+
+        Args:
+            folder: where they are.
+            num_rows: number of rows.
+            dim: width of the rows.
+            dtype: "float32" or "bfloat16", as stored.
+            max_norm: see the class.
+            files: the files of `folder` by name, where they are open already.
 
         Raises:
             FolderError: if a shard is not what the arguments say.
         """
         folder = pathlib.Path(folder)
-        shards, paths = [], []
+        shards, opened = [], []
         for name, rows in shard_sizes(num_rows):
-            shards.append(_map_shard(folder / name, (rows, dim), dtype))
-            paths.append(folder / name)
-        return cls(shards, dim=dim, max_norm=max_norm, paths=paths)
+            file = files[name] if files else _open_file(folder / name)
+            shards.append(_map_shard(file, (rows, dim), dtype))
+            opened.append(file)
+        return cls(shards, dim=dim, max_norm=max_norm, files=opened)
+
+    @property
+    def paths(self) -> tuple[pathlib.Path, ...]:
+        """Where the files of the shards are, or were."""
+        return tuple(file.path for file in self.files)
 
     @property
     def num_rows(self) -> int:
@@ -107,11 +124,13 @@ class EmbeddingMatrix:
         """Yields `(first row, float32 rows)` in order, never much at once."""
         for first, shard in zip(self._starts, self.shards, strict=False):
             for start in range(0, len(shard), chunk_rows):
+                self._check_unchanged()
                 rows = np.asarray(shard[start : start + chunk_rows], np.float32)
                 yield int(first) + start, rows
 
     def rows(self, row_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Gathers rows: int64 `(...)` to float32 `(..., dim)`."""
+        self._check_unchanged()
         flat = np.asarray(row_ids, np.int64).ravel()
         gathered = np.empty((len(flat), self.dim), np.float32)
         shard_of_row = np.searchsorted(self._starts, flat, side="right") - 1
@@ -120,6 +139,10 @@ class EmbeddingMatrix:
             local = flat[here] - self._starts[number]
             gathered[here] = self.shards[number][local]
         return gathered.reshape(*np.shape(row_ids), self.dim)
+
+    def _check_unchanged(self) -> None:
+        for file in self.files:
+            file.check_unchanged()
 
 
 def row_norms(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -155,9 +178,19 @@ def shard_sizes(num_rows: int) -> Iterator[tuple[str, int]]:
         yield f"embeddings-{number:05d}-of-{count:05d}.npy", rows
 
 
+def _open_file(path: pathlib.Path) -> OpenFile:
+    try:
+        return OpenFile(path)
+    except FileNotFoundError as error:
+        raise FolderError(
+            f"{path} must hold embeddings. Received: {error}. Rebuild the "
+            "index."
+        ) from error
+
+
 def _map_shard(
-    path: pathlib.Path, shape: tuple[int, int], dtype: str
+    file: OpenFile, shape: tuple[int, int], dtype: str
 ) -> npt.NDArray[Any]:
     stored = STORED_DTYPES[dtype].str if dtype in STORED_DTYPES else dtype
-    shard = open_npy(path, stored, shape, "Rebuild the index.")
+    shard = open_npy(file, stored, shape, "Rebuild the index.")
     return shard.view(ml_dtypes.bfloat16) if dtype == "bfloat16" else shard

@@ -9,7 +9,6 @@ from realm_tf._files import writer_lock
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.errors import FolderError
 from realm_tf.retrieval.index import index_loader, index_versions
-from realm_tf.retrieval.index.journal import Journal
 
 if TYPE_CHECKING:
     from realm_tf.data.text.featurizer import Featurizer
@@ -30,7 +29,7 @@ def write_vocabulary(folder: pathlib.Path, featurizer: "Featurizer") -> str:
         if not file.exists():
             _files.replace_file(file, text)
             return name
-        if file.read_text(encoding="utf-8") == text:
+        if file.is_file() and file.read_bytes() == text.encode():
             return name
     raise AssertionError  # names do not end
 
@@ -97,8 +96,10 @@ def _is_version(root: pathlib.Path, version: int, index: "BlockIndex") -> bool:
         index_loader.refuse_to_lose_updates(root, index.corpus)
         return False
     # Journals only grow.
-    here = _updates(root, version)
-    there = _updates(index.path, index.version)
+    here = index_versions.read_updates(root, version, index.fingerprint)
+    there = index_versions.read_updates(
+        index.path, index.version, index.fingerprint
+    )
     common = min(len(here), len(there))
     if here[:common] != there[:common]:
         raise FolderError(
@@ -108,10 +109,6 @@ def _is_version(root: pathlib.Path, version: int, index: "BlockIndex") -> bool:
             "index compact`, or choose another folder."
         )
     return len(here) >= len(there)
-
-
-def _updates(root: pathlib.Path, version: int) -> list[bytes]:
-    return Journal(index_versions.updates_file(root, version)).read()
 
 
 def _names(stem: str, suffix: str) -> Iterator[str]:

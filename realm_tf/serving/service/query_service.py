@@ -369,9 +369,7 @@ class QueryService:
                 "export --corpus`, and restart the service."
             )
         if self._featurizer is None:
-            self._featurizer = Featurizer.from_file(
-                bundle.vocabulary_path, **bundle.featurizer
-            )
+            self._featurizer = bundle.open_featurizer()
         if self._backend is None:
             self._backend = self._open_backend()
         self.index.acquire(bundle.embedder_fingerprint)

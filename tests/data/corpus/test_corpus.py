@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from realm_tf import _manifest
+from realm_tf import _files, _manifest
 from realm_tf.data.corpus import corpus as corpus_module
 from realm_tf.data.corpus import corpus_writer
 from realm_tf.data.corpus.blocks import Article, split_into_blocks
@@ -230,6 +230,48 @@ def test_link_out_of_the_folder_is_refused(corpus, tmp_path):
     (corpus.path / name).symlink_to(tmp_path / name)
     with pytest.raises(FolderError, match="files of its own folder only"):
         Corpus.open(corpus.path)
+
+
+def test_an_open_corpus_outlives_its_replacement(corpus, tmp_path, featurizer):
+    other = build_corpus(
+        [Article("x", "Other", "Other text.")], tmp_path / "other", featurizer
+    )
+    texts = [block.text for block in Corpus.open(corpus.path)]
+    opened = Corpus.open(corpus.path)
+    shutil.rmtree(corpus.path)
+    shutil.copytree(other.path, corpus.path)
+    assert [block.text for block in opened] == texts
+    assert len(opened.token_ids(0)) > 0
+    assert opened.find_document(opened[0].document_id).tolist()[0] == 0
+    assert Corpus.open(corpus.path)[0].text == "Other text."
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("blocks-00000-of-00001.array_record", lambda c: c[0]),
+        ("token_ids.npy", lambda c: c.token_ids(0)),
+        ("row_splits.npy", lambda c: c.token_ids(0)),
+        ("title_ids.npy", lambda c: c.title_ids(0)),
+        ("title_row_splits.npy", lambda c: c.title_ids(0)),
+        ("documents.npy", lambda c: c.find_document("1")),
+    ],
+)
+@pytest.mark.parametrize("size", [0, 100, None])
+def test_a_file_that_is_written_into_is_refused(
+    corpus, monkeypatch, name, use, size
+):
+    """Also where the array stays on the disk: no SIGBUS."""
+    monkeypatch.setattr(_files, "_SMALL_BYTES", 0)
+    opened = Corpus.open(corpus.path)
+    use(opened)
+    data = (corpus.path / name).read_bytes()
+    os.utime(corpus.path / name, (0, 0))  # clocks of disks are coarse
+    with open(corpus.path / name, "r+b") as file:  # as rsync --inplace does
+        file.write(data[:size])
+        file.truncate()
+    with pytest.raises(FolderError, match=f"{name} must not be changed"):
+        use(opened)
 
 
 def test_extra_file_is_ignored_with_a_warning(corpus, caplog):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from realm_tf.data.corpus import corpus_builder, corpus_parts
@@ -333,6 +334,88 @@ def test_other_files_or_options_start_anew(
     assert stopped_then_built(skip_bad=True) == 15
     assert stopped_then_built(max_wordpieces=33) == 20
     assert stopped_then_built(skip_navigation=True) == 20
+
+
+def damage_parts(work, damage):
+    """Damages the parts of a stopped build; returns how many."""
+    parts = sorted(work.glob("part-*.npz"))
+    data = [part.read_bytes() for part in parts]
+    for number, part in enumerate(parts):
+        part.unlink()
+        if damage == "empty":
+            part.touch()
+        elif damage == "cut":
+            part.write_bytes(data[number][: len(data[number]) * 2 // 3])
+        elif damage == "flipped":
+            middle = len(data[number]) // (number + 2)
+            changed = bytearray(data[number])
+            for place in range(middle, middle + 200):  # of any array
+                changed[place] ^= 255
+            part.write_bytes(changed)
+        elif damage == "folder":
+            part.mkdir()
+        elif damage == "pipe":
+            os.mkfifo(part)
+        elif damage == "other array":
+            with open(part, "wb") as file:
+                np.save(file, np.arange(3))
+        elif damage == "other arrays":
+            np.savez(part, counts=np.array([1, 0, 1, 1]))
+    return len(parts)
+
+
+DAMAGES = [
+    "empty",
+    "cut",
+    "flipped",
+    "folder",
+    "pipe",
+    "other array",
+    "other arrays",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_parts_of_a_stopped_build_are_made_again(
+    articles_file, featurizer, tmp_path, monkeypatch, written, damage
+):
+    monkeypatch.setattr(corpus_parts, "PART_CHARACTERS", 1)
+    path = tmp_path / "corpus"
+
+    def stop(stage, done, total, figures):
+        if figures["articles"] == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_corpus(articles_file, path, featurizer, progress=stop, **OPTIONS)
+    assert damage_parts(tmp_path / ".corpus.building", damage) == 5
+    written.clear()
+    corpus = build_corpus(articles_file, path, featurizer, **OPTIONS)
+    assert len(written) == 20
+    fresh = build_corpus(
+        articles_file, tmp_path / "fresh", featurizer, **OPTIONS
+    )
+    assert corpus.fingerprint == fresh.fingerprint
+
+
+def test_a_part_that_is_damaged_meanwhile_is_made_by_the_next_run(
+    articles_file, featurizer, tmp_path, monkeypatch, written
+):
+    monkeypatch.setattr(corpus_parts, "PART_CHARACTERS", 1)
+    path = tmp_path / "corpus"
+    write_corpus = corpus_builder.write_corpus
+
+    def damaging(path, parts, **options):
+        parts[3].write_bytes(parts[3].read_bytes()[:-9])
+        write_corpus(path, parts, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus_builder, "write_corpus", damaging)
+        with pytest.raises(FolderError, match="part-000003.*same command"):
+            build_corpus(articles_file, path, featurizer, **OPTIONS)
+    written.clear()
+    assert len(build_corpus(articles_file, path, featurizer, **OPTIONS)) == 40
+    assert len(written) == 1
 
 
 def test_full_disk_is_explained_and_the_build_goes_on(

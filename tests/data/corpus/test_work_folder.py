@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from realm_tf.data.corpus.work_folder import open_work_folder
@@ -36,6 +38,17 @@ def test_damaged_plan_starts_anew(tmp_path):
     path = tmp_path / "corpus"
     leave(path, {"a": 1}, "part")
     (tmp_path / ".corpus.building" / "plan.json").write_text("{")
+    with open_work_folder(path, {"a": 1}) as work:
+        assert not (work / "part").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_plan_that_is_no_file_starts_anew(tmp_path, make):
+    path = tmp_path / "corpus"
+    leave(path, {"a": 1}, "part")
+    plan = tmp_path / ".corpus.building" / "plan.json"
+    plan.unlink()
+    make(plan)
     with open_work_folder(path, {"a": 1}) as work:
         assert not (work / "part").exists()
 

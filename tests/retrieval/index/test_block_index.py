@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -7,8 +8,14 @@ import time
 import numpy as np
 import pytest
 
+from realm_tf import _files
 from realm_tf._files import writer_lock
-from realm_tf.errors import FolderError, LockedError, UnknownDocumentError
+from realm_tf.errors import (
+    FolderError,
+    LockedError,
+    MismatchError,
+    UnknownDocumentError,
+)
 from realm_tf.options import ScannOptions
 from realm_tf.retrieval.index import block_index, index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
@@ -140,6 +147,64 @@ def test_updates_of_another_process_are_not_overwritten(
     assert ours.add(make_blocks("b"), make_embeddings(1)).tolist() == [21]
     documents = [block.document_id for block in reopen(ours).blocks([20, 21])]
     assert documents == ["a", "b"]
+
+
+def test_an_open_index_sees_what_another_process_adds_and_deletes(
+    build_index, start_child, make_embeddings
+):
+    index = build_index()
+    queries = make_embeddings(1)
+    assert (index.search(queries, 30).block_ids[0] >= 0).sum() == 20
+    with start_child(UPDATE, index.path) as child:
+        assert child.wait() == 0
+    found = index.search(queries, 30).block_ids[0]
+    assert sorted(found[found >= 0].tolist()) == [*range(2, 21)]
+    assert index.num_blocks == 19
+    assert index.live_block_ids().tolist() == [*range(2, 21)]
+    assert index.blocks([20])[0].document_id == "new"
+    assert index.embeddings(np.array([20])).any()
+    with pytest.raises(ValueError, match="added or deleted since"):
+        index.whole_corpus()
+
+
+def test_updates_of_another_index_are_refused(
+    build_index, tmp_path, make_blocks, make_embeddings
+):
+    index = build_index()
+    other = build_index(
+        rows=make_embeddings(20, seed=1), path=tmp_path / "other"
+    )
+    other.add(make_blocks("a"), make_embeddings(1))
+    shutil.copy(other.path / "v000001.updates", index.path)
+    with pytest.raises(MismatchError, match="v000001.updates must hold"):
+        reopen(index)
+
+
+@pytest.mark.parametrize("size", [0, None])
+def test_embeddings_that_are_written_into_are_refused(
+    build_index, make_embeddings, monkeypatch, size
+):
+    """Where they stay on the disk, this ended the process: SIGBUS."""
+    monkeypatch.setattr(_files, "_SMALL_BYTES", 0)
+    index = build_index()
+    [file] = index.folder.glob("embeddings-*.npy")
+    data = file.read_bytes()
+    os.utime(file, (0, 0))  # clocks of disks are coarse
+    file.write_bytes(data[:size])
+    for use in (
+        lambda: index.search(make_embeddings(1), 3),
+        lambda: index.embeddings(np.array([1])),
+    ):
+        with pytest.raises(FolderError, match="must not be changed while"):
+            use()
+
+
+def test_a_pipe_in_place_of_updates_is_refused_at_once(build_index):
+    index = build_index()
+    (index.path / "v000001.updates").unlink()
+    os.mkfifo(index.path / "v000001.updates")
+    with pytest.raises(FolderError, match="must be a regular file"):
+        reopen(index)
 
 
 def test_only_the_newest_version_can_be_updated(
@@ -274,6 +339,16 @@ def build():
     return BlockIndex.build(
         sys.argv[1], corpus, [rows[:10], rows[10:]], embedder_fingerprint="e"
     )
+"""
+UPDATE = """
+import sys
+import numpy as np
+from tests_retrieval_conftest import FakeCorpus
+from realm_tf.data.corpus.blocks import Block
+from realm_tf.retrieval.index.block_index import BlockIndex
+index = BlockIndex.open(sys.argv[1], FakeCorpus(20))
+index.add([Block("text", document_id="new")], np.ones((1, 8)))
+index.delete(["doc-0"])
 """
 BUILD_FOREVER = (
     BUILD

@@ -1,20 +1,25 @@
 import dataclasses
+import errno
+import os
 
 import numpy as np
 import pytest
 
 from realm_tf.errors import FolderError, UnknownDocumentError
+from realm_tf.retrieval.index import block_updates
 from realm_tf.retrieval.index.block_updates import BlockUpdates
 from realm_tf.retrieval.index.journal import Journal
 from realm_tf.retrieval.searchers.embedding_matrix import EmbeddingMatrix
+
+VERSION = "ab" * 32
 
 
 @pytest.fixture
 def open_updates(tmp_path, corpus):
     path = tmp_path / "updates"
-    Journal.create(path)
+    Journal.create(path, VERSION)
     return lambda dtype="float32": BlockUpdates(
-        path, corpus, dim=8, dtype=dtype
+        path, corpus, dim=8, dtype=dtype, belongs_to=VERSION
     )
 
 
@@ -103,6 +108,103 @@ def test_catch_up_applies_what_another_wrote(
     assert reader.blocks[0].document_id == "a"
 
 
+def test_follow_sees_what_another_wrote(
+    open_updates, make_blocks, make_embeddings
+):
+    reader, writer = open_updates(), open_updates()
+    before = reader.follow()
+    assert reader.follow() is before
+    writer.add(make_blocks("a"), make_embeddings(1))
+    writer.delete(["doc-1"])
+    assert reader.follow().deleted.tolist() == [2, 3]
+    assert reader.blocks[0].document_id == "a"
+
+
+def test_follow_does_not_wait_for_an_update_that_is_being_written(
+    open_updates, make_blocks, make_embeddings
+):
+    reader, writer = open_updates(), open_updates()
+    writer.add(make_blocks("a"), make_embeddings(1))
+    with reader._lock:
+        assert reader.follow().matrix.num_rows == 0
+    assert reader.follow().matrix.num_rows == 1
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        (os, "pwrite"),
+        (os, "fsync"),
+        (block_updates, "_decode"),
+        (block_updates, "row_norms"),
+        (block_updates, "_insert"),
+        (BlockUpdates, "_grown"),
+        (BlockUpdates, "_apply"),
+    ],
+)
+@pytest.mark.parametrize("calls", [1, 2])
+def test_an_interrupt_leaves_memory_as_the_disk_is(
+    open_updates, make_blocks, make_embeddings, monkeypatch, place, calls
+):
+    updates = open_updates()
+    rows = make_embeddings(4)
+    updates.add(make_blocks("a", 2), rows[:2])
+    owner, name = place
+    function, seen = getattr(owner, name), []
+
+    def interrupted(*arguments):
+        seen.append(1)
+        if len(seen) == calls:
+            raise KeyboardInterrupt
+        return function(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            while True:
+                updates.add(make_blocks("a"), rows[2:3])
+    updates.follow()
+    check_alike(updates, open_updates())
+    updates.delete(["a"])
+    updates.add(make_blocks("b"), rows[3:])
+    check_alike(updates, open_updates())
+
+
+def check_alike(updates, others):
+    one, other = updates.snapshot, others.snapshot
+    assert list(updates.blocks) == list(others.blocks)
+    np.testing.assert_array_equal(one.deleted, other.deleted)
+    every = np.arange(other.matrix.num_rows)
+    np.testing.assert_array_equal(
+        one.matrix.rows(every), other.matrix.rows(every)
+    )
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_failing_disk_leaves_memory_as_the_disk_is(
+    open_updates, make_blocks, make_embeddings, monkeypatch, number
+):
+    updates = open_updates()
+    updates.add(make_blocks("a"), make_embeddings(1))
+    fsync, calls = os.fsync, []
+
+    def failing(descriptor):
+        calls.append(1)
+        if len(calls) == number:
+            raise OSError(errno.EIO, "broken")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing)
+        with pytest.raises(OSError, match="updates"):
+            updates.add(make_blocks("b"), make_embeddings(1, seed=1))
+    updates.follow()
+    check_alike(updates, open_updates())
+    updates.add(make_blocks("b"), make_embeddings(1, seed=1))
+    check_alike(updates, open_updates())
+    assert "a" in {block.document_id for block in updates.blocks}
+
+
 def test_a_snapshot_never_changes(open_updates, make_blocks, make_embeddings):
     updates = open_updates()
     updates.add(make_blocks("a"), make_embeddings(1))
@@ -179,7 +281,13 @@ def test_every_field_of_a_block_is_kept(
 
 def test_a_missing_journal_is_refused(tmp_path, corpus):
     with pytest.raises(FolderError, match="no file"):
-        BlockUpdates(tmp_path / "updates", corpus, dim=8, dtype="float32")
+        BlockUpdates(
+            tmp_path / "updates",
+            corpus,
+            dim=8,
+            dtype="float32",
+            belongs_to=VERSION,
+        )
 
 
 def test_a_snapshot_searches_added_blocks_that_are_not_deleted(

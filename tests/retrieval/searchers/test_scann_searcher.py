@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from realm_tf._files import OpenFile
 from realm_tf.errors import FolderError, ScannBuildError
 from realm_tf.options import ScannOptions
 from realm_tf.retrieval.searchers import scann_builder, scann_searcher
@@ -83,7 +84,7 @@ def test_more_candidates_raise_recall(rows, tmp_path):
 def test_build_from_files_equals_build_from_an_array(built, rows, tmp_path):
     np.save(tmp_path / "rows.npy", rows)
     matrix = EmbeddingMatrix(
-        [rows], dim=16, max_norm=9.0, paths=[tmp_path / "rows.npy"]
+        [rows], dim=16, max_norm=9.0, files=[OpenFile(tmp_path / "rows.npy")]
     )
     options = ScannOptions(num_leaves=40, leaves_to_search=40)
     searcher = ScannSearcher.build(matrix, tmp_path / "scann", options)
@@ -113,7 +114,7 @@ def test_i22_an_abort_of_scann_is_an_error(tmp_path, rows, bad):
     np.save(tmp_path / "rows.npy", rows)
     # Past the checks of EmbeddingMatrix, as a bug might let it through.
     matrix = EmbeddingMatrix(
-        [rows], dim=16, max_norm=1.0, paths=[tmp_path / "rows.npy"]
+        [rows], dim=16, max_norm=1.0, files=[OpenFile(tmp_path / "rows.npy")]
     )
     with pytest.raises(ScannBuildError, match="cluster_idx < num_clusters"):
         ScannSearcher.build(matrix, tmp_path / "scann")

@@ -210,11 +210,8 @@ def test_bundle_opens_as_corpus_and_index(exported, qa, questions):
     queries = qa.question_embedding.questions(questions)
     want = qa.index.search(queries, 3)
     np.testing.assert_array_equal(index.search(queries, 3).scores, want.scores)
-    from realm_tf.data.text.featurizer import Featurizer
 
-    featurizer = Featurizer.from_file(
-        exported.vocabulary_path, **exported.featurizer
-    )
+    featurizer = exported.open_featurizer()
     assert featurizer.fingerprint == exported.tokenizer_fingerprint
     for name in exported.models:
         manifest = _manifest.read_manifest(

@@ -67,6 +67,22 @@ def test_nothing_is_in_use_before_the_first_question(bundle):
         served.status()
 
 
+def test_documents_of_another_process_are_seen_at_once(
+    served, bundle, fingerprint, document
+):
+    other = ServedIndex(bundle / "index", bundle / "corpus")
+    other.acquire(fingerprint)
+    blocks, embeddings = document
+    before = served.in_use.num_blocks
+    other.add(blocks, embeddings, fingerprint)
+    found = served.acquire(fingerprint).search(embeddings[:1], before + 1)
+    assert before in found.block_ids
+    other.delete(["new"])
+    found = served.acquire(fingerprint).search(embeddings[:1], before + 1)
+    assert before not in found.block_ids
+    assert served.status()["num_blocks"] == before
+
+
 def test_index_of_another_embedder_is_refused(served):
     with pytest.raises(MismatchError, match="embedder .* <- differs"):
         served.acquire("0" * 64)
