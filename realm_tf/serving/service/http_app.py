@@ -66,6 +66,7 @@ _STATUS_OF_ERROR: tuple[tuple[type[Exception], int], ...] = (
     (FolderError, 409),
     (OSError, 507),
 )
+_MOST_NAME_CHARACTERS = 80
 _PROXY_HEADERS = frozenset(
     ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 )
@@ -267,6 +268,7 @@ def _error(status: int, message: str, headers: Any = None) -> _Json:
 def _explain(error: Any, options: ServiceOptions) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+    place = place[:_MOST_NAME_CHARACTERS]  # names of fields are the sender's
     if place == "top_k":
         return f"{_top_k_rule(options)} Received: {first['input']!r:.40}."
     return f"`{place}`: {first['msg']}. See /openapi.json."
