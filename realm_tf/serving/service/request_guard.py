@@ -92,6 +92,10 @@ class RequestGuard:
             await self._receive(scope, receive, send_checked)
         except _RefusedError as error:
             await _send_error(send_checked, error)
+        except asyncio.CancelledError:  # after `stop_timeout`
+            if not status:
+                stopped = _RefusedError(503, "The service stops.", 1)
+                await _send_error(send_checked, stopped)
         except Exception:
             self._metrics.errors.labels("internal").inc()
             logger.exception("A request to %s failed.", path)
@@ -134,6 +138,8 @@ class RequestGuard:
             sent = True
             return {"type": "http.request", "body": body, "more_body": False}
 
+        if scope["method"] == "HEAD":  # the server leaves the body out
+            scope = scope | {"method": "GET"}
         await self._app(scope, replay, send)
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:

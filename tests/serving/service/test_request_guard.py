@@ -1,3 +1,4 @@
+import asyncio
 import concurrent.futures
 import contextlib
 import gzip
@@ -9,7 +10,9 @@ import tracemalloc
 
 import pytest
 
-from realm_tf.serving.service.request_guard import is_loopback
+from realm_tf.options import ServiceOptions
+from realm_tf.serving.service.request_guard import RequestGuard, is_loopback
+from realm_tf.serving.service.service_metrics import ServiceMetrics
 
 JSON = {"content-type": "application/json"}
 ASK = {"question": "who?"}
@@ -230,6 +233,34 @@ def test_a_failure_of_the_service_shows_no_trace(server, monkeypatch, caplog):
     assert "inner" in caplog.text
     monkeypatch.undo()
     assert b'kind="internal"} 1.0' in server.get("/metrics").body
+
+
+def test_request_that_the_end_cuts_off_gets_a_reply():
+    """As uvicorn cancels it once `stop_timeout` is over."""
+    sent = []
+
+    async def endless(scope, receive, send):
+        await asyncio.sleep(600)
+
+    async def receive():
+        return {"type": "http.request"}
+
+    async def send(message):
+        sent.append(message)
+
+    async def main():
+        guard = RequestGuard(
+            endless, ServiceOptions(), ServiceMetrics(), frozenset()
+        )
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+        scope |= {"raw_path": b"/", "query_string": b""}
+        request = asyncio.create_task(guard(scope, receive, send))
+        await asyncio.sleep(0.05)
+        request.cancel()
+        await request
+
+    asyncio.run(main())
+    assert sent[0]["status"] == 503 and b"stops" in sent[1]["body"]
 
 
 def test_same_question_from_many_threads(start_server):
