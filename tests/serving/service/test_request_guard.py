@@ -166,7 +166,7 @@ def test_bodies_together_are_bounded(start_server):
     body = body.encode() + b" " * 100_000
     with socket.create_connection(address, 30) as slow:
         slow.sendall(head("/v1/documents", 400_000) + b"x" * 250_000)
-        guard = server.server.config.app
+        guard = server.server.config.app.app
         server.wait(lambda: guard._buffered == 250_000)
         assert server.post("/v1/ask", ASK).status == 200  # small
         reply = server.send("POST", "/v1/documents", body, JSON)
