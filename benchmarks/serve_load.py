@@ -22,6 +22,7 @@ import json
 import os
 import random
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -101,6 +102,7 @@ def parse_arguments() -> argparse.Namespace:
 @contextlib.contextmanager
 def running_service(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     code = "from realm_tf.cli import main; main()"
+    os.environ.setdefault("REALM_TF_TOKEN", secrets.token_urlsafe())
     process = subprocess.Popen(
         [sys.executable, "-c", code, "serve", "--bundle", args.bundle]
         + ["--port", "0", "--timeout", "120"],

@@ -54,8 +54,12 @@ class Server:
         with contextlib.closing(connection):
             if isinstance(body, dict | list):
                 body = json.dumps(body).encode()
-            kind = {"content-type": "application/json"} if body else {}
-            connection.request(method, path, body, kind | (headers or {}))
+            given = {"content-type": "application/json"} if body else {}
+            if token := self.service.options.token:
+                given["authorization"] = f"Bearer {token}"
+            given |= headers or {}
+            given = {k: v for k, v in given.items() if v is not None}
+            connection.request(method, path, body, given)
             return Reply(connection.getresponse())
 
     def get(self, path, **options):

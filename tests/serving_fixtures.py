@@ -29,7 +29,12 @@ from realm_tf.serving.bundle import (
 from realm_tf.serving.service.query_service import QueryService
 
 FRESH = pathlib.Path(__file__).with_name("fresh_process.py")
-QUICK = {"watch_interval": 0.2, "request_timeout": 300.0, "is_local": True}
+QUICK = {
+    "watch_interval": 0.2,
+    "request_timeout": 300.0,
+    "is_local": True,
+    "token": "secret",
+}
 
 
 @pytest.fixture(scope="session")

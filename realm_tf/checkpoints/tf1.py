@@ -280,7 +280,8 @@ def _ancestors(prefix: str) -> Iterator[str]:
     """The prefix itself and those above it, down to the empty one."""
     yield prefix
     while prefix:
-        prefix = re.sub("[^/]*/$", "", prefix)
+        above, slash, _ = prefix.removesuffix("/").rpartition("/")
+        prefix = above + slash
         yield prefix
 
 

@@ -1,6 +1,7 @@
 """realm-tf serve: the query service of an exported bundle."""
 
 import pathlib
+import secrets
 import urllib.parse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _IN_PROCESS = "inprocess"
 _TOKEN_VARIABLE = "REALM_TF_TOKEN"
+_TOKEN_BYTES = 32
 
 
 @click.command(
@@ -57,8 +59,7 @@ _TOKEN_VARIABLE = "REALM_TF_TOKEN"
     "--token",
     envvar=_TOKEN_VARIABLE,
     help="Bearer token that changes of documents and index must carry. "
-    f"Default: ${_TOKEN_VARIABLE}; without a token changes are refused, "
-    "unless the address is local and no proxy is in front.",
+    f"Default: ${_TOKEN_VARIABLE}, or a new one, which is printed.",
 )
 @class_options(
     ServiceOptions,
@@ -90,17 +91,22 @@ def serve(
             f"A package for serving is missing: {error}. Install all with "
             "`pip install 'realm-tf[serve]'`."
         ) from error
+    service_options = ServiceOptions(
+        request_timeout=request_timeout,
+        token=token or secrets.token_urlsafe(_TOKEN_BYTES),
+        is_local=is_loopback(host),
+    )
     service = QueryService(
         bundle,
         backend_opener(backend, bundle, request_timeout),
-        ServiceOptions(
-            request_timeout=request_timeout,
-            token=token,
-            is_local=is_loopback(host),
-        ),
+        service_options,
     )
     with http_server.open_socket(host, port) as listening:
         console.print_note(f"Serving on {http_server.url_of(listening)}")
+        if not token:
+            console.print_note(
+                f"Token for changes of documents: {service_options.token}"
+            )
         http_server.serve(service, listening)
 
 

@@ -14,6 +14,7 @@ from realm_tf.data.corpus.article import ArticleLike, as_article
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.questions.question_texts import check_questions
 from realm_tf.errors import ServiceUnavailableError, UnknownDocumentError
+from realm_tf.options.service_options import checked_token
 
 _AT_ONCE = 32  # questions or documents in a request
 _MOST_BYTES = 4 * 2**20  # of the documents; a service takes 8 MiB
@@ -31,18 +32,18 @@ class RealmClient:
 
     Args:
         url: "http://HOST:PORT".
-        token: bearer token, for services whose documents may be changed only
-            with one.
+        token: bearer token of the service, without which it refuses changes
+            of documents and index.
         timeout: seconds for a request; the default is above the 30 that a
             service takes.
         num_retries: tries after the first.
 
     Raises:
-        ValueError: if `url` is not of that form.
+        ValueError: if `url` is not of that form, or `token` cannot be sent.
 
     Example:
     ```python
-    client = RealmClient("http://127.0.0.1:8600")
+    client = RealmClient("http://127.0.0.1:8600", token="...")
     answer = client.ask("Who wrote Emma?")  # `Answer`, as of `RealmQA`
     client.add_documents([{"id": "2", "title": "Emma", "text": "..."}])
     ```
@@ -64,7 +65,7 @@ class RealmClient:
                 "grpc://HOST:PORT of a model server use `ModelServerClient`."
             )
         self.url = url.rstrip("/")
-        self.token = token
+        self.token = None if token is None else checked_token(token)
         self.timeout = timeout
         self.num_retries = num_retries
         self._pool = urllib3.PoolManager(

@@ -20,21 +20,25 @@ class ServiceOptions:
         max_requests: requests in progress; one more gets 503.
         max_buffered_bytes: bytes of all request bodies in memory; a large body
             beyond gets 503.
-        max_connections: open connections; a request over one more gets 503.
+        max_connections: open connections; one more closes the one that has
+            waited longest for its client. Fewer, if the system allows only
+            fewer open files.
         max_batch_size: questions in one call of a model.
         keep_alive_timeout: seconds, rounded up, after which a connection
             that is idle since its last reply is closed.
+        head_timeout: seconds for a client to send the head of a request, or to
+            take the rest of a reply beyond `keep_alive_timeout`.
         body_timeout: seconds for a client to send the body of a request.
         request_timeout: seconds until an unanswered request gets 503.
         stop_timeout: seconds to finish requests after SIGTERM.
         watch_interval: seconds between looks for a new index version.
         failures_to_open: failed calls in a row before the models get a pause.
-        token: bearer token that writes must carry; space around it does not
-            count.
+        token: bearer token that writes must carry, see `checked_token`;
+            without one, writes are off.
         is_local: the service can be reached from this machine only.
 
     Raises:
-        ValueError: if a number is not positive, or the token is empty.
+        ValueError: if a number is not positive, or the token cannot be sent.
     """
 
     max_body_bytes: int = 8 * 2**20
@@ -47,6 +51,7 @@ class ServiceOptions:
     max_connections: int = 1024
     max_batch_size: int = 16
     keep_alive_timeout: float = 10.0
+    head_timeout: float = 10.0
     body_timeout: float = 20.0
     request_timeout: float = 30.0
     stop_timeout: float = 20.0
@@ -57,11 +62,26 @@ class ServiceOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.token is None:
-            return
-        object.__setattr__(self, "token", self.token.strip())
-        if not self.token:
-            raise ValueError(
-                "`token` must not be empty. Received: token=''. Leave it out "
-                "to allow no writes, or only local ones."
-            )
+        if self.token is not None:
+            object.__setattr__(self, "token", checked_token(self.token))
+
+
+def checked_token(token: str) -> str:
+    """A bearer token without the space around it.
+
+    Raises:
+        ValueError: if it is empty, or holds what a header cannot.
+    """
+    token = token.strip()
+    if (
+        not (token.isascii() and token.isprintable())
+        or " " in token
+        or not token
+    ):
+        raise ValueError(
+            "`token` must be of printable ASCII characters, without spaces "
+            f"between them. Received: {len(token)} characters that are not. "
+            "Make one with `python -c 'import secrets; "
+            "print(secrets.token_urlsafe())'`."
+        )
+    return token

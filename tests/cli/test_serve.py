@@ -32,7 +32,11 @@ def test_bundle_is_served_until_sigterm(bundle, full_preset):
     try:
         line = process.stderr.readline()
         assert line.startswith("Serving on http://127.0.0.1:")
-        client = RealmClient(line.split()[-1])
+        printed = process.stderr.readline()
+        assert printed.startswith("Token for changes of documents: ")
+        token = printed.split()[-1]
+        assert len(token) == 43  # of 32 random bytes
+        client = RealmClient(line.split()[-1], token=token)
         deadline = time.monotonic() + 240
         while not client.is_ready():
             assert time.monotonic() < deadline and process.poll() is None
@@ -56,6 +60,11 @@ def test_port_that_is_taken_is_said(bundle, fail):
         port = taken.getsockname()[1]
         said = fail("serve", "--bundle", bundle, "--port", port)
     assert f"127.0.0.1:{port} must be a free address" in said
+
+
+def test_token_that_cannot_be_sent_is_said(bundle, fail):
+    said = fail("serve", "--bundle", bundle, "--token", "schl\u00fcssel")
+    assert "`token` must be of printable ASCII" in said
 
 
 def test_folder_that_is_no_bundle_is_said(full_preset, fail):

@@ -11,7 +11,7 @@ QUESTIONS = ["When was the school of Rome founded?", "who?", "Oslo"]
 
 @pytest.fixture
 def client(server):
-    return RealmClient(server.url)
+    return RealmClient(server.url, token="secret")
 
 
 def without_sentences(answer):
@@ -92,7 +92,7 @@ def test_documents_are_sent_in_parts_that_are_taken(client, monkeypatch):
 
 
 def test_late_documents_are_not_sent_again(server, backend, monkeypatch):
-    client = RealmClient(server.url, timeout=0.5, num_retries=3)
+    client = RealmClient(server.url, token="secret", timeout=0.5, num_retries=3)
     go, tried, try_once = threading.Event(), [], client._try
     monkeypatch.setattr(
         client, "_try", lambda *args: tried.append(args) or try_once(*args)
@@ -137,11 +137,13 @@ def test_mistakes_are_the_local_errors(client):
 
 
 def test_token_is_sent(start_server):
-    server = start_server(token="secret", is_local=False)
+    server = start_server(token="abc", is_local=False)
     document = {"id": "1", "text": "Sofia."}
     with pytest.raises(PermissionError, match="bearer token"):
         RealmClient(server.url).add_documents([document])
-    RealmClient(server.url, token="secret").add_documents([document])
+    RealmClient(server.url, token=" abc\n").add_documents([document])
+    with pytest.raises(ValueError, match="printable ASCII"):
+        RealmClient(server.url, token="geheim\u00e4")
 
 
 def test_client_waits_until_the_service_is_ready(start_server, backend, broken):

@@ -18,7 +18,13 @@ def test_numbers_must_be_positive(name, value):
         ServiceOptions(**{name: value})
 
 
-@pytest.mark.parametrize("token", ["", "  "])
-def test_token_must_not_be_empty(token):
-    with pytest.raises(ValueError, match="`token` must not be empty"):
+@pytest.mark.parametrize(
+    "token", ["", "  ", "schl\u00fcssel", "a b", "a\x00", "a\nb"]
+)
+def test_token_must_be_one_that_can_be_sent(token):
+    with pytest.raises(ValueError, match="`token` must be of printable ASCII"):
         ServiceOptions(token=token)
+
+
+def test_space_around_a_token_does_not_count():
+    assert ServiceOptions(token=" a-._~+/= \n").token == "a-._~+/="

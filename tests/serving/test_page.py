@@ -78,6 +78,7 @@ def add(page, name, title, text):
     page.get_by_label("Identity").fill(name)
     page.get_by_label("Title").fill(title)
     page.get_by_label("Text", exact=True).fill(text)
+    page.get_by_label("Token").fill("secret")
     page.get_by_role("button", name="Add", exact=True).click()
     page.get_by_text("can be asked about").wait_for()
 

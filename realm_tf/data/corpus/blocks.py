@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # spares readers of blocks the import of TensorFlow
     from realm_tf.data.text.featurizer import Featurizer
 
 _NUM_SPECIAL_TOKENS = 3  # [CLS] title [SEP] block [SEP]
+_TOKENIZED_AT_ONCE = 65_536  # sentences, about 0.1 s
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +86,7 @@ def split_into_blocks(
     featurizer: "Featurizer",
     *,
     max_wordpieces: int = _constants.BLOCK_LENGTH,
+    before_part: Callable[[], None] | None = None,
 ) -> list[Block]:
     """Cuts an article into blocks of whole sentences.
 
@@ -97,6 +99,8 @@ def split_into_blocks(
         featurizer: its tokenizer decides the lengths.
         max_wordpieces: special tokens and title counted. The default is that
             of the released corpus.
+        before_part: called before each part of the work, of less than a
+            second; may raise.
 
     Returns:
         list of `Block`, in the order of the text.
@@ -115,12 +119,17 @@ def split_into_blocks(
     Source: Lee et al., 2019, section 7; google-research/language,
     orqa/preprocessing/wiki_preprocessor.py.
     """
-    [blocks] = tokenize_articles([article], featurizer, max_wordpieces)
+    [blocks] = tokenize_articles(
+        [article], featurizer, max_wordpieces, before_part
+    )
     return [block for block, _, _ in blocks]
 
 
 def tokenize_articles(
-    articles: Sequence[Article], featurizer: "Featurizer", max_wordpieces: int
+    articles: Sequence[Article],
+    featurizer: "Featurizer",
+    max_wordpieces: int,
+    before_part: Callable[[], None] | None = None,
 ) -> Iterator[list[TokenizedBlock]]:
     """`split_into_blocks` of many articles, tokenized in one go.
 
@@ -128,16 +137,17 @@ def tokenize_articles(
         articles: what to cut.
         featurizer: see `split_into_blocks`.
         max_wordpieces: see `split_into_blocks`.
+        before_part: see `split_into_blocks`.
 
     Yields:
         The blocks of each article, with their wordpieces.
     """
-    spans = [split_sentences(article.text) for article in articles]
+    spans = [split_sentences(article.text, before_part) for article in articles]
     texts = []
     for article, places in zip(articles, spans, strict=True):
         texts.append(article.title)
         texts += [article.text[start:end] for start, end in places]
-    ids, _, _, row_splits = featurizer.tokenize(texts)
+    ids, row_splits = _tokenize(texts, featurizer, before_part)
     num_tokens = np.diff(row_splits).tolist()
     row = 0
     for article, places in zip(articles, spans, strict=True):
@@ -189,6 +199,22 @@ def group_sentences(
     if total:
         groups.append(slice(start, len(num_tokens)))
     return groups
+
+
+def _tokenize(
+    texts: Sequence[str],
+    featurizer: "Featurizer",
+    before_part: Callable[[], None] | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Wordpieces of all texts, and where those of each begin."""
+    ids, lengths = [], [np.zeros(1, np.int64)]
+    for start in range(0, len(texts) or 1, _TOKENIZED_AT_ONCE):
+        if before_part is not None:
+            before_part()
+        part = featurizer.tokenize(texts[start : start + _TOKENIZED_AT_ONCE])
+        ids.append(part.ids)
+        lengths.append(np.diff(part.row_splits))
+    return np.concatenate(ids), np.cumsum(np.concatenate(lengths))
 
 
 def _join(

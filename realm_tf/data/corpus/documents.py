@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from realm_tf._manifest import MANIFEST_NAME
@@ -48,9 +48,16 @@ def as_corpus(
 
 
 def cut_documents(
-    documents: Iterable[ArticleLike], featurizer: Featurizer
+    documents: Iterable[ArticleLike],
+    featurizer: Featurizer,
+    before_part: Callable[[], None] | None = None,
 ) -> list[Block]:
     """Cuts documents that have ids of their own into blocks.
+
+    Args:
+        documents: articles, or mappings with their fields.
+        featurizer: `Featurizer`.
+        before_part: see `split_into_blocks`.
 
     Raises:
         TypeError: if it is nothing of the kind.
@@ -61,7 +68,10 @@ def cut_documents(
     for document in documents:
         article = check_article(as_article(document))
         cut = split_into_blocks(
-            article, featurizer, max_wordpieces=featurizer.block_length
+            article,
+            featurizer,
+            max_wordpieces=featurizer.block_length,
+            before_part=before_part,
         )
         if article.document_id in known or not cut:
             raise ValueError(

@@ -15,7 +15,7 @@ _TOKEN = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _CLOSERS = {"}}": "{{", "]]": "[[", "|}": "{|"}
-_HIDDEN_LINK = re.compile(r"\s*(file|image|media|category)\s*:", re.IGNORECASE)
+_HIDDEN_LINK = re.compile(r"(file|image|media|category)\s*:", re.IGNORECASE)
 # Applied in this order, to what is left. None can match across lines.
 _REPLACEMENTS = [
     (re.compile(pattern, re.MULTILINE), replacement)
@@ -24,10 +24,11 @@ _REPLACEMENTS = [
         (r"^[ \t]*-{4,}", ""),
         (r"<br\b[^<>]*>", " "),
         (r"</?[a-zA-Z][^<>]*>", ""),
-        (r"\[(?:https?:|ftp:)?//[^\s\[\]]+ ?([^\[\]\n]*)\]", r"\1"),
+        (r"\[(?:https?:|ftp:)?//[^\s\[\]]++ ?+([^\[\]\n]*+)\]", r"\1"),
         (r"'{2,}", ""),
         (r"__[A-Z]+__", ""),
         (r"^[*#:;]+[ \t]*", ""),
+        (r"&#[0-9]{4000,};?", "\ufffd"),  # `html.unescape` would raise
     )
 ]
 # What removed templates leave behind: "( ; )", "word ," and blank runs.
@@ -123,7 +124,7 @@ def _last(stack: list[tuple[str, int]], kind: str) -> int | None:
 
 
 def _shown(link: str) -> str:
-    if _HIDDEN_LINK.match(link):
+    if _HIDDEN_LINK.match(link.lstrip()):
         return ""
     target, bar, words = link.partition("|")
     return words if bar else target.lstrip(":")

@@ -1,16 +1,19 @@
 """Text to sentences, for English and other languages with spaces."""
 
-import re
+from collections.abc import Callable
 
 # A block of 288 wordpieces holds about 1,300 characters. Longer runs without
 # a full stop are lists and tables, and would be cut off when they are read.
 MAX_SENTENCE_CHARACTERS = 1_000
 # sentencex slows down with the square of the length where no spaces are.
 _WINDOW_CHARACTERS = 8_192
-_SENTENCE_END = re.compile(r"[.!?…。！？｡؟।][\"'”’»)\]}]*\s*\Z")
+_SENTENCE_ENDS = tuple(".!?…。！？｡؟।")
+_CLOSERS = "\"'”’»)]}"
 
 
-def split_sentences(text: str) -> list[tuple[int, int]]:
+def split_sentences(
+    text: str, before_part: Callable[[], None] | None = None
+) -> list[tuple[int, int]]:
     r"""Where the sentences of a text begin and end.
 
     A paragraph without a full stop, such as a heading, continues with the next
@@ -25,6 +28,7 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
 
     Args:
         text: any text that can be encoded as UTF-8.
+        before_part: called before each `_WINDOW_CHARACTERS`; may raise.
 
     Returns:
         list of `(start, end)`, in characters, ascending. White space at the
@@ -38,6 +42,8 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     start = 0
     while start < len(text):
+        if before_part is not None:
+            before_part()
         window = text[start : start + _WINDOW_CHARACTERS]
         ends = _sentence_ends(window)
         if start + len(window) < len(text) and len(ends) > 1:
@@ -81,7 +87,7 @@ def _sentence_ends(text: str) -> list[int]:
             start = _last_space(text, start, start + MAX_SENTENCE_CHARACTERS)
             ends.append(start)
         reached = end
-        if _SENTENCE_END.search(text, start, end):
+        if text[start:end].rstrip().rstrip(_CLOSERS).endswith(_SENTENCE_ENDS):
             ends.append(end)
             start = end
     if start < len(text):

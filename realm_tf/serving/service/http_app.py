@@ -5,7 +5,8 @@ import hmac
 import importlib.resources
 import json
 import math
-from collections.abc import AsyncIterator
+import urllib.parse
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
 import fastapi
@@ -48,7 +49,7 @@ _WRITE_ERRORS = _ERRORS | {
     status: {"model": models.ErrorReply, "description": text}
     for status, text in (
         (401, "The bearer token is missing or wrong."),
-        (403, "Writes are off."),
+        (403, "Writes are off, or the request is of another site."),
         (404, "There is no such document or version."),
         (409, "The index is being written, damaged or of other models."),
         (507, "It cannot be written: the disk is full or read-only."),
@@ -66,9 +67,7 @@ _STATUS_OF_ERROR: tuple[tuple[type[Exception], int], ...] = (
     (FolderError, 409),
     (OSError, 507),
 )
-_PROXY_HEADERS = frozenset(
-    ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
-)
+_MOST_NAME_CHARACTERS = 80
 
 
 class _Json(fastapi.Response):
@@ -95,6 +94,7 @@ def build_app(service: QueryService) -> RequestGuard:
         description="Answers with their evidence, from an index of documents.",
         docs_url=None,  # its page would load files of other hosts
         redoc_url=None,
+        redirect_slashes=False,  # would go to the `Host` that was sent
         lifespan=lifespan,
         default_response_class=_Json,
     )
@@ -267,6 +267,7 @@ def _error(status: int, message: str, headers: Any = None) -> _Json:
 def _explain(error: Any, options: ServiceOptions) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+    place = place[:_MOST_NAME_CHARACTERS]  # names of fields are the sender's
     if place == "top_k":
         return f"{_top_k_rule(options)} Received: {first['input']!r:.40}."
     return f"`{place}`: {first['msg']}. See /openapi.json."
@@ -286,18 +287,11 @@ def _checked_top_k(top_k: int | None, options: ServiceOptions) -> int | None:
 
 def _check_writer(request: fastapi.Request, options: ServiceOptions) -> None:
     if options.token is None:
-        if not options.is_local:
-            raise HTTPException(
-                403, "Writes are off: the service was started without a token."
-            )
-        # Through a proxy, everybody seems to come from this machine.
-        if not _PROXY_HEADERS.isdisjoint(request.headers.keys()):
-            raise HTTPException(
-                403,
-                "Writes through a proxy are off: the service was started "
-                "without a token.",
-            )
-        return
+        raise HTTPException(
+            403, "Writes are off: the service was started without a token."
+        )
+    if _is_of_another_site(request.headers):
+        raise HTTPException(403, "Writes must not come from another site.")
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     given, wanted = token.strip().encode(), options.token.encode()
     if scheme.lower() != "bearer" or not hmac.compare_digest(given, wanted):
@@ -306,6 +300,23 @@ def _check_writer(request: fastapi.Request, options: ServiceOptions) -> None:
             "Writes need the bearer token of the service.",
             {"www-authenticate": "Bearer"},
         )
+
+
+def _is_of_another_site(headers: Mapping[str, str]) -> bool:
+    """Whether a browser says so; what is no browser says nothing.
+
+    Source: `CrossOriginProtection` of Go's net/http.
+    """
+    site = headers.get("sec-fetch-site")
+    if site:
+        return site not in ("same-origin", "none")
+    origin = headers.get("origin")
+    if origin is None:
+        return False
+    try:
+        return urllib.parse.urlsplit(origin).netloc != headers.get("host", "")
+    except ValueError:
+        return True
 
 
 def _changed(index: BlockIndex, added: int = 0, deleted: int = 0) -> _Json:

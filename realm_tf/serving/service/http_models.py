@@ -20,7 +20,9 @@ class Questions(_Strict):
 
     question: str | None = pydantic.Field(None, description="One question.")
     questions: list[str] | None = pydantic.Field(
-        None, description="Several questions, in place of `question`."
+        None,
+        description="Several questions, in place of `question`.",
+        fail_fast=True,
     )
 
     def texts(self, options: ServiceOptions) -> list[str]:
@@ -96,7 +98,7 @@ class Document(_Strict):
 class DocumentsRequest(_Strict):
     """Documents to add or replace."""
 
-    documents: list[Document] = pydantic.Field(min_length=1)
+    documents: list[Document] = pydantic.Field(min_length=1, fail_fast=True)
 
 
 class IndexRequest(_Strict):

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from realm_tf.options import ServiceOptions
+from realm_tf.serving.service.connection_watch import (
+    ConnectionWatch,
+    ListeningSocket,
+)
 from realm_tf.serving.service.http_app import build_app
 
 if TYPE_CHECKING:
@@ -17,7 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_HEAD_BYTES = 16 * 2**10
-_BACKLOG = 2048
+_BACKLOG = 512
+_OTHER_FILES = 128  # of the index, of the models, of the threads
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -34,7 +40,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM
         )[0]
-        listening = socket.socket(family, kind, protocol)
+        listening = ListeningSocket(family, kind, protocol)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
@@ -57,6 +63,33 @@ def url_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def allowed_connections(options: ServiceOptions) -> int:
+    """How many connections the system has files for.
+
+    The limit of open files is raised, as far as may be.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return options.max_connections
+    needed = options.max_connections + _BACKLOG + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return options.max_connections
+    if hard != resource.RLIM_INFINITY:
+        needed = min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    allowed = max(1, needed - _BACKLOG - _OTHER_FILES)
+    if allowed < options.max_connections:
+        logger.warning(
+            "At most %d connections are kept open: the system allows %d open "
+            "files. Raise `ulimit -n` for more.",
+            allowed,
+            hard,
+        )
+    return allowed
+
+
 def serve(
     service: "QueryService",
     listening: socket.socket,
@@ -71,8 +104,13 @@ def serve(
         on_start: called with the server before it starts.
     """
     options = service.options
+    watch = ConnectionWatch(
+        build_app(service), options, allowed_connections(options)
+    )
+    if isinstance(listening, ListeningSocket):
+        listening.on_accept = watch.accepted
     config = uvicorn.Config(
-        build_app(service),
+        watch,
         http="h11",
         ws="none",
         loop="asyncio",
@@ -82,8 +120,10 @@ def serve(
         server_header=False,
         timeout_keep_alive=math.ceil(options.keep_alive_timeout),
         timeout_graceful_shutdown=math.ceil(options.stop_timeout),
-        # uvicorn counts the connection that asks, too.
-        limit_concurrency=options.max_connections + 1,
+        backlog=_BACKLOG,
+        proxy_headers=False,  # they would hide whose connection it is
+        callback_notify=watch.close_late,
+        timeout_notify=0,  # as often as uvicorn looks: each second
         h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
     )
     server = StoppableServer(config)

@@ -184,7 +184,9 @@ class QueryService:
             if self.exports.problem:
                 raise ServiceUnavailableError(self.exports.problem, 60.0)
             try:
-                blocks = cut_documents(documents, self._featurizer)
+                blocks = cut_documents(
+                    documents, self._featurizer, check_wanted
+                )
             except (TypeError, ValueError) as error:
                 raise BadRequestError(str(error)) from error
             embedded = self._breakers[BLOCK_EMBEDDER].call(

@@ -2,8 +2,10 @@
 
 import asyncio
 import ipaddress
+import itertools
 import json
 import logging
+import re
 import urllib.parse
 from typing import Any
 
@@ -20,6 +22,9 @@ _OTHER = "other"
 _MAX_HEAD_BYTES = 16 * 2**10
 # Bodies of questions are taken even when documents fill the memory.
 _SMALL_BODY_BYTES = 64 * 2**10
+# A text, or a sign with which a JSON value begins. No step is ever taken back.
+_JSON_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{:,]', re.DOTALL)
+_TOKENS_AN_ITEM = 32  # a document has 13
 _SECURITY_HEADERS = (
     (
         b"content-security-policy",
@@ -87,6 +92,10 @@ class RequestGuard:
             await self._receive(scope, receive, send_checked)
         except _RefusedError as error:
             await _send_error(send_checked, error)
+        except asyncio.CancelledError:  # after `stop_timeout`
+            if not status:
+                stopped = _RefusedError(503, "The service stops.", 1)
+                await _send_error(send_checked, stopped)
         except Exception:
             self._metrics.errors.labels("internal").inc()
             logger.exception("A request to %s failed.", path)
@@ -119,7 +128,7 @@ class RequestGuard:
         if limited and self._in_flight > self._options.max_requests:
             raise _RefusedError(503, "Too many requests are in flight.", 1)
         if scope["method"] == "POST":
-            _check_json(dict(scope["headers"]), body)
+            self._check_json(dict(scope["headers"]), body)
         sent = False
 
         async def replay() -> Any:
@@ -129,6 +138,8 @@ class RequestGuard:
             sent = True
             return {"type": "http.request", "body": body, "more_body": False}
 
+        if scope["method"] == "HEAD":  # the server leaves the body out
+            scope = scope | {"method": "GET"}
         await self._app(scope, replay, send)
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
@@ -177,6 +188,29 @@ class RequestGuard:
         if is_full and len(body) > _SMALL_BODY_BYTES:
             raise _RefusedError(503, "Too many large bodies at once.", 1)
 
+    def _check_json(self, headers: dict[bytes, bytes], body: bytes) -> None:
+        kind = headers.get(b"content-type", b"").partition(b";")[0]
+        if kind.strip().lower() != b"application/json":
+            raise _RefusedError(
+                400, "The content type must be application/json."
+            )
+        options = self._options
+        # A Python object for each of a million values would take 600 MB.
+        most = max(options.max_questions, options.max_documents)
+        tokens = _JSON_TOKEN.finditer(body)
+        if any(itertools.islice(tokens, most * _TOKENS_AN_ITEM, None)):
+            raise _RefusedError(
+                413,
+                "A body holds too many JSON values. `questions` must hold at "
+                f"most {options.max_questions}, `documents` at most "
+                f"{options.max_documents}. Send several requests.",
+            )
+        try:
+            decode_object(body)
+        except ValueError as error:
+            message = str(error).replace("A line", "The body")
+            raise _RefusedError(400, message) from error
+
     def _count(self, change: int) -> None:
         self._in_flight += change
         self._metrics.in_flight.set(self._in_flight)
@@ -189,17 +223,6 @@ def _check_head(scope: Any) -> None:
     if size > _MAX_HEAD_BYTES:
         message = f"Address and headers have at most {_MAX_HEAD_BYTES} bytes."
         raise _RefusedError(400, message)
-
-
-def _check_json(headers: dict[bytes, bytes], body: bytes) -> None:
-    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if kind != b"application/json":
-        raise _RefusedError(400, "The content type must be application/json.")
-    try:
-        decode_object(body)
-    except ValueError as error:
-        message = str(error).replace("A line", "The body")
-        raise _RefusedError(400, message) from error
 
 
 async def _send_error(send: Any, error: _RefusedError) -> None:

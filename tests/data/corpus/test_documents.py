@@ -1,5 +1,6 @@
 import pytest
 
+from realm_tf.data.corpus import blocks
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.corpus.documents import as_corpus, cut_documents
@@ -34,6 +35,20 @@ def test_corpus_is_opened_by_its_path(city_corpus, tmp_path, short_featurizer):
 def test_single_article_is_no_corpus(source, short_featurizer, tmp_path):
     with pytest.raises(TypeError, match="in a list"):
         as_corpus(source, tmp_path / "corpus", short_featurizer)
+
+
+def test_cutting_can_be_ended(short_featurizer, monkeypatch):
+    """Also while the sentences are tokenized."""
+    document = {"id": "1", "text": "A city. " * 50}
+    expected = cut_documents([document], short_featurizer)
+    monkeypatch.setattr(blocks, "_TOKENIZED_AT_ONCE", 7)
+    calls = []
+    cut = cut_documents([document], short_featurizer, lambda: calls.append(1))
+    assert cut == expected
+    assert len(calls) == 1 + 8  # of 51 texts, one of them the title
+    left = [1, 2, 3]
+    with pytest.raises(IndexError):
+        cut_documents([document], short_featurizer, left.pop)
 
 
 def test_blocks_are_cut_to_the_length_of_the_featurizer(short_featurizer):

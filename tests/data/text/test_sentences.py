@@ -1,5 +1,6 @@
 import json
 import pathlib
+import time
 
 import hypothesis
 import pytest
@@ -77,6 +78,23 @@ def test_split_of_long_text_does_not_depend_on_windows(monkeypatch):
     assert len(whole) == 1_000
     monkeypatch.setattr(sentences, "_WINDOW_CHARACTERS", 100)
     assert split(text) == whole
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["\n", "\r\n", "a\n\n", ".\n", " ", "'", "「", "1. ", ")", ".)", "a"],
+)
+def test_split_takes_time_in_proportion(unit):
+    start = time.thread_time()
+    split_sentences("x. " + unit * (1_000_000 // len(unit)))
+    # 1 s at most here; what is not linear needs minutes.
+    assert time.thread_time() - start < 20
+
+
+def test_split_can_be_ended_between_windows():
+    windows = iter(range(3))
+    with pytest.raises(StopIteration):
+        split_sentences("\n" * 100_000, lambda: next(windows))
 
 
 @hypothesis.given(strategies.text(alphabet="aB1.?!\n\r \t\"'é高。😀\x00-"))

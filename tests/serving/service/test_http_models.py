@@ -3,6 +3,7 @@ import pytest
 
 from realm_tf.errors import BadRequestError, TooLargeError
 from realm_tf.options import ServiceOptions
+from realm_tf.serving.service import http_models
 from realm_tf.serving.service.http_models import (
     AskRequest,
     DocumentsRequest,
@@ -75,6 +76,22 @@ def test_alternatives_must_be_a_count(alternatives):
 def test_documents_need_an_id_and_a_text(documents):
     with pytest.raises(pydantic.ValidationError, match="documents"):
         DocumentsRequest(documents=documents)
+
+
+def test_lists_are_read_up_to_the_first_bad_item():
+    """An error for each of many items would fill the memory."""
+    lists = [
+        (model, name)
+        for model in vars(http_models).values()
+        if isinstance(model, type) and issubclass(model, http_models._Strict)
+        for name, field in model.model_fields.items()
+        if "list[" in str(field.annotation)
+    ]
+    assert {name for _, name in lists} == {"questions", "documents"}
+    for model, name in lists:
+        with pytest.raises(pydantic.ValidationError) as caught:
+            model.model_validate({name: [1] * 1000})
+        assert caught.value.error_count() == 1
 
 
 def test_versions_count_from_one():

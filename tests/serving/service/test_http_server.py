@@ -104,26 +104,30 @@ def test_connection_is_kept_for_another_request_and_then_closed(start_server):
     assert server.post("/v1/ask", ASK).status == 200
 
 
-def test_request_over_one_connection_too_many_gets_503(start_server, backend):
-    server = start_server(max_connections=1, watch_interval=60)
-    reached, go = threading.Event(), threading.Event()
-
-    def wait(model):
-        reached.set()
-        go.wait(60)
-
-    backend.fault = wait
-    replies = []
-    asking = threading.Thread(
-        target=lambda: replies.append(server.post("/v1/ask", ASK))
+@pytest.mark.parametrize(
+    ("soft", "hard", "allowed"),
+    [(4096, 4096, 1024), (600, 4096, 1024), (600, 700, 60), (100, 100, 1)],
+)
+def test_connections_are_as_many_as_the_system_allows(soft, hard, allowed):
+    code = (
+        "from realm_tf.options import ServiceOptions\n"
+        "import sys, types\n"
+        "stub = types.ModuleType('realm_tf.serving.service.http_app')\n"
+        "stub.build_app = None\n"
+        "sys.modules[stub.__name__] = stub\n"
+        "from realm_tf.serving.service import http_server\n"
+        "print(http_server.allowed_connections(ServiceOptions()))"
     )
-    asking.start()
-    assert reached.wait(60)
-    assert server.get("/healthz").status == 503
-    go.set()
-    asking.join()
-    assert replies[0].status == 200
-    assert server.get("/healthz").status == 200
+    limits = f"ulimit -Sn {soft} && ulimit -Hn {hard} && "
+    command = limits + '"$0" -c "$1"'
+    done = subprocess.run(
+        ["bash", "-c", command, sys.executable, code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) == allowed
+    assert ("At most" in done.stderr) == (allowed < 1024)
 
 
 @pytest.mark.parametrize(

@@ -442,6 +442,21 @@ def test_document_that_takes_too_long_is_given_up(run_service, backend):
     run_service(add, watch_interval=60)
 
 
+def test_document_of_line_breaks_is_given_up_while_it_is_cut(run_service):
+    async def add(service):
+        lines = DOCUMENT | {"text": "\n" * 6_000_000}  # 4 s or more
+        adding = asyncio.create_task(service.add_documents([lines]))
+        await asyncio.sleep(0.2)
+        start = time.monotonic()
+        adding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await adding
+        assert time.monotonic() - start < 2
+        await service.add_documents([DOCUMENT])
+
+    run_service(add, watch_interval=60)
+
+
 def test_stop_ends_a_document(run_service, backend):
     async def add(service):
         backend.calls.clear()

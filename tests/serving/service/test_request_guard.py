@@ -1,13 +1,18 @@
+import asyncio
+import concurrent.futures
 import contextlib
 import gzip
 import json
 import socket
 import threading
 import time
+import tracemalloc
 
 import pytest
 
-from realm_tf.serving.service.request_guard import is_loopback
+from realm_tf.options import ServiceOptions
+from realm_tf.serving.service.request_guard import RequestGuard, is_loopback
+from realm_tf.serving.service.service_metrics import ServiceMetrics
 
 JSON = {"content-type": "application/json"}
 ASK = {"question": "who?"}
@@ -31,8 +36,8 @@ def head(path, length):
         (b'{"question": "who?", "question": "b"}', "repeat"),
         (b'{"question": "\xff"}', "UTF-8"),
         (b'{"question": "\\ud800"}', "surrogates"),
-        (b"[" * 50_000, "nested so deeply"),
-        (b'{"question": ' * 50_000, "nested so deeply"),
+        (b"[" * 5_000, "nested so deeply"),
+        (b'{"question": ' * 2_000, "nested so deeply"),
         (b'["who?"]', "JSON object"),
     ],
 )
@@ -40,6 +45,63 @@ def test_body_must_be_strict_json(server, body, match):
     """H1, H2."""
     reply = server.send("POST", "/v1/ask", body, JSON)
     assert reply.status == 400 and match in reply.json["error"]
+
+
+COSTLY = [
+    ('{"questions": [', "1,"),
+    ('{"questions": [', '"",'),
+    ('{"questions": [', "null,"),
+    ('{"question": {', '"a": 1,'),
+    ('{"documents": [', "{},"),
+    ('{"documents": [{', '"a":0,'),
+    ('{"documents": ', "["),
+    ('{"documents": ', '{"id":'),
+    ("", "[1],"),
+    ("", '"'),
+    ("", '""'),
+    ('{"a": "', "\\\\"),
+    ('{"a": "', '\\"'),
+    ('{"question": "', "\N{GRINNING FACE}"),
+    ('{"top_k": ', "1"),
+    ('{"threshold": 0.', "1"),
+    ("", " "),
+    ("", "{a"),
+]
+
+
+def test_refusing_a_body_costs_little(start_server):
+    """At most 0.2 s and 50 MB for each MiB, while others are answered."""
+    server = start_server(watch_interval=60)
+
+    def refuse(opening, item):
+        item = item.encode()
+        body = opening.encode() + item * (4 * 2**20 // len(item))
+        reply = server.send("POST", "/v1/ask", body, JSON)
+        assert reply.status in (400, 413) and reply.json["error"]
+        assert len(reply.body) < 1000
+
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        for case in COSTLY:
+            tracemalloc.start()
+            start = time.process_time()
+            refused = executor.submit(refuse, *case)
+            assert server.get("/healthz", timeout=10).status == 200
+            refused.result()
+            seconds = time.process_time() - start
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert seconds < 4 * 0.2 and peak < 4 * 50e6, case
+
+
+def test_body_of_too_many_values_says_how_many_are_taken(server):
+    reply = server.post("/v1/documents", {"documents": [[]] * 100_000})
+    assert reply.status == 413
+    assert "`questions` must hold at most 64, `doc" in reply.json["error"]
+
+
+def test_text_with_many_signs_is_no_list_of_values(server):
+    question = {"question": 'who, [{: "\\\\ ' * 500}
+    assert server.post("/v1/ask", question).status == 200
 
 
 @pytest.mark.parametrize(
@@ -104,7 +166,7 @@ def test_bodies_together_are_bounded(start_server):
     body = body.encode() + b" " * 100_000
     with socket.create_connection(address, 30) as slow:
         slow.sendall(head("/v1/documents", 400_000) + b"x" * 250_000)
-        guard = server.server.config.app
+        guard = server.server.config.app.app
         server.wait(lambda: guard._buffered == 250_000)
         assert server.post("/v1/ask", ASK).status == 200  # small
         reply = server.send("POST", "/v1/documents", body, JSON)
@@ -171,6 +233,34 @@ def test_a_failure_of_the_service_shows_no_trace(server, monkeypatch, caplog):
     assert "inner" in caplog.text
     monkeypatch.undo()
     assert b'kind="internal"} 1.0' in server.get("/metrics").body
+
+
+def test_request_that_the_end_cuts_off_gets_a_reply():
+    """As uvicorn cancels it once `stop_timeout` is over."""
+    sent = []
+
+    async def endless(scope, receive, send):
+        await asyncio.sleep(600)
+
+    async def receive():
+        return {"type": "http.request"}
+
+    async def send(message):
+        sent.append(message)
+
+    async def main():
+        guard = RequestGuard(
+            endless, ServiceOptions(), ServiceMetrics(), frozenset()
+        )
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+        scope |= {"raw_path": b"/", "query_string": b""}
+        request = asyncio.create_task(guard(scope, receive, send))
+        await asyncio.sleep(0.05)
+        request.cancel()
+        await request
+
+    asyncio.run(main())
+    assert sent[0]["status"] == 503 and b"stops" in sent[1]["body"]
 
 
 def test_same_question_from_many_threads(start_server):
