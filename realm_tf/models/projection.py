@@ -2,13 +2,11 @@
 
 import numpy as np
 
+from realm_tf._constants import COSINE_SCALE
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.engine.text_embedder import TextEmbedder
 from realm_tf.layers.embedder import Embedder
-
-LOGIT_SCALE = 20.0
-"""Inverse temperature of sentence-transformers' cosine loss."""
 
 _SAMPLE = 2048  # blocks; 5 for each dimension of a MiniLM state
 
@@ -70,7 +68,7 @@ def principal_components(
     centred = embeddings - mean
     # All directions, even those that no text of a small sample has.
     _, components = np.linalg.eigh(centred.T @ centred)  # best last
-    kernel = components[:, ::-1][:, :embedding_dim] * np.sqrt(LOGIT_SCALE)
+    kernel = components[:, ::-1][:, :embedding_dim] * np.sqrt(COSINE_SCALE)
     missing = max(embedding_dim - hidden_dim, 0)
     kernel = np.pad(kernel, ((0, 0), (0, missing)))
     return kernel.astype(np.float32), (-mean @ kernel).astype(np.float32)

@@ -145,7 +145,9 @@ def tokenize_articles(
         row = first + len(places)
         starts = byte_offsets(article.text, [start for start, _ in places])
         groups = group_sentences(
-            num_tokens[first:row], num_tokens[title], max_wordpieces
+            num_tokens[first:row],
+            num_tokens[title] + len(featurizer.block_prompt_ids),
+            max_wordpieces,
         )
         sentences = texts[first:row]
         splits = row_splits[first : row + 1]

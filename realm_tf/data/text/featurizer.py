@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import pathlib
 from collections.abc import Sequence
@@ -16,6 +17,10 @@ from realm_tf.data.text.wordpiece_layout import WordpieceLayout
 
 _ALGORITHM = "FastBertTokenizer/1"
 _MAX_TITLE_IN_JOINT = 32  # wordpieces; keeps room for the block
+_MAX_CHARACTERS_OF_WORD = 100  # a longer word is [UNK], as in BERT
+_LONG_WORD = r"(?s).*[^\s[:punct:]]{101}.*"
+_MAX_BYTES_OF_WORD = 4 * _MAX_CHARACTERS_OF_WORD
+_LOG = logging.getLogger(__name__)
 
 
 class Tokens(NamedTuple):
@@ -59,6 +64,9 @@ class Featurizer:
             counted. Only the block is cut.
         joint_title: put the block's title between question and block in
             joint inputs. The original does not.
+        query_prompt: text before every question that is embedded, such as
+            "query: " of the E5 models. The reader does not see it.
+        block_prompt: the same of blocks; it stands before the title.
 
     Raises:
         ValueError: if a special token is missing from `vocabulary`, a word
@@ -83,6 +91,8 @@ class Featurizer:
         block_length: int = _constants.BLOCK_LENGTH,
         joint_length: int = _constants.JOINT_LENGTH,
         joint_title: bool = True,
+        query_prompt: str = "",
+        block_prompt: str = "",
     ):
         self.vocabulary = tuple(vocabulary)
         self.lowercase = lowercase
@@ -90,6 +100,8 @@ class Featurizer:
         self.block_length = block_length
         self.joint_length = joint_length
         self.joint_title = joint_title
+        self.query_prompt = query_prompt
+        self.block_prompt = block_prompt
         place = {word: i for i, word in enumerate(self.vocabulary)}
         special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
         missing = [word for word in special if word not in place]
@@ -108,12 +120,16 @@ class Featurizer:
                 f"{len(self.vocabulary)} words, {len(place)} of them distinct. "
                 "Use the vocab.txt that came with the checkpoint."
             )
-        self._check_lengths()
         # The two halves of `tensorflow_text.FastBertTokenizer`. They are
         # constants, so the vocabulary travels inside exported graphs.
+        self._continues = tf.constant(
+            [word.startswith("##") for word in self.vocabulary]
+        )
         self._normalizer = tf_text.FastBertNormalizer(lowercase)
         self._wordpieces = tf_text.FastWordpieceTokenizer(
-            list(self.vocabulary), token_out_type=tf.int32
+            list(self.vocabulary),
+            max_bytes_per_word=_MAX_BYTES_OF_WORD,
+            token_out_type=tf.int32,
         )
         # Dozens of small operations: a call is faster compiled than eager.
         strings = tf.TensorSpec([None], tf.string)
@@ -124,14 +140,16 @@ class Featurizer:
         self._compiled_joint = _compiled(
             self._joint, strings, rows, strings, strings
         )
+        prompt = self.tokenize([block_prompt]).ids if block_prompt else ()
+        self.block_prompt_ids = np.asarray(prompt, np.int32)
+        self._check_lengths()
 
     @classmethod
     def from_file(
         cls, path: str | os.PathLike[str], **options: Any
     ) -> "Featurizer":
-        """Reads `vocab.txt`: one wordpiece a line, UTF-8."""
-        text = pathlib.Path(path).read_text(encoding="utf-8")
-        return cls(text.rstrip("\n").split("\n"), **options)
+        """Reads `vocab.txt`, see `read_vocabulary`."""
+        return cls(read_vocabulary(path), **options)
 
     @property
     def vocabulary_size(self) -> int:
@@ -151,6 +169,11 @@ class Featurizer:
             "block_length": self.block_length,
             "joint_length": self.joint_length,
             "joint_title": self.joint_title,
+            **{
+                name: prompt
+                for name in ("query_prompt", "block_prompt")
+                if (prompt := getattr(self, name))
+            },
         }
 
     def with_lengths(
@@ -222,7 +245,15 @@ class Featurizer:
         self, title_ids: tf.RaggedTensor, block_ids: tf.RaggedTensor
     ) -> dict[str, tf.Tensor]:
         """`blocks` from wordpieces that are known already."""
-        title_ids = title_ids[:, : self.block_length - 3]
+        room = self.block_length - 3 - len(self.block_prompt_ids)
+        title_ids = title_ids[:, :room]
+        if len(self.block_prompt_ids):
+            prompt = tf.repeat(
+                tf.constant(self.block_prompt_ids)[None],
+                title_ids.nrows(),
+                axis=0,
+            )
+            title_ids = tf.concat([prompt, title_ids], axis=1)
         return self._pack([title_ids, block_ids], [0, 1], self.block_length)
 
     def joint(
@@ -267,6 +298,8 @@ class Featurizer:
         return self._compiled_joint(questions, question_rows, titles, texts)
 
     def _questions(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        if self.query_prompt:
+            texts = tf.strings.join([self.query_prompt, texts])
         ids, _, _ = self._tokenize(texts)
         is_cut = ids.row_lengths() > self.query_length - 2
         features = self._pack([ids], [0], self.query_length)
@@ -310,7 +343,9 @@ class Featurizer:
         # A scalar would end the process inside the normalizer.
         texts = tf.ensure_shape(texts, [None])
         normalized, sources = self._normalizer.normalize_with_offsets(texts)
-        ids, starts, ends = self._wordpieces.tokenize_with_offsets(normalized)
+        ids, starts, ends = self._limited(
+            normalized, *self._wordpieces.tokenize_with_offsets(normalized)
+        )
         # `FastBertTokenizer` does the same with a ragged gather, which makes
         # a graph four times as large.
         first = tf.gather(sources.row_starts(), ids.value_rowids())
@@ -326,6 +361,52 @@ class Featurizer:
             for x in (starts, ends)
         )
         return ids, starts, _whole(texts, starts, ends)
+
+    def _limited(
+        self,
+        texts: tf.Tensor,
+        ids: tf.RaggedTensor,
+        starts: tf.RaggedTensor,
+        ends: tf.RaggedTensor,
+    ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        """Wordpieces, where words of over 100 characters are `[UNK]`.
+
+        The limit of TensorFlow Text is in bytes, that of BERT in characters.
+        """
+
+        def limited() -> tuple[tf.Tensor, ...]:
+            rows = ids.value_rowids()
+            # A wordpiece that continues no other one begins a word.
+            is_first = ~tf.gather(self._continues, ids.values)
+            words = tf.cumsum(tf.cast(is_first, tf.int32)) - 1
+            first = tf.where(is_first)[:, 0]
+            begins = tf.gather(starts.values, first)
+            stops = tf.math.segment_max(ends.values, words)
+            spellings = tf.strings.substr(
+                tf.gather(texts, tf.gather(rows, first)), begins, stops - begins
+            )
+            sizes = tf.strings.length(spellings, unit="UTF8_CHAR")
+            is_long = tf.gather(sizes > _MAX_CHARACTERS_OF_WORD, words)
+            values = (
+                tf.where(is_long, self.unk_id, ids.values),
+                starts.values,
+                tf.where(is_long, tf.gather(stops, words), ends.values),
+            )
+            is_kept = is_first | ~is_long
+            kept = tf.where(is_kept)[:, 0]
+            before = tf.cumsum(tf.cast(is_kept, tf.int64))
+            splits = tf.gather(tf.concat([[0], before], 0), ids.row_splits)
+            return (*(tf.gather(value, kept) for value in values), splits)
+
+        # One scan of the text; the rest would double the time of a call.
+        may_be_long = tf.strings.regex_full_match(texts, _LONG_WORD)
+        new_ids, new_starts, new_ends, splits = tf.cond(
+            tf.reduce_any(may_be_long),
+            limited,
+            lambda: (ids.values, starts.values, ends.values, ids.row_splits),
+        )
+        new = tf.RaggedTensor.from_row_splits(new_ids, splits, validate=False)
+        return new, new.with_values(new_starts), new.with_values(new_ends)
 
     def _pack(
         self, parts: list[tf.RaggedTensor], segments: list[int], length: int
@@ -350,19 +431,60 @@ class Featurizer:
 
     def _check_lengths(self) -> None:
         title = _MAX_TITLE_IN_JOINT + 1 if self.joint_title else 0
+        prompt = len(self.block_prompt_ids)
         least = self.query_length + title + 2
         if (
             self.query_length < 3
-            or self.block_length < 4
+            or self.block_length < 4 + prompt
             or self.joint_length < least
         ):
             raise ValueError(
-                "`query_length` must be at least 3, `block_length` at least 4 "
-                f"and `joint_length` at least {least}. Received: query_length="
-                f"{self.query_length}, block_length={self.block_length}, "
-                f"joint_length={self.joint_length}. Raise the one that is "
+                "`query_length` must be at least 3, `block_length` at least "
+                f"{4 + prompt} and `joint_length` at least {least}. Received: "
+                f"query_length={self.query_length}, "
+                f"block_length={self.block_length}, joint_length={self.joint_length}. Raise the one that is "
                 "too small."
             )
+
+
+def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
+    """Reads `vocab.txt`: one wordpiece a line, UTF-8.
+
+    A byte-order mark is no part of the first word. Of a word that is there
+    twice, the last place counts, as in Hugging Face's tokenizers; the others
+    keep their number, under a name that no text has.
+
+    Args:
+        path: the file.
+
+    Returns:
+        the wordpieces, in order of their ids.
+    """
+    text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    return distinct_words(text.rstrip("\n").split("\n"), path)
+
+
+def distinct_words(
+    words: Sequence[str], source: str | os.PathLike[str]
+) -> list[str]:
+    """A vocabulary where earlier places of a repeated word have other names.
+
+    Args:
+        words: in order of their ids.
+        source: what a warning names.
+    """
+    last = {word: place for place, word in enumerate(words)}
+    repeated = len(words) - len(last)
+    if not repeated:
+        return list(words)
+    _LOG.warning(
+        "%s repeats %d words. The last place of each counts.", source, repeated
+    )
+    return [
+        # The space keeps it from being a word of a text.
+        word if last[word] == place else f"[repeated {place}]"
+        for place, word in enumerate(words)
+    ]
 
 
 def _compiled(function: Any, *arguments: tf.TensorSpec) -> Any:
