@@ -167,6 +167,7 @@ class _Tally:
             "num_articles": totals.num_articles,
             "num_bad_records": self._source.num_bad,
             "num_left_out": self._source.num_left_out + totals.num_left_out,
+            "num_files_left_out": len(self._source.files_left_out),
         }
 
 

@@ -441,9 +441,9 @@ class Featurizer:
             raise ValueError(
                 "`query_length` must be at least 3, `block_length` at least "
                 f"{4 + prompt} and `joint_length` at least {least}. Received: "
-                f"query_length={self.query_length}, "
-                f"block_length={self.block_length}, joint_length={self.joint_length}. Raise the one that is "
-                "too small."
+                f"query_length={self.query_length}, block_length="
+                f"{self.block_length}, joint_length={self.joint_length}. Raise "
+                "the one that is too small."
             )
 
 
