@@ -19,6 +19,12 @@ _ALGORITHM = "FastBertTokenizer/1"
 _MAX_TITLE_IN_JOINT = 32  # wordpieces; keeps room for the block
 _MAX_CHARACTERS_OF_WORD = 100  # a longer word is [UNK], as in BERT
 _LONG_WORD = r"(?s).*[^\s[:punct:]]{101}.*"
+# What the tokenizer drops, but for white space, which it keeps as a space.
+_HAS_INVISIBLE = (
+    r"(?s).*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{9f}"
+    r"\p{Cf}\p{Co}\x{FFFD}].*"
+)
+_INVISIBLE_END = r"[\p{C}\x{FFFD}]+\z"
 _MAX_BYTES_OF_WORD = 4 * _MAX_CHARACTERS_OF_WORD
 _LOG = logging.getLogger(__name__)
 
@@ -360,7 +366,15 @@ class Featurizer:
             )
             for x in (starts, ends)
         )
-        return ids, starts, _whole(texts, starts, ends)
+        ends = _whole(texts, starts, ends)
+        # Signs that nobody sees are rare: one scan of the texts.
+        has_signs = tf.strings.regex_full_match(texts, _HAS_INVISIBLE)
+        visible = tf.cond(
+            tf.reduce_any(has_signs),
+            lambda: _visible(texts, starts, ends),
+            lambda: ends.values,
+        )
+        return ids, starts, ends.with_values(visible)
 
     def _limited(
         self,
@@ -518,6 +532,24 @@ def _as_tensor(name: str, texts: Any) -> tf.Tensor:
         f"`{name}` must be a batch of strings. Received: {texts!r:.200}. Put a "
         "single text in a list."
     )
+
+
+def _visible(
+    texts: tf.Tensor, starts: tf.RaggedTensor, ends: tf.RaggedTensor
+) -> tf.Tensor:
+    """Ends before the signs that the tokenizer drops after a wordpiece.
+
+    A wordpiece ends where the next character that is kept begins. Accents
+    before that belong to it; zero-width spaces, soft hyphens, marks of
+    direction and byte-order marks do not.
+    """
+    rows = tf.gather(texts, starts.value_rowids())
+    slices = tf.strings.substr(rows, starts.values, ends.values - starts.values)
+    kept = tf.strings.regex_replace(slices, _INVISIBLE_END, "")
+    # A sign that is a wordpiece of its own keeps its place.
+    size = tf.strings.length(kept)
+    size = tf.where(size > 0, size, tf.strings.length(slices))
+    return starts.values + size
 
 
 def _whole(

@@ -513,6 +513,35 @@ def test_words_of_over_100_characters_are_unknown(letter, size):
     assert featurizer.tokenize([text, "x"]).row(1)[0].tolist() == [7]
 
 
+@pytest.mark.parametrize(
+    "sign",
+    ["\u200b", "\xad", "\u200e", "\u202c", "\ufeff", "\x00", "\u2060\u200d"],
+)
+@pytest.mark.parametrize("after", ["", " ", ".", " and"])
+def test_invisible_signs_after_a_word_are_no_part_of_it(sign, after):
+    featurizer = Featurizer([*SPECIAL, "emma", ".", "and"])
+    text = f"{sign}Emma{sign}{after}"
+    starts, ends = featurizer.tokenize(["Emma", text]).row(1)[1:]
+    assert text.encode()[starts[0] : ends[0]] == b"Emma"
+    if after.strip():
+        assert text.encode()[starts[1] : ends[1]].decode() == after.strip()
+    block = featurizer.joint(["and"], [""], [text])
+    place = int(np.argmax(block["block_mask"][0]))
+    start, end = (int(block[name][0, place]) for name in ("starts", "ends"))
+    assert text.encode()[start:end] == b"Emma"
+
+
+def test_accents_after_a_letter_are_part_of_it():
+    featurizer = Featurizer([*SPECIAL, "cafe", "x"])
+    text = "x\u200b cafe\u0301\u200b x"
+    _, starts, ends = featurizer.tokenize([text, "x"]).row(0)
+    found = [
+        text.encode()[start:end].decode()
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    assert found == ["x", "cafe\u0301", "x"]
+
+
 def test_prompts_stand_before_questions_and_titles():
     words = [*SPECIAL, "query", "passage", ":", "emma", "novel"]
     featurizer = Featurizer(
