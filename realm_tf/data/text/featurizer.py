@@ -74,6 +74,11 @@ class Featurizer:
             "query: " of the E5 models. The reader does not see it.
         block_prompt: the same of blocks; it stands before the title.
 
+    Attributes:
+        continues: bool `(vocabulary_size,)`, whether a wordpiece continues a
+            word ("##").
+        block_prompt_ids: wordpieces of `block_prompt`.
+
     Raises:
         ValueError: if a special token is missing from `vocabulary`, a word
             is there twice, or a length leaves no room for text.
@@ -128,9 +133,8 @@ class Featurizer:
             )
         # The two halves of `tensorflow_text.FastBertTokenizer`. They are
         # constants, so the vocabulary travels inside exported graphs.
-        self._continues = tf.constant(
-            [word.startswith("##") for word in self.vocabulary]
-        )
+        self.continues = np.array([w.startswith("##") for w in vocabulary])
+        self._continues = tf.constant(self.continues)
         self._normalizer = tf_text.FastBertNormalizer(lowercase)
         self._wordpieces = tf_text.FastWordpieceTokenizer(
             list(self.vocabulary),
