@@ -34,11 +34,15 @@ def fit_projection(
         embedding_dim=hidden_dim,
         pooling=embedder.pooling,
         layer_norm_epsilon=None,
+        normalize_states=embedder.normalize_states,
     )
     unprojected.build(None)
     unprojected.projection.kernel.assign(np.eye(hidden_dim))
     states = TextEmbedder(unprojected, featurizer).blocks(corpus.blocks(sample))
-    return principal_components(states, embedder.embedding_dim)
+    kernel, bias = principal_components(states, embedder.embedding_dim)
+    # Inner products of states that are not normalised have their own scale.
+    scale = 1 if embedder.normalize_states else COSINE_SCALE**-0.5
+    return kernel * scale, bias * scale
 
 
 def principal_components(
