@@ -12,6 +12,9 @@ NULL_BLOCK_POSITION = 0
 EMBEDDING_DIM = 128
 """Width of the released embeddings (Lee et al., 2019)."""
 
+COSINE_SCALE = 20.0
+"""Inverse temperature of sentence-transformers' cosine loss."""
+
 QUERY_LENGTH = 64
 """Question length of the released retriever (flag of the ORQA code)."""
 

@@ -86,10 +86,11 @@ class RealmQA(QuestionAnswerer):
                 - a preset that `save_to_preset` or `realm-tf` wrote. It
                   answers at once if it has a corpus and an index;
                 - a BERT in the Hugging Face layout, from whose backbone
-                  embedder and reader start, to be trained. With
-                  sentence-transformers, embeddings are means whose projection
-                  is fitted by PCA to the first corpus that is indexed, and
-                  which retrieve well;
+                  embedder and reader start, to be trained. The embedder of
+                  sentence-transformers is the one that was trained: its
+                  pooling, `Dense`, `Normalize`, prompts and length are read.
+                  With another `embedding_dim`, its projection is fitted by
+                  PCA to the first corpus that is indexed;
                 - a published checkpoint of REALM, ORQA or BERT, see
                   `realm_tf.checkpoints.load`, or a list of several with
                   different parts, such as an embedder and an encoder.

@@ -1,26 +1,40 @@
-"""A BERT folder in the Hugging Face layout -> backbone, vocabulary, pooling."""
+"""A BERT or sentence-transformers folder -> embedder and reader."""
 
 import dataclasses
-import json
 import os
 import pathlib
 from typing import Any
 
 import keras
-import keras_hub
+import numpy as np
 
-from realm_tf._constants import EMBEDDING_DIM
-from realm_tf.checkpoints.hugging_face import load_words_encoder
-from realm_tf.checkpoints.presets import Parts
+from realm_tf._constants import BLOCK_LENGTH, COSINE_SCALE, EMBEDDING_DIM
+from realm_tf.checkpoints.hugging_face import (
+    CONFIG_NAME,
+    BertWeights,
+    has_weights,
+    open_tensors,
+)
+from realm_tf.checkpoints.json_object import read_json
+from realm_tf.checkpoints.presets import Parts, build
+from realm_tf.checkpoints.sentence_modules import (
+    DenseModule,
+    SentenceModules,
+    is_sentence_folder,
+    read_modules,
+)
+from realm_tf.checkpoints.vocabularies import (
+    check_size,
+    lengths,
+    read_tokenizer,
+)
 from realm_tf.checkpoints.weight_check import check_layer
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.errors import CheckpointError
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
 
-_WEIGHTS_NAME = "model.safetensors"
-_CONFIG_NAME = "config.json"
-_VOCABULARY_NAME = "vocab.txt"
-_NAMES = (_CONFIG_NAME, _WEIGHTS_NAME, _VOCABULARY_NAME)
+_MAX_POSITIONS = 512
 _ALLOWED = {
     "model_type": ("bert",),
     # What `BertBackbone` computes; it would not notice anything else.
@@ -31,9 +45,11 @@ _ALLOWED = {
 
 def is_bert_folder(path: pathlib.Path) -> bool:
     """Whether `BertFolder.open` is for this folder."""
-    if not all((path / name).is_file() for name in _NAMES):
+    if is_sentence_folder(path):
+        return True
+    if not (path / CONFIG_NAME).is_file() or not has_weights(path):
         return False
-    return _read_json(path / _CONFIG_NAME).get("model_type") == "bert"
+    return read_json(path / CONFIG_NAME).get("model_type") == "bert"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,63 +57,72 @@ class BertFolder:
     """The settings of a BERT folder, without the weights.
 
     Args:
-        path: the folder.
+        path: folder of the backbone.
         featurizer: `Featurizer` of its vocabulary.
-        pooling: "mean" if the folder says that its sentence embeddings are
-            means, as sentence-transformers does; otherwise "cls".
+        pooling: that of a sentence encoder, "mean" or "first"; otherwise
+            "cls", with a head that is still to be trained.
         hidden_dim: width of the backbone.
+        modules: `SentenceModules` of a sentence encoder.
     """
 
     path: pathlib.Path
     featurizer: Featurizer
     pooling: str
     hidden_dim: int
+    modules: SentenceModules | None = None
 
     @classmethod
     def open(
         cls, path: str | os.PathLike[str], **featurizer_options: Any
     ) -> "BertFolder":
-        """Reads the configuration and the vocabulary.
+        """Reads configuration, tokenizer and, if any, `modules.json`.
 
         Args:
-            path: folder with `config.json`, `model.safetensors` and
-                `vocab.txt`.
-            **featurizer_options: of `Featurizer`.
+            path: folder with `config.json`, weights (`model.safetensors` or
+                `pytorch_model.bin`, in one file or several) and `vocab.txt`
+                or `tokenizer.json`; or that of sentence-transformers.
+            **featurizer_options: of `Featurizer`. Lengths and prompts default
+                to those of the folder.
 
         Raises:
-            ValueError: if the folder is no BERT, naming what is missing.
+            ValueError: if the folder is no BERT, naming what is missing or
+                cannot be computed.
         """
         path = pathlib.Path(path)
-        if missing := [n for n in _NAMES if not (path / n).is_file()]:
-            raise ValueError(
-                f"A BERT folder must hold {', '.join(_NAMES)}. Received: "
-                f"{path}, without {', '.join(missing)}. Save the model with "
-                "`save_pretrained(folder)` and name that folder."
+        modules = None
+        if is_sentence_folder(path):
+            modules = read_modules(path)
+            path = modules.transformer
+        missing = [
+            *([] if (path / CONFIG_NAME).is_file() else [CONFIG_NAME]),
+            *([] if has_weights(path) else ["model.safetensors"]),
+        ]
+        if missing:
+            raise CheckpointError(
+                f"A BERT folder must hold {CONFIG_NAME}, weights and "
+                f"vocab.txt. Received: {path}, without {', '.join(missing)}. "
+                "Download the whole repository."
             )
-        config = _read_json(path / _CONFIG_NAME)
+        config = read_json(path / CONFIG_NAME)
         for name, allowed in _ALLOWED.items():
             if config.get(name) not in allowed:
-                raise ValueError(
+                raise CheckpointError(
                     f"`{name}` must be one of {allowed}. Received: "
-                    f"{config.get(name)!r} in {path / _CONFIG_NAME}. Choose a "
+                    f"{config.get(name)!r} in {path / CONFIG_NAME}. Choose a "
                     "checkpoint of the BERT family."
                 )
-        tokenizer = _read_json(path / "tokenizer_config.json", default={})
-        featurizer_options.setdefault(
-            "lowercase", tokenizer.get("do_lower_case", True)
-        )
-        featurizer = Featurizer.from_file(
-            path / _VOCABULARY_NAME, **featurizer_options
-        )
         num_rows = config.get("vocab_size", 0)
-        if featurizer.vocabulary_size > num_rows:
-            raise ValueError(
-                "The vocabulary must fit the embedding table. Received: "
-                f"{featurizer.vocabulary_size} words in {_VOCABULARY_NAME}, "
-                f"{num_rows} rows in {_CONFIG_NAME}. Take both from the same "
-                "checkpoint."
-            )
-        return cls(path, featurizer, _pooling(path), config["hidden_size"])
+        tokenizer = read_tokenizer(path, size=num_rows)
+        check_size(tokenizer.words, num_rows, path)
+        longest = config.get("max_position_embeddings", _MAX_POSITIONS)
+        options = {"lowercase": tokenizer.lowercase, **lengths(longest)}
+        if modules is not None:
+            options |= _of_modules(modules, options)
+        featurizer = Featurizer(
+            tokenizer.words, **{**options, **featurizer_options}
+        )
+        pooling = "cls" if modules is None else modules.pooling
+        return cls(path, featurizer, pooling, config["hidden_size"], modules)
 
     def load_backbone(
         self, *, dropout: float = 0.1, dtype: Any = None
@@ -108,11 +133,8 @@ class BertFolder:
             dropout: rate of hidden and attention dropout in training.
             dtype: dtype or policy; defaults to Keras' global policy.
         """
-        backbone = keras_hub.models.BertBackbone.from_preset(
-            str(self.path),
-            dropout=dropout,
-            dtype=dtype or keras.config.dtype_policy(),
-        )
+        weights = BertWeights(self.path, dropout=dropout, dtype=dtype)
+        backbone = weights.backbone()
         check_layer(backbone, self.path)
         return backbone
 
@@ -127,15 +149,20 @@ class BertFolder:
     ) -> Parts:
         """Loads an embedder of questions and blocks, and a reader.
 
+        A sentence encoder embeds as it was trained to, at its own width. The
+        inner products of those that are compared by cosine are 20 times their
+        cosine: a softmax over plain cosines would be flat.
+
         Where the file has a head for masked words, the encoder is loaded too,
         which pre-training continues to train.
 
         Args:
-            embedding_dim: width of the embeddings. Defaults to that of the
-                model with mean pooling (after the same fine-tuning of
+            embedding_dim: width of the embeddings. Defaults to that of a
+                sentence encoder (after the same fine-tuning of
                 all-MiniLM-L6-v2, 384 dimensions found 0.88 of the answers
                 among five blocks and 128 dimensions 0.82), otherwise to 128.
-            pooling: "cls" or "mean"; defaults to that of the folder.
+            pooling: "cls", "mean" or "first"; defaults to that of the folder.
+                Another one takes the backbone alone.
             dropout: rate in training. Published: 0.1, with which training
                 takes a third more time.
             dtype: see `load_backbone`.
@@ -146,46 +173,111 @@ class BertFolder:
                 2.29 nats, and 1.22 with a scale of 20.
 
         Returns:
-            `Parts`. The projection of a mean-pooled embedder is still to be
-            fitted.
+            `Parts`. The projection of an embedder with "mean" or "first" that
+            is not that of the folder is still to be fitted.
 
         Raises:
-            ValueError: if `logit_scale` is not positive, or given for a
-                mean-pooled embedder.
+            ValueError: if `logit_scale` is not positive, or given for
+                another pooling than "cls"; or if `embedding_dim` is not the
+                width of a `Dense` module.
         """
         pooling = pooling or self.pooling
-        is_sentence_encoder = pooling == "mean"
-        if embedding_dim is None:
-            embedding_dim = (
-                self.hidden_dim if is_sentence_encoder else EMBEDDING_DIM
+        is_fitted = pooling == "cls"
+        weights = BertWeights(self.path, dropout=dropout, dtype=dtype)
+        if self.modules is not None and pooling == self.modules.pooling:
+            embedder = _sentence_embedder(
+                weights.backbone(), self.modules, embedding_dim
             )
-        embedder = Embedder(
-            self.load_backbone(dropout=dropout, dtype=dtype),
-            embedding_dim=embedding_dim,
-            pooling=pooling,
-            layer_norm_epsilon=None if is_sentence_encoder else 1e-12,
-            dropout=0.0 if is_sentence_encoder else dropout,
-            name="query_embedder",
-        )
+            has_own_width = embedding_dim in (None, self.hidden_dim)
+            is_fitted = self.modules.dense is not None or has_own_width
+        else:
+            width = EMBEDDING_DIM if pooling == "cls" else self.hidden_dim
+            embedder = Embedder(
+                weights.backbone(),
+                embedding_dim=embedding_dim or width,
+                pooling=pooling,
+                layer_norm_epsilon=1e-12 if pooling == "cls" else None,
+                dropout=dropout if pooling == "cls" else 0.0,
+                name="query_embedder",
+            )
         if logit_scale is not None:
             _scale_logits(embedder, logit_scale)
         return Parts(
             featurizer=self.featurizer,
             query_embedder=embedder,
             block_embedder=embedder,
-            reader=SpanReader(
-                self.load_backbone(dropout=dropout, dtype=dtype), name="reader"
-            ),
-            options={"projection_fitted": not is_sentence_encoder},
-            encoder=load_words_encoder(self.path, dropout=dropout, dtype=dtype),
+            reader=SpanReader(weights.backbone(), name="reader"),
+            options={"projection_fitted": is_fitted},
+            encoder=weights.encoder(),
         )
+
+
+def _of_modules(
+    modules: SentenceModules, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Options of `Featurizer` that `modules` decide."""
+    most = modules.max_seq_length or BLOCK_LENGTH
+    return {
+        "query_length": min(options["query_length"], most),
+        "block_length": min(options["block_length"], most),
+        "query_prompt": modules.query_prompt,
+        "block_prompt": modules.block_prompt,
+    }
+
+
+def _sentence_embedder(
+    backbone: keras.Model, modules: SentenceModules, embedding_dim: int | None
+) -> Embedder:
+    """An embedder that computes what `modules` do."""
+    dense = modules.dense
+    own = dense.embedding_dim if dense else backbone.hidden_dim
+    if dense and embedding_dim not in (None, own):
+        raise ValueError(
+            f"`embedding_dim` must be {own}, the width of {dense.folder}. "
+            f"Received: embedding_dim={embedding_dim}. Leave it out, or choose "
+            'pooling="cls" to train a new head.'
+        )
+    length = COSINE_SCALE**0.5 if modules.is_cosine else 1.0
+    embedder = Embedder(
+        backbone,
+        embedding_dim=embedding_dim or own,
+        pooling=modules.pooling,
+        layer_norm_epsilon=None,
+        dropout=0.0,
+        activation=dense.activation if dense else "linear",
+        normalize_states=modules.normalize_states
+        if dense
+        else modules.is_cosine,
+        embedding_norm=length if dense and modules.is_cosine else None,
+        name="query_embedder",
+    )
+    build(embedder)
+    if dense:
+        _fill_dense(embedder, dense)
+    elif embedder.embedding_dim == own:
+        # Nothing but the scale: the cosines are those of the checkpoint.
+        embedder.projection.kernel.assign(length * np.eye(own))
+    return embedder
+
+
+def _fill_dense(embedder: Embedder, dense: DenseModule) -> None:
+    file = open_tensors(dense.folder)
+    kernel = "linear.weight"
+    expected = (dense.embedding_dim, embedder.backbone.hidden_dim)
+    if file.shapes.get(kernel) != expected:
+        raise file.damaged(
+            f"{kernel} of shape {file.shapes.get(kernel)}, not {expected}"
+        )
+    embedder.projection.kernel.assign(file.read(kernel).T)
+    if "linear.bias" in file.shapes:
+        embedder.projection.bias.assign(file.read("linear.bias"))
 
 
 def _scale_logits(embedder: Embedder, logit_scale: float) -> None:
     if embedder.layer_norm is None or logit_scale <= 0:
         raise ValueError(
-            "`logit_scale` must be positive, and None with mean pooling, "
-            "whose projection is fitted to a scale of its own. Received: "
+            "`logit_scale` must be positive, and None without a layer norm, "
+            "as with mean pooling, which has a scale of its own. Received: "
             f"logit_scale={logit_scale}, pooling={embedder.pooling!r}. Choose "
             '20, or pooling="cls".'
         )
@@ -194,34 +286,3 @@ def _scale_logits(embedder: Embedder, logit_scale: float) -> None:
     # Normalised embeddings have a squared length of `embedding_dim`.
     size = (logit_scale / embedder.embedding_dim) ** 0.5
     gamma.assign(keras.ops.full(gamma.shape, size, gamma.dtype))
-
-
-def _pooling(path: pathlib.Path) -> str:
-    config = _read_json(path / "1_Pooling" / _CONFIG_NAME, default={})
-    # sentence-transformers names the modes since 5.4, and had flags before.
-    modes = config.get("pooling_mode")
-    is_mean = modes in ("mean", ["mean"])
-    if modes is None:
-        is_mean = bool(config.get("pooling_mode_mean_tokens"))
-    return "mean" if is_mean else "cls"
-
-
-def _read_json(
-    path: pathlib.Path, default: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    if default is not None and not path.is_file():
-        return default
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _no_object(path, str(error)) from error
-    if not isinstance(content, dict):
-        raise _no_object(path, type(content).__name__)
-    return content
-
-
-def _no_object(path: pathlib.Path, found: str) -> ValueError:
-    return ValueError(
-        f"{path} must hold a JSON object. Received: {found}. Download the "
-        "checkpoint again."
-    )

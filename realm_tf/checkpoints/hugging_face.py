@@ -1,6 +1,5 @@
 """Folders of Hugging Face's REALM and BERT models -> our parts."""
 
-import json
 import pathlib
 import re
 from typing import Any
@@ -14,6 +13,7 @@ from realm_tf.checkpoints.files.tensor_file import (
     TensorFile,
 )
 from realm_tf.checkpoints.files.torch_file import TorchFile
+from realm_tf.checkpoints.json_object import read_json
 from realm_tf.checkpoints.part_loader import PartLoader
 from realm_tf.checkpoints.presets import Parts
 from realm_tf.checkpoints.variable_names import (
@@ -45,7 +45,12 @@ _UNUSED_HEAD = "a masked-LM head that this part does not use"
 
 def is_hugging_face(folder: pathlib.Path) -> bool:
     """Whether a folder is in this layout."""
-    return (folder / CONFIG_NAME).is_file() and any(
+    return (folder / CONFIG_NAME).is_file() and has_weights(folder)
+
+
+def has_weights(folder: pathlib.Path) -> bool:
+    """Whether `open_tensors` finds weights in a folder."""
+    return any(
         (folder / name).is_file() or (folder / f"{name}.index.json").is_file()
         for name, _ in _FILES
     )
@@ -121,7 +126,7 @@ def open_tensors(folder: pathlib.Path) -> TensorFile:
             return opener(folder / name)
         index = folder / f"{name}.index.json"
         if index.is_file():
-            names = set(_read_json(index).get("weight_map", {}).values())
+            names = set(read_json(index).get("weight_map", {}).values())
             outside = [n for n in names if pathlib.PurePath(n).name != n]
             if outside or not names:
                 raise CheckpointError(
@@ -253,25 +258,43 @@ def _bert(loader: PartLoader) -> dict[str, Any]:
     return parts
 
 
-def load_words_encoder(
-    folder: pathlib.Path, *, dropout: float, dtype: Any
-) -> Any | None:
-    """The encoder of masked words of a BERT folder, if it has their head.
+class BertWeights:
+    """The weights of a BERT folder, for as many parts as are asked for.
 
     Args:
-        folder: with `config.json` and weights.
-        dropout: rate in training.
-        dtype: dtype policy of the backbone.
+        folder: with `config.json` and weights in one file or several.
+        dropout: rate of hidden and attention dropout in training.
+        dtype: dtype or policy; defaults to Keras' global policy.
 
     Raises:
-        CheckpointError: if the head is not whole.
+        CheckpointError: if there are none, or they compute what our layers
+            do not.
     """
-    file = _with_new_names(open_tensors(folder))
-    if not _HEAD_BIASES & file.shapes.keys():
-        return None
-    heads = _read_config(folder)["num_attention_heads"]
-    loader = PartLoader(file, num_heads=heads, dropout=dropout, dtype=dtype)
-    return _encoder(loader, _bert_trunk(file))
+
+    def __init__(
+        self, folder: pathlib.Path, *, dropout: float, dtype: Any = None
+    ):
+        self._folder = folder
+        self._config = _read_config(folder)
+        self._file = _with_new_names(open_tensors(folder))
+        self._options = {"dropout": dropout, "dtype": dtype}
+
+    def backbone(self) -> Any:
+        """A new `keras_hub.models.BertBackbone` with the weights."""
+        names = PartNames(EMBEDDER, HUGGING_FACE, _bert_trunk(self._file))
+        trunk = self._loader().load_backbone(names)
+        _check_config(self._folder, self._config, trunk)
+        return trunk
+
+    def encoder(self) -> Any | None:
+        """The encoder of masked words, if the folder has their head."""
+        if not _HEAD_BIASES & self._file.shapes.keys():
+            return None
+        return _encoder(self._loader(), _bert_trunk(self._file))
+
+    def _loader(self) -> PartLoader:
+        heads = self._config["num_attention_heads"]
+        return PartLoader(self._file, num_heads=heads, **self._options)
 
 
 def _bert_trunk(file: TensorFile) -> str:
@@ -296,7 +319,7 @@ def _with_new_names(file: TensorFile) -> TensorFile:
 
 
 def _read_config(folder: pathlib.Path) -> dict[str, Any]:
-    config = _read_json(folder / CONFIG_NAME)
+    config = read_json(folder / CONFIG_NAME)
     kind = config.get("model_type")
     if kind not in _ACTIVATIONS:
         raise CheckpointError(
@@ -349,19 +372,3 @@ def _notes(config: dict[str, Any], kind: str) -> tuple[str, ...]:
             "is not in this checkpoint. Import it too, to add documents."
         )
     return tuple(notes)
-
-
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path} must hold a JSON object. Received: {error}. Download it "
-            "again."
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(
-            f"{path} must hold a JSON object. Received: "
-            f"{type(content).__name__}. Download it again."
-        )
-    return content

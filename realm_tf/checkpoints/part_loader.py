@@ -119,6 +119,29 @@ class PartLoader:
         self._fill(layer, names, sources)
         return layer
 
+    def load_backbone(self, names: PartNames) -> keras.Model:
+        """A backbone alone, filled; one without a pooler gets a new one.
+
+        Args:
+            names: how the checkpoint names it.
+
+        Raises:
+            CheckpointError: listing what is missing.
+        """
+        paths = part_paths(names.kind, self._num_layers(names))
+        paths = [p for p in paths if p not in head_paths(names.kind)]
+        sources = {path: names.of(path) for path in paths}
+        missing = [
+            name
+            for path, name in sources.items()
+            if name not in self.file.shapes and path not in POOLER
+        ]
+        if missing:
+            raise self._leftover(missing, [])
+        trunk = self._trunk(names)
+        self._fill(trunk, names, sources)
+        return trunk
+
     def load_start(self, names: PartNames) -> dict[str, Any]:
         """Embedder and reader that start from the backbone of any BERT.
 

@@ -52,11 +52,23 @@ class _App(click.Group):
             except Exception as error:
                 if settings.debug:
                     traceback.print_exc()
-                console.print_error(_with_advice(error))
+                console.print_error(
+                    _with_advice(error), self._options(ctx.invoked_subcommand)
+                )
                 code = _FAILURE
                 if isinstance(error, ModuleNotFoundError):
                     code = _MISSING_PACKAGE
         ctx.exit(code)
+
+    def _options(self, name: str | None) -> set[str]:
+        """Options of a command; of a group, those of its commands."""
+        command = self.commands.get(name or "")
+        if command is None:
+            return set()
+        within = getattr(command, "commands", {"": command}).values()
+        return {
+            option for one in within for p in one.params for option in p.opts
+        }
 
 
 def _with_advice(error: Exception) -> Exception:

@@ -11,7 +11,10 @@ from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.progress import progress_bar
 from realm_tf.cli.ui.tables import folder_bytes, show_facts
 
-_FORMATS = ("auto", "jsonl", "tsv", "text", "wikiextractor", "wikipedia")
+_FORMATS = (
+    *("auto", "jsonl", "json", "tsv", "csv", "text", "markdown", "html"),
+    *("wikiextractor", "wikipedia"),
+)
 
 
 @click.group()
@@ -72,7 +75,8 @@ def build(
 ) -> None:
     """Builds a corpus from files and folders.
 
-    JSON lines hold {"id", "title", "text"}. Give the same
+    JSON lines hold {"id", "title", "text"}, tables have columns of these names.
+    Files that hold no documents are left out, named and counted. Give the same
     command to resume a build that was stopped.
     """
     prepare_tensorflow()

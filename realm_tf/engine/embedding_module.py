@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-from keras import ops
 
 from realm_tf.engine.checked_inputs import checked
 from realm_tf.engine.inference_backbone import inference_backbone
@@ -122,12 +121,17 @@ class EmbeddingModule(tf.Module):
 
     def _embed_packed(self, tokens: PackedTokens) -> tf.Tensor:
         states = self._backbone(tokens)
-        if self._embedder.pooling == "cls":
-            first = tf.cumsum(tokens.lengths, exclusive=True)
-            dense = self._embedder.backbone.pooled_dense
-            pooled = dense(tf.gather(states, first))
-        else:
+        embedder = self._embedder
+        if embedder.pooling == "mean":
             sums = tf.math.segment_sum(states, tokens.rows)
-            pooled = ops.normalize(sums, axis=-1)
+            pooled = embedder.pool_sums(sums, tokens.lengths)
+        else:
+            first = tf.cumsum(tokens.lengths, exclusive=True)
+            pooled = tf.gather(states, first)
+            if embedder.pooling == "cls":
+                pooled = embedder.backbone.pooled_dense(pooled)
+            else:
+                ones = tf.ones_like(tokens.lengths)
+                pooled = embedder.pool_sums(pooled, ones)
         pooled = tf.ensure_shape(pooled, [None, states.shape[-1]])
-        return self._embedder.project(pooled)
+        return embedder.project(pooled)

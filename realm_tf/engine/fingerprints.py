@@ -19,13 +19,23 @@ def embedder_fingerprint(embedder: Embedder, featurizer: Featurizer) -> str:
         embedder: `Embedder` of blocks.
         featurizer: `Featurizer` that cuts them.
     """
-    description = [
+    description: list[Any] = [
         embedder.pooling,
         embedder.layer_norm_epsilon,
         embedder.backbone.num_heads,
         featurizer.fingerprint,
         featurizer.block_length,
     ]
+    # What earlier versions did not have is left out where it has no effect:
+    # their indexes stay valid.
+    later = {
+        "activation": (embedder.activation, "linear"),
+        "normalize_states": (embedder.normalize_states, True),
+        "embedding_norm": (embedder.embedding_norm, None),
+        "block_prompt": (featurizer.block_prompt, ""),
+    }
+    if used := {k: v for k, (v, default) in later.items() if v != default}:
+        description.append(used)
     return _fingerprint(description, embedder)
 
 

@@ -2,13 +2,11 @@
 
 import numpy as np
 
+from realm_tf._constants import COSINE_SCALE
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.engine.text_embedder import TextEmbedder
 from realm_tf.layers.embedder import Embedder
-
-LOGIT_SCALE = 20.0
-"""Inverse temperature of sentence-transformers' cosine loss."""
 
 _SAMPLE = 2048  # blocks; 5 for each dimension of a MiniLM state
 
@@ -36,11 +34,15 @@ def fit_projection(
         embedding_dim=hidden_dim,
         pooling=embedder.pooling,
         layer_norm_epsilon=None,
+        normalize_states=embedder.normalize_states,
     )
     unprojected.build(None)
     unprojected.projection.kernel.assign(np.eye(hidden_dim))
     states = TextEmbedder(unprojected, featurizer).blocks(corpus.blocks(sample))
-    return principal_components(states, embedder.embedding_dim)
+    kernel, bias = principal_components(states, embedder.embedding_dim)
+    # Inner products of states that are not normalised have their own scale.
+    scale = 1 if embedder.normalize_states else COSINE_SCALE**-0.5
+    return kernel * scale, bias * scale
 
 
 def principal_components(
@@ -70,7 +72,7 @@ def principal_components(
     centred = embeddings - mean
     # All directions, even those that no text of a small sample has.
     _, components = np.linalg.eigh(centred.T @ centred)  # best last
-    kernel = components[:, ::-1][:, :embedding_dim] * np.sqrt(LOGIT_SCALE)
+    kernel = components[:, ::-1][:, :embedding_dim] * np.sqrt(COSINE_SCALE)
     missing = max(embedding_dim - hidden_dim, 0)
     kernel = np.pad(kernel, ((0, 0), (0, missing)))
     return kernel.astype(np.float32), (-mean @ kernel).astype(np.float32)

@@ -150,7 +150,8 @@ class QuestionAnswerer(abc.ABC):
             source: `Corpus`; path of a corpus folder, or of a file or folder
                 that `build_corpus` reads; or articles: `Article`, dict with
                 "text" and optionally "id" and "title", pair of title and text,
-                or text.
+                or text; or a table of pandas, polars, pyarrow or `datasets`
+                with columns of these names.
             path: the index folder; a new version is added to one that exists.
                 A corpus made of articles goes to `corpus` in it. Defaults to a
                 temporary folder that lives as long as the index.

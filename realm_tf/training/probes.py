@@ -16,7 +16,7 @@ from realm_tf._files import replace_file
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question
-from realm_tf.data.text.answer_normalization import normalize_answer
+from realm_tf.evaluation.recall import contains_answer
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.training.datasets.masked_sentence_dataset import (
@@ -220,12 +220,6 @@ def _rank(question: Question, blocks: Sequence[Block]) -> float:
         if question.own_passages:
             if block.document_id in question.own_passages:
                 return rank
-        elif _holds(block.text, question.answers):
+        elif contains_answer(block.text, question.answers):
             return rank
     return float("inf")
-
-
-def _holds(text: str, answers: Sequence[str]) -> bool:
-    words = f" {normalize_answer(text)} "
-    normalized = map(normalize_answer, answers)
-    return any(f" {answer} " in words for answer in normalized if answer)

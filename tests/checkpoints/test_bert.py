@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from realm_tf.checkpoints.bert import BertFolder
+from realm_tf.checkpoints.bert import BertFolder, is_bert_folder
+from realm_tf.engine.text_embedder import TextEmbedder
 
 
 @pytest.fixture
@@ -19,6 +20,17 @@ def set_json(file, **values):
     file.parent.mkdir(exist_ok=True)
     old = json.loads(file.read_text()) if file.is_file() else {}
     file.write_text(json.dumps(old | values))
+
+
+def write_modules(folder, kinds, transformer=""):
+    modules = []
+    for i, kind in enumerate(kinds):
+        path = f"{i}_{kind}" if i else transformer
+        modules.append(
+            {"idx": i, "path": path, "type": f"sentence_transformers.{kind}"}
+        )
+    (folder / "modules.json").write_text(json.dumps(modules))
+    set_json(folder / "1_Pooling" / "config.json", pooling_mode="mean")
 
 
 def test_a_plain_folder_is_pooled_by_cls(tiny_bert):
@@ -38,20 +50,195 @@ def test_a_sentence_encoder_is_pooled_by_mean_and_keeps_its_width(folder):
     assert bert.load_parts(pooling="cls").query_embedder.embedding_dim == 128
 
 
-@pytest.mark.parametrize("mode", ["mean", ["mean"], "cls", ["mean", "max"]])
-def test_the_pooling_of_newer_sentence_encoders_is_named(folder, mode):
-    set_json(folder / "1_Pooling" / "config.json", pooling_mode=mode)
-    is_mean = mode in ("mean", ["mean"])
-    assert BertFolder.open(folder).pooling == ("mean" if is_mean else "cls")
-
-
-def test_a_sentence_encoder_with_another_pooling_is_pooled_by_cls(folder):
-    set_json(
-        folder / "1_Pooling" / "config.json",
-        pooling_mode_cls_token=True,
-        pooling_mode_mean_tokens=False,
+def test_a_sentence_encoder_keeps_the_cosines_of_its_means(folder):
+    set_json(folder / "1_Pooling" / "config.json", pooling_mode="mean")
+    bert = BertFolder.open(folder)
+    parts = bert.load_parts()
+    assert parts.options == {"projection_fitted": True}
+    texts = bert.featurizer.questions(["Who wrote Emma?", "the war"])
+    states = bert.load_backbone()(texts)["sequence_output"].numpy()
+    mask = texts["padding_mask"].numpy()[..., None]
+    means = (states * mask).sum(1) / mask.sum(1)
+    unit = means / np.linalg.norm(means, axis=-1, keepdims=True)
+    found = np.asarray(parts.query_embedder(texts))
+    np.testing.assert_allclose(
+        found @ found.T, 20 * unit @ unit.T, rtol=1e-4, atol=1e-4
     )
-    assert BertFolder.open(folder).pooling == "cls"
+    packed = TextEmbedder(parts.query_embedder, bert.featurizer)
+    np.testing.assert_allclose(
+        packed.questions(["Who wrote Emma?", "the war"]),
+        found,
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_a_narrower_width_is_to_be_fitted(folder):
+    set_json(folder / "1_Pooling" / "config.json", pooling_mode="mean")
+    parts = BertFolder.open(folder).load_parts(embedding_dim=3)
+    assert parts.query_embedder.embedding_dim == 3
+    assert parts.options == {"projection_fitted": False}
+
+
+@pytest.mark.parametrize("is_dot", [True, False])
+def test_the_state_of_cls_is_read_without_the_pooler(folder, is_dot):
+    set_json(folder / "1_Pooling" / "config.json", pooling_mode_cls_token=True)
+    name = "dot" if is_dot else None
+    set_json(
+        folder / "config_sentence_transformers.json", similarity_fn_name=name
+    )
+    bert = BertFolder.open(folder)
+    assert bert.pooling == "first"
+    texts = bert.featurizer.questions(["Who wrote Emma?", "the war"])
+    first = bert.load_backbone()(texts)["sequence_output"].numpy()[:, 0]
+    if not is_dot:
+        first *= 20**0.5 / np.linalg.norm(first, axis=-1, keepdims=True)
+    embedder = bert.load_parts().query_embedder
+    np.testing.assert_allclose(embedder(texts), first, rtol=1e-4, atol=1e-4)
+    packed = TextEmbedder(embedder, bert.featurizer)
+    np.testing.assert_allclose(
+        packed.questions(["Who wrote Emma?", "the war"]),
+        first,
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("has_normalize", [True, False])
+def test_a_dense_module_is_the_projection(folder, has_normalize):
+    modules = ["Transformer", "Pooling", "Dense"]
+    write_modules(folder, modules + ["Normalize"] * has_normalize)
+    set_json(
+        folder / "config_sentence_transformers.json", similarity_fn_name="dot"
+    )
+    set_json(
+        folder / "2_Dense" / "config.json",
+        in_features=4,
+        out_features=3,
+        bias=True,
+        activation_function="torch.nn.modules.activation.Tanh",
+    )
+    rng = np.random.default_rng(0)
+    weight, bias = rng.normal(size=(3, 4)), rng.normal(size=3)
+    safetensors.numpy.save_file(
+        {
+            "linear.weight": weight.astype(np.float32),
+            "linear.bias": bias.astype(np.float32),
+        },
+        folder / "2_Dense" / "model.safetensors",
+    )
+    bert = BertFolder.open(folder)
+    texts = bert.featurizer.questions(["Who wrote Emma?", "the war"])
+    states = bert.load_backbone()(texts)["sequence_output"].numpy()
+    mask = texts["padding_mask"].numpy()[..., None]
+    means = (states * mask).sum(1) / mask.sum(1)
+    expected = np.tanh(means @ weight.T + bias)
+    if has_normalize:
+        expected *= 20**0.5 / np.linalg.norm(expected, axis=-1, keepdims=True)
+    parts = bert.load_parts()
+    assert parts.options == {"projection_fitted": True}
+    embedder = parts.query_embedder
+    np.testing.assert_allclose(embedder(texts), expected, rtol=1e-3, atol=1e-4)
+    packed = TextEmbedder(embedder, bert.featurizer)
+    np.testing.assert_allclose(
+        packed.questions(["Who wrote Emma?", "the war"]),
+        expected,
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    with pytest.raises(ValueError, match="`embedding_dim` must be 3, the wid"):
+        bert.load_parts(embedding_dim=2)
+
+
+def test_a_dense_module_of_another_shape_is_refused(folder):
+    write_modules(folder, ["Transformer", "Pooling", "Dense"])
+    set_json(
+        folder / "2_Dense" / "config.json",
+        out_features=3,
+        activation_function="torch.nn.modules.linear.Identity",
+    )
+    safetensors.numpy.save_file(
+        {"linear.weight": np.zeros((3, 5), np.float32)},
+        folder / "2_Dense" / "model.safetensors",
+    )
+    with pytest.raises(
+        ValueError, match=r"linear.weight of shape \(3, 5\), no"
+    ):
+        BertFolder.open(folder).load_parts()
+
+
+def test_prompts_and_lengths_reach_the_featurizer(folder):
+    write_modules(folder, ["Transformer", "Pooling"])
+    set_json(folder / "sentence_bert_config.json", max_seq_length=40)
+    set_json(
+        folder / "config_sentence_transformers.json",
+        prompts={"query": "who ", "passage": "the "},
+    )
+    bert = BertFolder.open(folder)
+    assert bert.featurizer.query_prompt == "who "
+    assert bert.featurizer.block_prompt == "the "
+    assert bert.featurizer.block_length == bert.featurizer.query_length == 40
+    own = BertFolder.open(folder, query_prompt="", block_length=50)
+    assert own.featurizer.query_prompt == ""
+    assert own.featurizer.block_length == 50
+
+
+def test_an_older_folder_keeps_the_transformer_apart(folder, tmp_path):
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    folder.rename(outer / "0_Transformer")
+    set_json(outer / "1_Pooling" / "config.json", pooling_mode="mean")
+    assert is_bert_folder(outer)
+    assert BertFolder.open(outer).path == outer / "0_Transformer"
+    write_modules(outer, ["Transformer", "Pooling"], "0_Transformer")
+    assert BertFolder.open(outer).path == outer / "0_Transformer"
+
+
+def test_sharded_weights_are_one_model(folder):
+    whole = BertFolder.open(folder).load_backbone()
+    weights = safetensors.numpy.load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(weights)
+    homes = {name: f"part-{i % 2}.safetensors" for i, name in enumerate(names)}
+    for part in set(homes.values()):
+        safetensors.numpy.save_file(
+            {n: weights[n] for n in names if homes[n] == part}, folder / part
+        )
+    set_json(folder / "model.safetensors.index.json", weight_map=homes)
+    assert is_bert_folder(folder)
+    found = BertFolder.open(folder).load_backbone()
+    for a, b in zip(found.weights, whole.weights, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+
+
+def test_a_backbone_without_a_pooler_is_read_and_others_are_not(folder):
+    file = folder / "model.safetensors"
+    weights = safetensors.numpy.load_file(file)
+    kept = {k: v for k, v in weights.items() if not k.startswith("pooler")}
+    safetensors.numpy.save_file(kept, file)
+    assert BertFolder.open(folder).load_backbone().num_layers == 2
+    kept.pop("embeddings.LayerNorm.bias")
+    safetensors.numpy.save_file(kept, file)
+    with pytest.raises(ValueError, match="Missing: embeddings.LayerNorm.bias"):
+        BertFolder.open(folder).load_backbone()
+
+
+def test_a_vocabulary_may_be_in_the_tokenizer_alone(folder):
+    words = (folder / "vocab.txt").read_text("utf-8").splitlines()
+    (folder / "vocab.txt").unlink()
+    set_json(
+        folder / "tokenizer.json",
+        model={
+            "type": "WordPiece",
+            "continuing_subword_prefix": "##",
+            "vocab": {word: i for i, word in enumerate(words)},
+        },
+        normalizer={"type": "BertNormalizer", "lowercase": False},
+        pre_tokenizer={"type": "BertPreTokenizer"},
+    )
+    featurizer = BertFolder.open(folder).featurizer
+    assert list(featurizer.vocabulary) == words
+    assert not featurizer.lowercase
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
@@ -134,14 +321,19 @@ def test_dropout_and_dtype_reach_the_backbone(tiny_bert):
     [
         ["config.json"],
         ["model.safetensors"],
-        ["vocab.txt"],
-        ["model.safetensors", "vocab.txt"],
+        ["config.json", "model.safetensors"],
     ],
 )
 def test_missing_files_are_named(folder, gone):
     for name in gone:
         (folder / name).unlink()
     with pytest.raises(ValueError, match=f"bert, without {', '.join(gone)}\\."):
+        BertFolder.open(folder)
+
+
+def test_a_folder_without_a_vocabulary_is_refused(folder):
+    (folder / "vocab.txt").unlink()
+    with pytest.raises(ValueError, match="must have a vocabulary. Received"):
         BertFolder.open(folder)
 
 
@@ -180,7 +372,7 @@ def test_a_vocabulary_larger_than_the_embedding_table_is_refused(folder):
     words = (folder / "vocab.txt").read_text("utf-8").splitlines()
     rows = len(words) - 1
     set_json(folder / "config.json", vocab_size=rows)
-    message = f"{len(words)} words in vocab.txt, {rows} rows in config.json"
+    message = f"{len(words)} words for {rows} rows"
     with pytest.raises(ValueError, match=message):
         BertFolder.open(folder)
 

@@ -98,12 +98,11 @@ def test_every_kind_is_recognised(preset, tiny_bert, release, tmp_path):
     assert recognise(hub) is PUBLISHED
 
 
-def test_a_bert_without_safetensors_is_a_published_checkpoint(
-    tiny_bert, tmp_path
-):
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
+def test_a_bert_is_one_whatever_holds_its_weights(tiny_bert, tmp_path, name):
     folder = shutil.copytree(tiny_bert, tmp_path / "bert")
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    assert recognise(folder) is PUBLISHED
+    (folder / "model.safetensors").rename(folder / name)
+    assert recognise(folder) is BERT
 
 
 @pytest.mark.parametrize("exists", [True, False])

@@ -5,7 +5,7 @@ import pytest
 from realm_tf.layers.embedder import Embedder
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "first"])
 def test_embedder_keeps_the_layer_contract(
     pooling, check_layer, make_backbone, make_features
 ):
@@ -60,7 +60,7 @@ def test_mean_embedding_of_padding_alone_is_finite(
     assert np.isfinite(embedder(features)).all()
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "first"])
 def test_candidates_are_embedded_as_if_one_by_one(
     pooling, make_backbone, make_features
 ):
@@ -72,7 +72,7 @@ def test_candidates_are_embedded_as_if_one_by_one(
     )
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "first"])
 def test_padding_changes_nothing(pooling, make_backbone, make_features):
     embedder = Embedder(make_backbone(), embedding_dim=3, pooling=pooling)
     features = make_features(2, 7)
@@ -113,3 +113,50 @@ def test_dtype_follows_the_backbone_unless_given(make_backbone):
 def test_unknown_pooling_is_refused(make_backbone):
     with pytest.raises(ValueError, match="`pooling` must be one of.*'max'"):
         Embedder(make_backbone(), pooling="max")
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])
+def test_an_activation_is_that_of_the_projection(
+    activation, make_backbone, make_features
+):
+    features = make_features(2, 7)
+    settings = {
+        "embedding_dim": 3,
+        "pooling": "mean",
+        "layer_norm_epsilon": None,
+    }
+    plain = Embedder(make_backbone(), **settings)
+    curved = Embedder(plain.backbone, activation=activation, **settings)
+    curved.build(None)
+    plain.build(None)
+    curved.projection.set_weights(plain.projection.get_weights())
+    expected = keras.activations.get(activation)(plain(features))
+    np.testing.assert_allclose(curved(features), expected, rtol=1e-5)
+    assert not np.allclose(curved(features), plain(features))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_states_and_embeddings_are_normalised_when_asked(
+    pooling, make_backbone, make_features
+):
+    features = make_features(2, 7)
+    embedder = Embedder(
+        make_backbone(),
+        embedding_dim=3,
+        pooling=pooling,
+        layer_norm_epsilon=None,
+        normalize_states=False,
+        embedding_norm=2.0,
+    )
+    embedder.build(None)
+    states = embedder.backbone(features)["sequence_output"].numpy()
+    pooled = states[:, :5].mean(1) if pooling == "mean" else states[:, 0]
+    kernel, bias = embedder.projection.get_weights()
+    expected = pooled @ kernel + bias
+    expected *= 2 / np.linalg.norm(expected, axis=-1, keepdims=True)
+    np.testing.assert_allclose(embedder(features), expected, rtol=1e-4)
+
+
+def test_an_unknown_activation_is_refused(make_backbone):
+    with pytest.raises(ValueError, match="`activation` must be one of"):
+        Embedder(make_backbone(), activation="mish")

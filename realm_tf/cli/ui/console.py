@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, TextIO
 
 import click
@@ -16,6 +16,7 @@ import rich.console
 from realm_tf.errors import RealmError
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SWITCH = re.compile(r", or pass `(?P<name>\w+)=True`(?P<purpose>[^.]*)\.")
 _EXPECTED = (RealmError, ValueError, OSError, ImportError, RuntimeError)
 
 
@@ -54,9 +55,38 @@ def print_note(text: str) -> None:
     click.echo(neutralise(text), err=True)
 
 
-def print_error(error: Exception) -> None:
-    """Prints an error without its traceback."""
-    print_note(f"Error: {_message(error)}")
+def print_error(error: Exception, options: Collection[str] = ()) -> None:
+    """Prints an error without its traceback.
+
+    Args:
+        error: what was raised.
+        options: of the command, such as "--skip-bad".
+    """
+    print_note(f"Error: {as_typed(_message(error), options)}")
+
+
+def as_typed(message: str, options: Collection[str]) -> str:
+    """A message of the library whose advice can be typed.
+
+    Args:
+        message: it may advise a switch of Python, such as `skip_bad=True`.
+        options: of the command. Advice that it has no option for is dropped.
+
+    Example:
+    >>> message = "Correct it, or pass `skip_bad=True` to skip invalid records."
+    >>> as_typed(message, ["--skip-bad"])
+    'Correct it, or add `--skip-bad` to skip invalid records.'
+    >>> as_typed(message, [])
+    'Correct it.'
+    """
+
+    def typed(match: re.Match[str]) -> str:
+        option = f"--{match['name'].replace('_', '-')}"
+        if option in options:
+            return f", or add `{option}`{match['purpose']}."
+        return "."
+
+    return _SWITCH.sub(typed, message)
 
 
 def _message(error: Exception) -> str:

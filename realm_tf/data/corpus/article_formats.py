@@ -1,7 +1,7 @@
 """The file formats that articles come in."""
 
-import csv
 import dataclasses
+import functools
 import html
 import pathlib
 import re
@@ -13,23 +13,35 @@ from realm_tf.data.corpus.decompressed_file import (
     MAX_LINE_BYTES,
     DecompressedFile,
 )
+from realm_tf.data.corpus.formats import json_values, marked_up, tables
 from realm_tf.data.corpus.jsonl import decode_object, text_field
 from realm_tf.data.corpus.wikipedia_dump import parse_page, read_pages
 from realm_tf.data.corpus.wikitext import strip_wikitext
 
 MAX_NAME_CHARACTERS = 1_000  # of a title or an id; Wikipedia allows 255
+_START_BYTES = 2**16
 _COMPRESSED = re.compile(r"\.(gz|bz2)$", re.IGNORECASE)
 _SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".tsv": "tsv",
+    ".csv": "csv",
     ".txt": "text",
-    ".md": "text",
+    ".rst": "text",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
     ".xml": "wikipedia",
 }
 _WIKIEXTRACTOR_NAME = re.compile(r"wiki_\d+$")
-_TSV_COLUMNS = ("id", "text", "title")  # those of DPR's passages
+_ELEMENT = re.compile(
+    r'<doc id="(?P<id>[^"]*)"[^>]*? title="(?P<title>[^>]*)">\n'
+    r"(?P<text>.*?)</doc>\s*",
+    re.DOTALL,
+)
 _NAVIGATION_STARTS = ("List of ", "Index of ", "Outline of ")
 
 
@@ -62,13 +74,27 @@ def detect_format(path: pathlib.Path) -> str | None:
     if _WIKIEXTRACTOR_NAME.match(name):
         return "wikiextractor"
     suffix = pathlib.PurePath(name).suffix.lower()
-    if suffix:
-        return _SUFFIXES.get(suffix)
+    by_name = _SUFFIXES.get(suffix)
+    if suffix and by_name != "jsonl":
+        return by_name
+    if name.upper() == "README":
+        return "text"
     with DecompressedFile(path) as file:
-        start = file.read(1_024).removeprefix(b"\xef\xbb\xbf").lstrip()
-    if start.startswith(b"{"):
-        return "jsonl"
-    return "wikipedia" if start.startswith(b"<mediawiki") else None
+        start = file.read(_START_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith((b"{", b"[")):
+        return "jsonl" if _is_lines(start) else "json"
+    if start.startswith(b"<doc "):
+        return "wikiextractor"
+    return "wikipedia" if start.startswith(b"<mediawiki") else by_name
+
+
+def _is_lines(start: bytes) -> bool:
+    """Whether a file that begins so has one JSON object a line."""
+    line, end, _ = start.partition(b"\n")
+    if not line.startswith(b"{"):
+        return False
+    # A pretty-printed object has no whole object on its first line.
+    return not end or line.rstrip().endswith(b"}")
 
 
 def is_navigation(title: str) -> bool:
@@ -116,7 +142,10 @@ def _parse_json(line: bytes, default_id: str) -> Article:
 
 
 def _parse_wikiextractor(line: bytes, default_id: str) -> Article:
-    article = _parse_json(line, default_id)
+    if line.startswith(b"<doc "):
+        article = _parse_element(line)
+    else:
+        article = _parse_json(line, default_id)
     return dataclasses.replace(
         article,
         title=html.unescape(article.title),
@@ -124,49 +153,67 @@ def _parse_wikiextractor(line: bytes, default_id: str) -> Article:
     )
 
 
+def _parse_element(element: bytes) -> Article:
+    """WikiExtractor's output without `--json`; its first line is the title."""
+    match = _ELEMENT.match(element.decode("utf-8", "surrogateescape"))
+    if match is None:
+        raise ValueError(
+            "An element must be `<doc id=... title=...>`, text and `</doc>`. "
+            f"Received: {element[:100]!r}, {len(element)} bytes."
+        )
+    title, text = match["title"], match["text"].strip()
+    return Article(match["id"], title, text.removeprefix(title).lstrip())
+
+
 def _lines(file: DecompressedFile) -> Iterator[tuple[int, bytes]]:
     return ((number, line) for number, line in file.lines() if line.strip())
 
 
-def _rows(file: DecompressedFile) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows as the csv module reads them; text in quotes may hold line ends."""
-    csv.field_size_limit(MAX_LINE_BYTES)
-    # What is no UTF-8 becomes half surrogate pairs, which are refused later.
-    rows = csv.reader(
-        (line.decode(errors="surrogateescape") for _, line in file.lines()),
-        delimiter="\t",
-    )
-    columns: tuple[str, ...] = ()
-    while True:
-        line = rows.line_num + 1
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            row = [str(error)]
-        if row is None:
-            return
-        if not columns:
-            header = tuple(name.strip().lower() for name in row)
-            columns = header if "text" in header else _TSV_COLUMNS
-            if columns is header:
-                continue
-        if row:
-            yield line, _named(row, columns)
-
-
-def _named(row: list[str], columns: tuple[str, ...]) -> dict[str, Any]:
-    if len(row) != len(columns):
-        return {"row": row, "columns": columns}
-    return dict(zip(columns, row, strict=True))
+def _wikiextractor_records(
+    file: DecompressedFile,
+) -> Iterator[tuple[int, bytes]]:
+    """Lines of WikiExtractor's `--json`, or its `<doc ...>` elements."""
+    element: list[bytes] = []
+    start = 0
+    for number, line in file.lines():
+        if element or line.startswith(b"<doc "):
+            start = start if element else number
+            element.append(line)
+            if line.startswith(b"</doc>"):
+                yield start, b"".join(element)
+                element = []
+        elif line.strip():
+            yield number, line
+    if element:
+        yield start, b"".join(element)
 
 
 def _parse_row(row: dict[str, Any], default_id: str) -> Article:
+    if "header" in row:
+        raise ValueError(
+            "A CSV file must have a header that names `text`, and where known "
+            f"`id` and `title`. Received: {str(row['row'])[:100]}."
+        )
     if "columns" in row:
         raise ValueError(
             f"A row must have the fields {', '.join(row['columns'])}. "
-            f"Received: {len(row['row'])} fields, {str(row['row'])[:100]}."
+            f"Received: {len(row['row'])} fields, {str(row['row'])[:100]}. A "
+            "record of TSV must be one line, with no tab in a field."
         )
-    return Article(row.get("id", default_id), row.get("title", ""), row["text"])
+    found = (row[name] for name in tables.ID_COLUMNS if name in row)
+    return Article(next(found, default_id), row.get("title", ""), row["text"])
+
+
+def _parse_marked_up(
+    plain: Callable[[str], marked_up.MarkedUpText], data: bytes, default_id: str
+) -> Article:
+    article = _parse_text(data, default_id)
+    page = plain(article.text)
+    return dataclasses.replace(
+        article,
+        title=(page.title or article.title)[:MAX_NAME_CHARACTERS],
+        text=page.text,
+    )
 
 
 def _whole(file: DecompressedFile) -> Iterator[tuple[int, bytes]]:
@@ -195,10 +242,18 @@ def _finish_page(page: Article) -> Article | None:
 
 FORMATS = {
     "jsonl": ArticleFormat(_lines, _parse_json),
-    "tsv": ArticleFormat(_rows, _parse_row),
+    "json": ArticleFormat(json_values.read_values, _parse_json),
+    "tsv": ArticleFormat(tables.read_tsv, _parse_row),
+    "csv": ArticleFormat(tables.read_csv, _parse_row),
     "text": ArticleFormat(_whole, _parse_text),
+    "markdown": ArticleFormat(
+        _whole, functools.partial(_parse_marked_up, marked_up.plain_markdown)
+    ),
+    "html": ArticleFormat(
+        _whole, functools.partial(_parse_marked_up, marked_up.plain_html)
+    ),
     "wikiextractor": ArticleFormat(
-        _lines, _parse_wikiextractor, skip_navigation=True
+        _wikiextractor_records, _parse_wikiextractor, skip_navigation=True
     ),
     "wikipedia": ArticleFormat(
         read_pages, _parse_page, _finish_page, skip_navigation=True

@@ -16,10 +16,12 @@ from realm_tf.data.corpus.article_formats import (
 )
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.decompressed_file import DecompressedFile
+from realm_tf.data.corpus.formats.folder_files import LeftOut, list_folder
 from realm_tf.errors import BadRecordError
 
 logger = logging.getLogger(__name__)
 
+_MAX_LISTED = 10
 _ADVICE = "Correct it, or pass `skip_bad=True` to skip invalid records."
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -58,6 +60,9 @@ class ArticleSource(abc.ABC):
 
     num_bytes = 0
     """Size of what is read, where known."""
+
+    files_left_out: Sequence[LeftOut] = ()
+    """Files and folders that hold no articles."""
 
     def __init__(
         self, *, skip_bad: bool = False, skip_navigation: bool | None = None
@@ -149,9 +154,12 @@ class ArticleFiles(ArticleSource):
     | format | files |
     |---|---|
     | `jsonl` | a JSON object a line: `text`, and where known `title`, `id` |
+    | `json` | an array of such objects, or pretty-printed objects |
     | `tsv` | a header that names `text`, or `id`, `text`, `title` as in DPR |
+    | `csv` | a header that names `text` |
     | `text` | one article a file; its title is the file's name |
-    | `wikiextractor` | output of WikiExtractor with `--json`, `wiki_00` etc. |
+    | `markdown`, `html` | the same; the title is that of the page, if any |
+    | `wikiextractor` | output of WikiExtractor, `wiki_00` etc. |
     | `wikipedia` | XML dump, `pages-articles`, current revisions |
 
     Each may be compressed with gzip or bzip2. Articles without an id get the
@@ -164,8 +172,9 @@ class ArticleFiles(ArticleSource):
 
     Args:
         sources: files and folders. Of a folder, all files below it whose names
-            do not begin with a dot, and with "auto" only those whose format is
-            known, in the order of their paths.
+            do not begin with a dot, and with "auto" only those that hold
+            articles, in the order of their paths. The others are listed in
+            `files_left_out`, and a warning names them.
         format: one of the table, or "auto" for each file's own.
         skip_bad: see `ArticleSource`.
         skip_navigation: see `ArticleSource`.
@@ -182,7 +191,13 @@ class ArticleFiles(ArticleSource):
                 f"`format` must be auto, {', '.join(FORMATS)}. Received: "
                 f"format={format!r}. Name the format of your files."
             )
-        self.files = _list_files(sources, format)
+        self.files, self.files_left_out = _list_files(sources, format)
+        if self.files_left_out:
+            logger.warning(
+                "Left out %d files and folders: %s",
+                len(self.files_left_out),
+                _listed(self.files_left_out),
+            )
         self.num_bytes = sum(f.stat().st_size for f, _ in self.files)
         self._root = os.path.commonpath([f.parent for f, _ in self.files])
         self._bytes_before = 0
@@ -211,6 +226,8 @@ class ArticleFiles(ArticleSource):
     ) -> Iterator[SourceArticle]:
         records, parse, finish, skip_navigation = FORMATS[format]
         label = path.relative_to(self._root).as_posix()
+        # A name that is no UTF-8 is told by its bytes.
+        label = os.fsencode(label).decode("utf-8", "backslashreplace")
         for line, record in records(file):
             article = self._accept(
                 str(path),
@@ -251,14 +268,21 @@ def read_articles(
         logger.warning("Skipped %d bad records.", files.num_bad)
 
 
-def _list_files(sources: Paths, format: str) -> list[tuple[pathlib.Path, str]]:
-    """Each file with its format."""
+def _list_files(
+    sources: Paths, format: str
+) -> tuple[list[tuple[pathlib.Path, str]], list[LeftOut]]:
+    """Each file with its format, and what holds no articles."""
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
-    files = []
+    files: list[tuple[pathlib.Path, str]] = []
+    left_out: list[LeftOut] = []
     for source in map(pathlib.Path, sources):
         if source.is_dir():
-            files += _list_folder(source, format)
+            for item in _list_folder(source.resolve(), format):
+                if isinstance(item, LeftOut):
+                    left_out.append(item)
+                else:
+                    files.append(item)
         elif source.is_file():
             found = detect_format(source) if format == "auto" else format
             if found is None:
@@ -273,26 +297,31 @@ def _list_files(sources: Paths, format: str) -> list[tuple[pathlib.Path, str]]:
                 f"{source}, which is neither. Check the path."
             )
     if not files:
+        others = f" ({_listed(left_out)})" if left_out else ""
         raise ValueError(
             "`sources` must hold at least one file of articles. Received: "
-            f"{', '.join(map(str, sources)) or 'no path'}. Check the paths and "
-            "`format`."
+            f"{', '.join(map(str, sources)) or 'no path'}{others}. Check the "
+            "paths and `format`."
         )
-    return files
+    return files, left_out
 
 
 def _list_folder(
     folder: pathlib.Path, format: str
-) -> list[tuple[pathlib.Path, str]]:
-    folder = folder.resolve()
-    files = []
+) -> Iterator[tuple[pathlib.Path, str] | LeftOut]:
+    if format == "auto":
+        yield from list_folder(folder, detect_format)
+        return
     for path in sorted(folder.rglob("*")):
         hidden = any(p.startswith(".") for p in path.relative_to(folder).parts)
         if path.is_file() and not hidden:
-            found = detect_format(path) if format == "auto" else format
-            if found is not None:
-                files.append((path, found))
-    return files
+            yield path, format
+
+
+def _listed(left_out: Sequence[LeftOut]) -> str:
+    named = [f"{path} ({why})" for path, why in left_out[:_MAX_LISTED]]
+    more = len(left_out) - len(named)
+    return ", ".join(named) + (f", and {more} more" if more else "")
 
 
 def _identity(article: Article) -> Article:

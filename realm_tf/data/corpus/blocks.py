@@ -74,11 +74,13 @@ class TokenizedBlock(NamedTuple):
         block: `Block`.
         title_ids: int32 `(num_title_tokens,)`.
         token_ids: int32 `(num_tokens,)`, of the text.
+        num_cut: sentences that go on in the next block.
     """
 
     block: Block
     title_ids: np.ndarray
     token_ids: np.ndarray
+    num_cut: int = 0
 
 
 def split_into_blocks(
@@ -91,7 +93,8 @@ def split_into_blocks(
     """Cuts an article into blocks of whole sentences.
 
     A block takes sentences while `[CLS] title [SEP] block [SEP]` fits into
-    `max_wordpieces`. A longer sentence is a block of its own. Blocks do not
+    `max_wordpieces`. A longer sentence, such as a table or a log, is cut at
+    white space, or between words, so that all of it is read. Blocks do not
     overlap; those without a wordpiece are dropped.
 
     Args:
@@ -122,7 +125,7 @@ def split_into_blocks(
     [blocks] = tokenize_articles(
         [article], featurizer, max_wordpieces, before_part
     )
-    return [block for block, _, _ in blocks]
+    return [tokenized.block for tokenized in blocks]
 
 
 def tokenize_articles(
@@ -147,26 +150,100 @@ def tokenize_articles(
     for article, places in zip(articles, spans, strict=True):
         texts.append(article.title)
         texts += [article.text[start:end] for start, end in places]
-    ids, row_splits = _tokenize(texts, featurizer, before_part)
-    num_tokens = np.diff(row_splits).tolist()
+    tokens = _tokenize(texts, featurizer, before_part)
     row = 0
     for article, places in zip(articles, spans, strict=True):
-        title, first = row, row + 1
-        row = first + len(places)
-        starts = byte_offsets(article.text, [start for start, _ in places])
+        title_ids, _, _ = tokens[row]
+        num_title_tokens = len(title_ids) + len(featurizer.block_prompt_ids)
+        budget = max_wordpieces - _NUM_SPECIAL_TOKENS - num_title_tokens
+        pieces: list[_Piece] = []
+        for i, (start, _) in enumerate(places, row + 1):
+            pieces += _cut(
+                texts[i], start, tokens[i], budget, featurizer.continues
+            )
+        row += 1 + len(places)
+        starts = byte_offsets(article.text, [piece.start for piece in pieces])
         groups = group_sentences(
-            num_tokens[first:row], num_tokens[title], max_wordpieces
+            [len(piece.token_ids) for piece in pieces],
+            num_title_tokens,
+            max_wordpieces,
         )
-        sentences = texts[first:row]
-        splits = row_splits[first : row + 1]
         yield [
             TokenizedBlock(
-                _join(article, sentences[group], starts[group]),
-                ids[row_splits[title] : row_splits[first]],
-                ids[splits[group.start] : splits[group.stop]],
+                _join(
+                    article,
+                    [piece.text for piece in pieces[group]],
+                    starts[group],
+                ),
+                title_ids,
+                np.concatenate([piece.token_ids for piece in pieces[group]]),
+                sum(piece.is_cut for piece in pieces[group]),
             )
             for group in groups
         ]
+
+
+class _Piece(NamedTuple):
+    """A sentence, or a part of one that no block could hold.
+
+    Args:
+        text: without white space around it.
+        start: character in the article.
+        token_ids: its wordpieces.
+        is_cut: whether the sentence goes on.
+    """
+
+    text: str
+    start: int
+    token_ids: np.ndarray
+    is_cut: bool
+
+
+def _cut(
+    sentence: str,
+    start: int,
+    tokens: tuple[np.ndarray, np.ndarray, np.ndarray],
+    budget: int,
+    continues: np.ndarray,
+) -> Iterator[_Piece]:
+    """Parts of a sentence of at most `budget` wordpieces each.
+
+    Args:
+        sentence: its text.
+        start: its first character in the article.
+        tokens: its wordpieces and their bytes, see `Tokens`.
+        budget: most wordpieces. Where a title leaves no room for one, there
+            is nothing to be gained by a cut.
+        continues: of each wordpiece of the vocabulary, whether it continues
+            a word.
+    """
+    ids, starts, _ = tokens
+    if len(ids) <= budget or budget < 1:
+        yield _Piece(sentence, start, ids, False)
+        return
+    data = sentence.encode("utf-8", "replace")
+    begins_word = ~continues[ids]
+    after_space = np.array(
+        [place > 0 and data[place - 1 : place].isspace() for place in starts]
+    )
+    first = first_byte = first_character = 0
+    while first < len(ids):
+        last = first + budget
+        if last < len(ids):
+            window = slice(first + 1, last + 1)
+            for is_place in (after_space, begins_word):
+                found = np.flatnonzero(is_place[window])
+                if len(found):
+                    last = first + 1 + int(found[-1])
+                    break
+        is_cut = last < len(ids)
+        last_byte = int(starts[last]) if is_cut else len(data)
+        text = data[first_byte:last_byte].decode()
+        spaces = len(text) - len(text.lstrip())
+        place = start + first_character + spaces
+        yield _Piece(text.strip(), place, ids[first:last], is_cut)
+        first, first_byte = last, last_byte
+        first_character += len(text)
 
 
 def group_sentences(
@@ -205,16 +282,15 @@ def _tokenize(
     texts: Sequence[str],
     featurizer: "Featurizer",
     before_part: Callable[[], None] | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Wordpieces of all texts, and where those of each begin."""
-    ids, lengths = [], [np.zeros(1, np.int64)]
-    for start in range(0, len(texts) or 1, _TOKENIZED_AT_ONCE):
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Wordpieces of each text and their bytes, see `Tokens.row`."""
+    rows = []
+    for start in range(0, len(texts), _TOKENIZED_AT_ONCE):
         if before_part is not None:
             before_part()
         part = featurizer.tokenize(texts[start : start + _TOKENIZED_AT_ONCE])
-        ids.append(part.ids)
-        lengths.append(np.diff(part.row_splits))
-    return np.concatenate(ids), np.cumsum(np.concatenate(lengths))
+        rows += [part.row(i) for i in range(len(part.row_splits) - 1)]
+    return rows
 
 
 def _join(

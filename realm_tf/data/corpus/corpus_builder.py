@@ -169,6 +169,8 @@ class _Tally:
             "num_articles": totals.num_articles,
             "num_bad_records": self._source.num_bad,
             "num_left_out": self._source.num_left_out + totals.num_left_out,
+            "num_cut_sentences": totals.num_cut_sentences,
+            "num_files_left_out": len(self._source.files_left_out),
         }
 
 
@@ -214,6 +216,7 @@ def _plan(
         "tokenizer": featurizer.fingerprint,
         "max_wordpieces": max_wordpieces,
         "part_characters": corpus_parts.PART_CHARACTERS,
+        "cuts_long_sentences": True,
         "library_version": _version.__version__,
     }
 

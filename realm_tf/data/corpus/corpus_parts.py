@@ -45,12 +45,14 @@ class PartCounts(NamedTuple):
         num_left_out: pages that no text could be made of.
         num_documents: articles with at least one block.
         num_blocks: blocks.
+        num_cut_sentences: cuts within sentences that no block could hold.
     """
 
     num_articles: int
     num_left_out: int
     num_documents: int
     num_blocks: int
+    num_cut_sentences: int = 0
 
 
 def cut_into_parts(
@@ -88,6 +90,9 @@ def write_part(
         num_left_out=len(finished) - len(readable),
         num_documents=len(documents),
         num_blocks=sum(len(blocks) for _, blocks in documents),
+        num_cut_sentences=sum(
+            block.num_cut for _, blocks in documents for block in blocks
+        ),
     )
     save_part(task.path, documents, counts)
     return counts

@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from realm_tf._manifest import MANIFEST_NAME
-from realm_tf.data.corpus.article import ArticleLike, as_article
+from realm_tf.data.corpus.article import (
+    ArticleLike,
+    as_article,
+    as_articles,
+    rows_of,
+)
 from realm_tf.data.corpus.article_formats import check_article
 from realm_tf.data.corpus.blocks import Article, Block, split_into_blocks
 from realm_tf.data.corpus.corpus import Corpus
@@ -23,8 +28,8 @@ def as_corpus(
 
     Args:
         source: `Corpus`; path of a corpus folder, or of a file or folder that
-            `build_corpus` reads; or articles, which are numbered where they
-            have no id.
+            `build_corpus` reads; or articles in a list or a table, see
+            `as_articles`.
         path: where a corpus of articles is built.
         featurizer: `Featurizer`.
     """
@@ -41,7 +46,7 @@ def as_corpus(
             "list."
         )
     else:
-        articles = [as_article(a, str(i)) for i, a in enumerate(source)]
+        articles = as_articles(source)
     return build_corpus(
         articles, path, featurizer, max_wordpieces=featurizer.block_length
     )
@@ -65,7 +70,7 @@ def cut_documents(
     """
     blocks = []
     known: set[str] = set()
-    for document in documents:
+    for document in rows_of(documents, "text"):
         article = check_article(as_article(document))
         cut = split_into_blocks(
             article,

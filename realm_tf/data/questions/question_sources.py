@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from realm_tf.data.corpus.article import rows_of
 from realm_tf.data.questions.question_sets import read_question_set
 from realm_tf.data.questions.questions import Question, question_of_record
 
@@ -18,7 +19,7 @@ and its answer or answers."""
 
 QuestionSource = str | os.PathLike[str] | Iterable[QuestionLike]
 """Path of a file that `read_question_set` reads, or several questions, such as
-a list or a `tf.data.Dataset`."""
+a list, a `tf.data.Dataset` or a table with columns of these names."""
 
 
 def as_questions(source: QuestionSource) -> list[Question]:
@@ -49,7 +50,7 @@ def as_questions(source: QuestionSource) -> list[Question]:
             f"{type(source).__name__}. Put a single question in a list."
         )
     else:
-        elements: Iterable[Any] = source
+        elements: Iterable[Any] = rows_of(source, "question")
         if isinstance(source, tf.data.Dataset):
             elements = map(_plain, source.as_numpy_iterator())
         questions = [_as_question(given, i) for i, given in enumerate(elements)]

@@ -60,10 +60,11 @@ def read_questions(
     A record is `{"id", "question", "answers"}` with the optional fields
     `passage_id`, `passage_ids`, `answer_start` (characters: one number, or a
     list with one for each answer), `split` and `regex`; other fields are passed
-    over. Answers may be missing where `passage_ids` are given. The official
-    form of ORQA, `{"question", "answer"}`, is read too. A record
-    without an id is named after its file and line. Questions that occur twice
-    are kept twice.
+    over. The answers of SQuAD in `datasets`, `{"text": [...]}`, are read, and
+    ids may be whole numbers. Answers may be missing where `passage_ids` are
+    given. The official form of ORQA, `{"question", "answer"}`, is read too. A
+    record without an id is named after its file and line. Questions that occur
+    twice are kept twice.
 
     Args:
         paths: one file or several.
@@ -138,6 +139,7 @@ def question_of_record(record: dict[str, Any]) -> Question:
     Raises:
         ValueError: naming the field that is bad.
     """
+    record = _without_dicts(record)
     passage_ids = _texts(record, "passage_ids")
     answers = () if passage_ids and _has_none(record) else _answers(record)
     return Question(
@@ -150,6 +152,18 @@ def question_of_record(record: dict[str, Any]) -> Question:
         regex=_flag(record, "regex"),
         passage_ids=passage_ids,
     )
+
+
+def _without_dicts(record: dict[str, Any]) -> dict[str, Any]:
+    """The record of SQuAD in `datasets`, and of numbered ids, as others are."""
+    record = dict(record)
+    if type(record.get("id")) is int:
+        record["id"] = str(record["id"])
+    answers = record.get("answers")
+    if isinstance(answers, dict) and "text" in answers:
+        # Offsets are in `context`, which is no document of a corpus.
+        record["answers"] = list(dict.fromkeys(answers["text"]))
+    return record
 
 
 def _has_none(record: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import pathlib
 from collections.abc import Sequence
@@ -18,6 +19,16 @@ _ALGORITHM = "FastBertTokenizer/1"
 _MAX_TITLE_IN_JOINT = 32  # wordpieces; keeps room for the block
 # What is longer is cut before it is tokenised, which takes 10 s for a megabyte.
 _CHARACTERS_A_WORDPIECE = 256
+_MAX_CHARACTERS_OF_WORD = 100  # a longer word is [UNK], as in BERT
+_LONG_WORD = r"(?s).*[^\s[:punct:]]{101}.*"
+# What the tokenizer drops, but for white space, which it keeps as a space.
+_HAS_INVISIBLE = (
+    r"(?s).*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{9f}"
+    r"\p{Cf}\p{Co}\x{FFFD}].*"
+)
+_INVISIBLE_END = r"[\p{C}\x{FFFD}]+\z"
+_MAX_BYTES_OF_WORD = 4 * _MAX_CHARACTERS_OF_WORD
+_LOG = logging.getLogger(__name__)
 
 
 class Tokens(NamedTuple):
@@ -62,6 +73,14 @@ class Featurizer:
             counted. Only the block is cut.
         joint_title: put the block's title between question and block in
             joint inputs. The original does not.
+        query_prompt: text before every question that is embedded, such as
+            "query: " of the E5 models. The reader does not see it.
+        block_prompt: the same of blocks; it stands before the title.
+
+    Attributes:
+        continues: bool `(vocabulary_size,)`, whether a wordpiece continues a
+            word ("##").
+        block_prompt_ids: wordpieces of `block_prompt`.
 
     Raises:
         ValueError: if a special token is missing from `vocabulary`, a word
@@ -86,6 +105,8 @@ class Featurizer:
         block_length: int = _constants.BLOCK_LENGTH,
         joint_length: int = _constants.JOINT_LENGTH,
         joint_title: bool = True,
+        query_prompt: str = "",
+        block_prompt: str = "",
     ):
         self.vocabulary = tuple(vocabulary)
         self.lowercase = lowercase
@@ -93,6 +114,8 @@ class Featurizer:
         self.block_length = block_length
         self.joint_length = joint_length
         self.joint_title = joint_title
+        self.query_prompt = query_prompt
+        self.block_prompt = block_prompt
         place = {word: i for i, word in enumerate(self.vocabulary)}
         special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
         missing = [word for word in special if word not in place]
@@ -111,12 +134,15 @@ class Featurizer:
                 f"{len(self.vocabulary)} words, {len(place)} of them distinct. "
                 "Use the vocab.txt that came with the checkpoint."
             )
-        self._check_lengths()
         # The two halves of `tensorflow_text.FastBertTokenizer`. They are
         # constants, so the vocabulary travels inside exported graphs.
+        self.continues = np.array([w.startswith("##") for w in vocabulary])
+        self._continues = tf.constant(self.continues)
         self._normalizer = tf_text.FastBertNormalizer(lowercase)
         self._wordpieces = tf_text.FastWordpieceTokenizer(
-            list(self.vocabulary), token_out_type=tf.int32
+            list(self.vocabulary),
+            max_bytes_per_word=_MAX_BYTES_OF_WORD,
+            token_out_type=tf.int32,
         )
         # Dozens of small operations: a call is faster compiled than eager.
         strings = tf.TensorSpec([None], tf.string)
@@ -127,14 +153,16 @@ class Featurizer:
         self._compiled_joint = _compiled(
             self._joint, strings, rows, strings, strings
         )
+        prompt = self.tokenize([block_prompt]).ids if block_prompt else ()
+        self.block_prompt_ids = np.asarray(prompt, np.int32)
+        self._check_lengths()
 
     @classmethod
     def from_file(
         cls, path: str | os.PathLike[str], **options: Any
     ) -> "Featurizer":
-        """Reads `vocab.txt`: one wordpiece a line, UTF-8."""
-        text = pathlib.Path(path).read_text(encoding="utf-8")
-        return cls(text.rstrip("\n").split("\n"), **options)
+        """Reads `vocab.txt`, see `read_vocabulary`."""
+        return cls(read_vocabulary(path), **options)
 
     @property
     def vocabulary_size(self) -> int:
@@ -154,6 +182,11 @@ class Featurizer:
             "block_length": self.block_length,
             "joint_length": self.joint_length,
             "joint_title": self.joint_title,
+            **{
+                name: prompt
+                for name in ("query_prompt", "block_prompt")
+                if (prompt := getattr(self, name))
+            },
         }
 
     def with_lengths(
@@ -225,7 +258,15 @@ class Featurizer:
         self, title_ids: tf.RaggedTensor, block_ids: tf.RaggedTensor
     ) -> dict[str, tf.Tensor]:
         """`blocks` from wordpieces that are known already."""
-        title_ids = title_ids[:, : self.block_length - 3]
+        room = self.block_length - 3 - len(self.block_prompt_ids)
+        title_ids = title_ids[:, :room]
+        if len(self.block_prompt_ids):
+            prompt = tf.repeat(
+                tf.constant(self.block_prompt_ids)[None],
+                title_ids.nrows(),
+                axis=0,
+            )
+            title_ids = tf.concat([prompt, title_ids], axis=1)
         return self._pack([title_ids, block_ids], [0, 1], self.block_length)
 
     def joint(
@@ -270,9 +311,12 @@ class Featurizer:
         return self._compiled_joint(questions, question_rows, titles, texts)
 
     def _questions(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        ids, _, _ = self._tokenize(_cut(texts, self.query_length))
-        is_cut = ids.row_lengths() > self.query_length - 2
-        is_cut |= _is_cut(texts, self.query_length)
+        cut = _cut(texts, self.query_length)
+        is_cut = tf.strings.length(texts) > tf.strings.length(cut)
+        if self.query_prompt:
+            cut = tf.strings.join([self.query_prompt, cut])
+        ids, _, _ = self._tokenize(cut)
+        is_cut |= ids.row_lengths() > self.query_length - 2
         features = self._pack([ids], [0], self.query_length)
         return features | {"truncated": is_cut}
 
@@ -314,7 +358,9 @@ class Featurizer:
         # A scalar would end the process inside the normalizer.
         texts = tf.ensure_shape(texts, [None])
         normalized, sources = self._normalizer.normalize_with_offsets(texts)
-        ids, starts, ends = self._wordpieces.tokenize_with_offsets(normalized)
+        ids, starts, ends = self._limited(
+            normalized, *self._wordpieces.tokenize_with_offsets(normalized)
+        )
         # `FastBertTokenizer` does the same with a ragged gather, which makes
         # a graph four times as large.
         first = tf.gather(sources.row_starts(), ids.value_rowids())
@@ -329,7 +375,61 @@ class Featurizer:
             )
             for x in (starts, ends)
         )
-        return ids, starts, _whole(texts, starts, ends)
+        ends = _whole(texts, starts, ends)
+        # Signs that nobody sees are rare: one scan of the texts.
+        has_signs = tf.strings.regex_full_match(texts, _HAS_INVISIBLE)
+        visible = tf.cond(
+            tf.reduce_any(has_signs),
+            lambda: _visible(texts, starts, ends),
+            lambda: ends.values,
+        )
+        return ids, starts, ends.with_values(visible)
+
+    def _limited(
+        self,
+        texts: tf.Tensor,
+        ids: tf.RaggedTensor,
+        starts: tf.RaggedTensor,
+        ends: tf.RaggedTensor,
+    ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        """Wordpieces, where words of over 100 characters are `[UNK]`.
+
+        The limit of TensorFlow Text is in bytes, that of BERT in characters.
+        """
+
+        def limited() -> tuple[tf.Tensor, ...]:
+            rows = ids.value_rowids()
+            # A wordpiece that continues no other one begins a word.
+            is_first = ~tf.gather(self._continues, ids.values)
+            words = tf.cumsum(tf.cast(is_first, tf.int32)) - 1
+            first = tf.where(is_first)[:, 0]
+            begins = tf.gather(starts.values, first)
+            stops = tf.math.segment_max(ends.values, words)
+            spellings = tf.strings.substr(
+                tf.gather(texts, tf.gather(rows, first)), begins, stops - begins
+            )
+            sizes = tf.strings.length(spellings, unit="UTF8_CHAR")
+            is_long = tf.gather(sizes > _MAX_CHARACTERS_OF_WORD, words)
+            values = (
+                tf.where(is_long, self.unk_id, ids.values),
+                starts.values,
+                tf.where(is_long, tf.gather(stops, words), ends.values),
+            )
+            is_kept = is_first | ~is_long
+            kept = tf.where(is_kept)[:, 0]
+            before = tf.cumsum(tf.cast(is_kept, tf.int64))
+            splits = tf.gather(tf.concat([[0], before], 0), ids.row_splits)
+            return (*(tf.gather(value, kept) for value in values), splits)
+
+        # One scan of the text; the rest would double the time of a call.
+        may_be_long = tf.strings.regex_full_match(texts, _LONG_WORD)
+        new_ids, new_starts, new_ends, splits = tf.cond(
+            tf.reduce_any(may_be_long),
+            limited,
+            lambda: (ids.values, starts.values, ends.values, ids.row_splits),
+        )
+        new = tf.RaggedTensor.from_row_splits(new_ids, splits, validate=False)
+        return new, new.with_values(new_starts), new.with_values(new_ends)
 
     def _pack(
         self, parts: list[tf.RaggedTensor], segments: list[int], length: int
@@ -354,18 +454,19 @@ class Featurizer:
 
     def _check_lengths(self) -> None:
         title = _MAX_TITLE_IN_JOINT + 1 if self.joint_title else 0
+        prompt = len(self.block_prompt_ids)
         least = self.query_length + title + 2
         if (
             self.query_length < 3
-            or self.block_length < 4
+            or self.block_length < 4 + prompt
             or self.joint_length < least
         ):
             raise ValueError(
-                "`query_length` must be at least 3, `block_length` at least 4 "
-                f"and `joint_length` at least {least}. Received: query_length="
-                f"{self.query_length}, block_length={self.block_length}, "
-                f"joint_length={self.joint_length}. Raise the one that is "
-                "too small."
+                "`query_length` must be at least 3, `block_length` at least "
+                f"{4 + prompt} and `joint_length` at least {least}. Received: "
+                f"query_length={self.query_length}, block_length="
+                f"{self.block_length}, joint_length={self.joint_length}. Raise "
+                "the one that is too small."
             )
 
 
@@ -376,11 +477,44 @@ def _cut(texts: tf.Tensor, num_wordpieces: int) -> tf.Tensor:
     return tf.strings.substr(texts, 0, length, unit="UTF8_CHAR")
 
 
-def _is_cut(texts: tf.Tensor, num_wordpieces: int) -> tf.Tensor:
-    """Whether `_cut` shortens a text; bool `(batch,)`."""
-    return tf.strings.length(texts) > tf.strings.length(
-        _cut(texts, num_wordpieces)
+def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
+    """Reads `vocab.txt`: one wordpiece a line, UTF-8.
+
+    A byte-order mark is no part of the first word. Of a word that is there
+    twice, the last place counts, as in Hugging Face's tokenizers; the others
+    keep their number, under a name that no text has.
+
+    Args:
+        path: the file.
+
+    Returns:
+        the wordpieces, in order of their ids.
+    """
+    text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    return distinct_words(text.rstrip("\n").split("\n"), path)
+
+
+def distinct_words(
+    words: Sequence[str], source: str | os.PathLike[str]
+) -> list[str]:
+    """A vocabulary where earlier places of a repeated word have other names.
+
+    Args:
+        words: in order of their ids.
+        source: what a warning names.
+    """
+    last = {word: place for place, word in enumerate(words)}
+    repeated = len(words) - len(last)
+    if not repeated:
+        return list(words)
+    _LOG.warning(
+        "%s repeats %d words. The last place of each counts.", source, repeated
     )
+    return [
+        # The space keeps it from being a word of a text.
+        word if last[word] == place else f"[repeated {place}]"
+        for place, word in enumerate(words)
+    ]
 
 
 def _compiled(function: Any, *arguments: tf.TensorSpec) -> Any:
@@ -414,6 +548,24 @@ def _as_tensor(name: str, texts: Any) -> tf.Tensor:
         f"`{name}` must be a batch of strings. Received: {texts!r:.200}. Put a "
         "single text in a list."
     )
+
+
+def _visible(
+    texts: tf.Tensor, starts: tf.RaggedTensor, ends: tf.RaggedTensor
+) -> tf.Tensor:
+    """Ends before the signs that the tokenizer drops after a wordpiece.
+
+    A wordpiece ends where the next character that is kept begins. Accents
+    before that belong to it; zero-width spaces, soft hyphens, marks of
+    direction and byte-order marks do not.
+    """
+    rows = tf.gather(texts, starts.value_rowids())
+    slices = tf.strings.substr(rows, starts.values, ends.values - starts.values)
+    kept = tf.strings.regex_replace(slices, _INVISIBLE_END, "")
+    # A sign that is a wordpiece of its own keeps its place.
+    size = tf.strings.length(kept)
+    size = tf.where(size > 0, size, tf.strings.length(slices))
+    return starts.values + size
 
 
 def _whole(

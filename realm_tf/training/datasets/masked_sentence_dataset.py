@@ -296,13 +296,17 @@ class MaskedSentenceDataset(StepDataset):
     ) -> dict[str, dict[str, np.ndarray]]:
         """Inputs of block embedder and encoder; the null block comes first."""
         length = self.featurizer.block_length
+        prompt = self.featurizer.block_prompt_ids
         pairs, joint = [], []
         for sentence, blocks in zip(sentences, candidates, strict=True):
             masked = self._masked_ids(sentence)
             texts = [(_NOTHING, _NOTHING), *map(self._wordpieces, blocks)]
             missing = self.options.num_candidates - len(texts)
             texts += [(_NOTHING, _NOTHING)] * missing
-            pairs += [(title[: length - 3], body) for title, body in texts]
+            pairs += [
+                (np.concatenate([prompt, title])[: length - 3], body)
+                for title, body in texts
+            ]
             # The encoder sees no title, as in the original.
             joint += [(masked, body[: length - 2]) for _, body in texts]
         shape = (len(sentences), self.options.num_candidates, -1)

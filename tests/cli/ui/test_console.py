@@ -87,3 +87,13 @@ def test_readable_output_survives_a_terminal_without_unicode(monkeypatch):
         console.stdout().print("Zoë")
         sys.stdout.flush()
     assert raw.getvalue() == b"Zo\\xeb\n"
+
+
+def test_advice_is_what_the_command_can_do(capsys):
+    message = "Correct it, or pass `skip_bad=True` to skip invalid records."
+    console.print_error(ValueError(message), {"--skip-bad"})
+    assert capsys.readouterr().err == (
+        "Error: Correct it, or add `--skip-bad` to skip invalid records.\n"
+    )
+    console.print_error(ValueError(message), {"--other"})
+    assert capsys.readouterr().err == "Error: Correct it.\n"

@@ -23,6 +23,15 @@ def test_a_file_is_uncased_unless_told(tiny_bert):
     assert cased.fingerprint != uncased.fingerprint
 
 
+def test_a_file_with_capitals_is_cased(tmp_path):
+    file = tmp_path / "vocab.txt"
+    special = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"
+    file.write_text(f"{special}Emma\n")
+    assert not open_tokenizer(file, cased=False).lowercase
+    file.write_text(f"{special}emma\n")
+    assert open_tokenizer(file, cased=False).lowercase
+
+
 def test_presets_and_bert_folders_have_one(preset, tiny_bert):
     of_preset = open_tokenizer(preset, cased=False)
     of_bert = open_tokenizer(tiny_bert, cased=False)

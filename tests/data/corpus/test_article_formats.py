@@ -68,13 +68,30 @@ def test_bad_json_lines_are_refused(tmp_path, line, match):
 
 
 def test_tsv_in_the_order_of_dpr(tmp_path):
-    data = 'id\ttext\ttitle\n1\t"She said ""so"".\tOr\nnot."\tEmma\n\n2\tb\tc\n'
+    data = 'id\ttext\ttitle\n1\t"She said ""so""."\tEmma\n\n2\tb\tc\n'
     expected = [
-        Article("1", "Emma", 'She said "so".\tOr\nnot.'),
+        Article("1", "Emma", 'She said "so".'),
         Article("2", "c", "b"),
     ]
     assert parse(tmp_path, "tsv", data) == expected
     assert parse(tmp_path, "tsv", data.partition("\n")[2]) == expected
+
+
+def test_tsv_field_that_begins_with_a_quote_swallows_nothing(tmp_path):
+    data = '1\t"Emma" is a novel.\tEmma\n2\t"never closed\tb\n3\t"c"\td\n'
+    assert parse(tmp_path, "tsv", data) == [
+        Article("1", "Emma", '"Emma" is a novel.'),
+        Article("2", "b", '"never closed'),
+        Article("3", "d", '"c"'),
+    ]
+
+
+def test_tsv_record_that_spans_lines_is_told(tmp_path):
+    data = '1\t"One\nline."\tEmma\n2\tb\tc\n'
+    first, second, third = parse(tmp_path, "tsv", data)
+    assert "Received: 2 fields" in first and "must be one line" in first
+    assert "Received: 2 fields" in second
+    assert third == Article("2", "c", "b")
 
 
 def test_tsv_with_a_header_in_any_order(tmp_path):
@@ -92,12 +109,40 @@ def test_bad_tsv_rows_are_refused(tmp_path):
     assert found[2] == Article("3", "d", "c")
 
 
-def test_tsv_field_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "realm_tf.data.corpus.article_formats.MAX_LINE_BYTES", 1_000
-    )
-    found = parse(tmp_path, "tsv", '1\t"' + "never closed\n" * 200)
-    assert "field larger than field limit" in found[0]
+def test_csv_is_quoted_and_has_a_header(tmp_path):
+    data = '_id,title,text\n7,Emma,"One, ""two"",\nthree."\n8,b,c\n'
+    assert parse(tmp_path, "csv", data) == [
+        Article("7", "Emma", 'One, "two",\nthree.'),
+        Article("8", "b", "c"),
+    ]
+    [found] = parse(tmp_path, "csv", "a,b\n1,2\n")
+    assert "must have a header that names `text`" in found
+    [found] = parse(tmp_path, "csv", 'text,id\n"never closed,2\n')
+    assert "unexpected end of data" in found
+
+
+def test_json_arrays_and_pretty_printed_objects_are_read(tmp_path):
+    records = [{"_id": 1, "text": "One."}, {"id": "b", "text": "Two."}]
+    expected = [Article("1", "", "One."), Article("b", "", "Two.")]
+    for data in (
+        json.dumps(records),
+        json.dumps(records, indent=2),
+        "\n".join(json.dumps(record, indent=2) for record in records),
+    ):
+        assert parse(tmp_path, "json", data) == expected
+    found = parse(tmp_path, "json", json.dumps(records)[:-1])
+    assert found[:2] == expected and "valid JSON" in found[2]
+    assert "valid JSON" in parse(tmp_path, "json", '[{"text": "a"')[0]
+
+
+def test_markdown_and_html_are_read_as_plain_text(tmp_path):
+    found = parse(tmp_path, "markdown", "# Emma\n\nA *novel* of `1815`.\n")
+    assert found == [Article("file.x", "Emma", "Emma\nA novel of 1815.")]
+    assert parse(tmp_path, "markdown", "text")[0].title == "file"
+    data = "<html><head><title>Emma</title></head><p>A <b>novel</b>."
+    assert parse(tmp_path, "html", data) == [
+        Article("file.x", "Emma", "A novel.")
+    ]
 
 
 def test_text_file_is_one_article(tmp_path):
@@ -120,6 +165,18 @@ def test_wikiextractor_lines_are_unescaped(tmp_path):
     ]
 
 
+def test_wikiextractor_elements_are_read(tmp_path):
+    data = (
+        '<doc id="12" url="u" title="R&amp;B">\nR&amp;B\n\nA &lt; B\n\n</doc>\n'
+        '<doc id="13" url="u" title="Emma">\nEmma\n\nA novel.\n</doc>\n'
+        '<doc id="14" url="u" title="Half">\nHalf\n'
+    )
+    first, second, third = parse(tmp_path, "wikiextractor", data)
+    assert first == Article("12", "R&B", "A < B")
+    assert second == Article("13", "Emma", "A novel.")
+    assert "An element must be `<doc" in third
+
+
 def test_page_of_a_dump_is_stripped_when_it_is_finished(tmp_path):
     data = (
         "<mediawiki><page><title>Emma</title><id>1</id><revision>"
@@ -138,7 +195,15 @@ def test_page_of_a_dump_is_stripped_when_it_is_finished(tmp_path):
         ("a.JSON.gz", b"", "jsonl"),
         ("a.tsv.bz2", b"", "tsv"),
         ("a.txt", b"", "text"),
-        ("a.md", b"{", "text"),
+        ("a.md", b"{", "markdown"),
+        ("a.rst", b"", "text"),
+        ("a.HTM", b"", "html"),
+        ("a.csv.gz", b"", "csv"),
+        ("README", b"", "text"),
+        ("a.json", b'[{"text": "a"}]', "json"),
+        ("a.json", b'{\n"text": "a"}', "json"),
+        ("a.jsonl", b'{"text": "a"}\n{', "jsonl"),
+        ("corpus", b'<doc id="1"', "wikiextractor"),
         ("enwiki-pages-articles.xml.bz2", b"", "wikipedia"),
         ("wiki_00", b"", "wikiextractor"),
         ("wiki_117.bz2", b"", "wikiextractor"),

@@ -1,6 +1,7 @@
 import bz2
 import gzip
 import json
+import os
 
 import pytest
 
@@ -163,7 +164,7 @@ def test_given_articles_are_checked(articles):
         (["none.txt"], "auto", r"files and folders. Received: none\.txt"),
         (["a.png"], "auto", "format of a file must be known.*a.png"),
         (["empty"], "auto", "at least one file of articles. Received: empty"),
-        (["a.png"], "csv", "`format` must be auto, jsonl"),
+        (["a.png"], "parquet", "`format` must be auto, jsonl"),
     ],
 )
 def test_bad_sources_are_refused(tmp_path, monkeypatch, sources, format, match):
@@ -172,3 +173,66 @@ def test_bad_sources_are_refused(tmp_path, monkeypatch, sources, format, match):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=match):
         ArticleFiles(sources, format)
+
+
+def test_files_of_other_kinds_are_counted_and_named(tmp_path, caplog):
+    own = {"kind": "corpus", "format_version": 1, "library_version": "1"}
+    files = {
+        "README": "Emma is a novel.",
+        "a.csv": "text\nOne.\n",
+        "b.md": "# Two\n\nA *text*.",
+        "c.html": "<p>Three.</p>",
+        "d.rst": "Four.",
+        "e.json": '[{"text": "Five."}]',
+        "corpus/manifest.json": json.dumps(own),
+        "corpus/updates.jsonl": '{"text": "no"}',
+        "f.docx": "PK",
+        "figures.csv": "year,price\n1815,2\n",
+        "g.pdf": "%PDF",
+        "package.json": '{\n "text": "npm"\n}',
+        "h.json": '{"name": "settings"}',
+        "qrels/test.tsv": "query-id\tcorpus-id\tscore\n1\t2\t1\n",
+        "queries.jsonl": '{"_id": "1", "text": "Who?"}',
+        "judged.tsv": "query-id\tcorpus-id\tscore\n1\t2\t1\n",
+        ".hidden.md": "no",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    (tmp_path / "nowhere").symlink_to(tmp_path / "none")
+    source = ArticleFiles(tmp_path)
+    titles = {item.article.title: item.article.text for item in source}
+    assert titles.pop("README") == "Emma is a novel."
+    assert titles.pop("Two") == "Two\nA text."
+    assert sorted(titles.values()) == ["Five.", "Four.", "Three."]
+    assert len(list(source)) == 6
+    left_out = {path.name: why for path, why in source.files_left_out}
+    assert left_out == {
+        "corpus": "a folder of realm_tf, corpus",
+        "f.docx": ".docx is not read",
+        "figures.csv": "no column is named text",
+        "g.pdf": ".pdf is not read",
+        "h.json": "its first record has no text",
+        "judged.tsv": "judgements, not documents",
+        "nowhere": "no file, or a link to none",
+        "package.json": "of npm",
+        "qrels": "judgements, not documents",
+        "queries.jsonl": "questions, not documents",
+    }
+    assert "Left out 10 files and folders" in caplog.text
+    assert "g.pdf (.pdf is not read)" in caplog.text
+
+
+def test_a_folder_without_articles_says_what_it_holds(tmp_path):
+    (tmp_path / "a.pdf").write_text("%PDF")
+    with pytest.raises(ValueError, match=r"a.pdf \(.pdf is not read\)"):
+        ArticleFiles(tmp_path)
+
+
+def test_a_file_name_that_is_no_utf8_is_told_by_its_bytes(tmp_path):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.txt"
+    with open(path, "w") as file:
+        file.write("Emma.")
+    (tmp_path / "b.txt").write_text("Two.")
+    ids = [item.article.document_id for item in ArticleFiles(tmp_path)]
+    assert sorted(ids) == ["b.txt", "caf\\xe9.txt"]

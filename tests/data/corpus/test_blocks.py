@@ -57,12 +57,37 @@ def test_title_and_special_tokens_count(featurizer):
     assert lengths == {"": 1, "the": 2, "the the the the": 3}
 
 
-def test_over_long_sentence_is_a_block_of_its_own(featurizer):
+def test_over_long_sentence_is_cut_so_that_all_of_it_is_read(featurizer):
     text = "It is. " + "the " * 30 + "end. It is."
-    blocks = split_into_blocks(
-        Article("1", "", text), featurizer, max_wordpieces=12
-    )
-    assert [len(block.text.split()) for block in blocks] == [2, 31, 2]
+    article = Article("1", "", text)
+    [blocks] = tokenize_articles([article], featurizer, 12)
+    words = [len(tokenized.block.text.split()) for tokenized in blocks]
+    assert words == [2, 9, 9, 9, 6]  # the last: "the the the end. It is."
+    assert [tokenized.num_cut for tokenized in blocks] == [0, 1, 1, 1, 0]
+    assert " ".join(t.block.text for t in blocks) == text
+    for block, _, token_ids, _ in blocks:
+        found = featurizer.tokenize([block.text]).ids
+        np.testing.assert_array_equal(found, token_ids)
+        assert len(token_ids) <= 9
+        for start, place in zip(
+            block.sentence_starts, block.article_starts, strict=True
+        ):
+            assert block.text[start : start + 3] == text[place : place + 3]
+
+
+def test_text_without_spaces_is_cut_between_words(featurizer):
+    text = "é,the" * 20
+    [blocks] = tokenize_articles([Article("1", "", text)], featurizer, 13)
+    assert "".join(tokenized.block.text for tokenized in blocks) == text
+    for block, _, token_ids, _ in blocks:
+        found = featurizer.tokenize([block.text]).ids
+        np.testing.assert_array_equal(found, token_ids)
+        assert len(token_ids) <= 10
+
+
+def test_a_title_that_leaves_no_room_cuts_nothing(featurizer):
+    article = Article("1", "the " * 20, "It is the end.")
+    assert len(split_into_blocks(article, featurizer, max_wordpieces=12)) == 1
 
 
 @pytest.mark.parametrize("text", ["", "\n \n", "\x00\x01", "\u200b"])
@@ -93,7 +118,7 @@ def test_blocks_have_their_properties(featurizer, title, text, max_wordpieces):
     article = Article("1", title, text)
     [blocks] = tokenize_articles([article], featurizer, max_wordpieces)
     raw = text.encode()
-    for block, title_ids, token_ids in blocks:
+    for block, title_ids, token_ids, _ in blocks:
         data = block.text.encode()
         ends = [*(start - 1 for start in block.sentence_starts[1:]), len(data)]
         sentences = [

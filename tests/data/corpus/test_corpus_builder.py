@@ -126,6 +126,8 @@ def test_files_and_articles_give_the_same_corpus(
         "num_articles": 20,
         "num_bad_records": 0,
         "num_left_out": 0,
+        "num_cut_sentences": 0,
+        "num_files_left_out": 0,
     }
     assert corpora[0].manifest.options == {"max_wordpieces": 32}
 

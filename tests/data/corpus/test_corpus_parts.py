@@ -43,6 +43,7 @@ def test_part_holds_the_blocks_of_its_documents(featurizer, tmp_path):
         "num_left_out": 1,
         "num_documents": 2,
         "num_blocks": 3,
+        "num_cut_sentences": 0,
     }
     with np.load(task.path) as part:
         assert part["document_num_blocks"].tolist() == [2, 1]

@@ -49,11 +49,34 @@ def test_articles_keep_their_ids(folder):
     ]
 
 
-@pytest.mark.parametrize("row", ["q9\td0\t1", "q0\td0", "q0\td0\thigh"])
+@pytest.mark.parametrize("row", ["q0\td0", "q0\td0\thigh"])
 def test_bad_judgements_are_named(folder, row):
     (folder / "qrels/test.tsv").write_text(f"{HEADER}q1\td3\t1\n{row}\n")
     with pytest.raises(BadRecordError, match="must be query-id.*line 3"):
         read_beir(folder)
+
+
+def test_judgements_of_unknown_questions_are_counted(folder, caplog):
+    (folder / "qrels/test.tsv").write_text(
+        f"{HEADER}q1\td3\t1\nq9\td0\t1\nq9\td1\t1\n"
+    )
+    found = read_beir(folder)
+    assert [question.question_id for question in found] == ["q1", "q2"]
+    assert "judgements of 1 questions that are not in" in caplog.text
+    assert "the first q9." in caplog.text
+
+
+def test_ids_may_be_numbers(folder):
+    (folder / "queries.jsonl").write_text('{"_id": 7, "text": "query"}\n')
+    (folder / "qrels/test.tsv").write_text(f"{HEADER}7\t3\t1\n")
+    (folder / "qrels/train.tsv").unlink()
+    [question] = read_beir(folder)
+    assert (question.question_id, question.passage_ids) == ("7", ("3",))
+
+
+def test_the_folder_is_a_corpus_without_its_queries(folder):
+    ids = [article.document_id for article in read_articles(folder)]
+    assert ids == ["d0", "d1", "d2", "d3"]
 
 
 def test_another_folder_is_refused(folder):

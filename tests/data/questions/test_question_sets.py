@@ -116,6 +116,23 @@ def test_trivia_qa_is_read(tmp_path):
     assert question.answers == ("Sunset", "West Sunset")
 
 
+def test_trivia_qa_without_answers_is_told(tmp_path):
+    path = tmp_path / "unfiltered-web-test.json"
+    record = {"QuestionId": "tc_1", "Question": "q?"}
+    path.write_text(json.dumps({"Data": [record]}))
+    with pytest.raises(ValueError, match="with none, as in the test set of Tr"):
+        read_question_set(path)
+
+
+def test_squad_of_datasets_is_read(tmp_path):
+    path = tmp_path / "squad.jsonl"
+    answers = {"text": ["1815", "1815"], "answer_start": [3, 3]}
+    record = {"id": 7, "question": "When?", "answers": answers}
+    path.write_text(json.dumps(record) + "\n")
+    [question] = read_question_set(path)
+    assert (question.question_id, question.answers) == ("7", ("1815",))
+
+
 def test_squad_is_read(tmp_path):
     path = tmp_path / "dev-v1.1.json"
     answers = [{"text": "1815", "answer_start": 3}] * 2

@@ -458,6 +458,8 @@ def test_config_round_trip(featurizer):
         "block_length": 10,
         "joint_length": 50,
         "joint_title": False,
+        "query_prompt": "the ",
+        "block_prompt": "a ",
     }
     copy = Featurizer(featurizer.vocabulary, **options)
     assert copy.get_config() == options
@@ -478,6 +480,91 @@ def test_from_file_reads_one_wordpiece_a_line(tmp_path, ending, last):
     assert featurizer.vocabulary_size == 8
     assert featurizer.query_length == 7
     assert featurizer.mask_id == 4
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join([*SPECIAL, "the"]), encoding="utf-8-sig")
+    assert Featurizer.from_file(path).vocabulary == (*SPECIAL, "the")
+
+
+def test_the_last_place_of_a_repeated_word_counts(tmp_path, caplog):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join([*SPECIAL, "the", "cat", "the"]))
+    featurizer = Featurizer.from_file(path)
+    assert "repeats 1 words" in caplog.text
+    assert featurizer.tokenize(["the cat"]).ids.tolist() == [7, 6]
+    assert featurizer.vocabulary_size == 8
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "ก", "😀"])
+@pytest.mark.parametrize("size", [100, 101])
+def test_words_of_over_100_characters_are_unknown(letter, size):
+    words = [*SPECIAL, letter, f"##{letter}", "x"]
+    featurizer = Featurizer(words, lowercase=False)
+    text = f"x {letter * size} x"
+    ids, starts, ends = featurizer.tokenize([text, "x"]).row(0)
+    if size == 100:
+        assert ids.tolist() == [7, 5, *[6] * 99, 7]
+    else:
+        assert ids.tolist() == [7, featurizer.unk_id, 7]
+        end = 2 + len(letter.encode()) * size
+        assert (starts[1], ends[1]) == (2, end)
+    assert featurizer.tokenize([text, "x"]).row(1)[0].tolist() == [7]
+
+
+@pytest.mark.parametrize(
+    "sign",
+    ["\u200b", "\xad", "\u200e", "\u202c", "\ufeff", "\x00", "\u2060\u200d"],
+)
+@pytest.mark.parametrize("after", ["", " ", ".", " and"])
+def test_invisible_signs_after_a_word_are_no_part_of_it(sign, after):
+    featurizer = Featurizer([*SPECIAL, "emma", ".", "and"])
+    text = f"{sign}Emma{sign}{after}"
+    starts, ends = featurizer.tokenize(["Emma", text]).row(1)[1:]
+    assert text.encode()[starts[0] : ends[0]] == b"Emma"
+    if after.strip():
+        assert text.encode()[starts[1] : ends[1]].decode() == after.strip()
+    block = featurizer.joint(["and"], [""], [text])
+    place = int(np.argmax(block["block_mask"][0]))
+    start, end = (int(block[name][0, place]) for name in ("starts", "ends"))
+    assert text.encode()[start:end] == b"Emma"
+
+
+def test_accents_after_a_letter_are_part_of_it():
+    featurizer = Featurizer([*SPECIAL, "cafe", "x"])
+    text = "x\u200b cafe\u0301\u200b x"
+    _, starts, ends = featurizer.tokenize([text, "x"]).row(0)
+    found = [
+        text.encode()[start:end].decode()
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    assert found == ["x", "cafe\u0301", "x"]
+
+
+def test_prompts_stand_before_questions_and_titles():
+    words = [*SPECIAL, "query", "passage", ":", "emma", "novel"]
+    featurizer = Featurizer(
+        words, query_prompt="query: ", block_prompt="passage: ", query_length=6
+    )
+    query, passage, colon, emma, novel = range(5, 10)
+    questions = featurizer.cut_questions(["Emma", "Emma novel"])
+    assert questions["token_ids"].numpy().tolist() == [
+        [2, query, colon, emma, 3, 0],
+        [2, query, colon, emma, novel, 3],
+    ]
+    blocks = featurizer.blocks(["Emma", ""], ["novel", "novel"])["token_ids"]
+    assert blocks[:, :7].numpy().tolist() == [
+        [2, passage, colon, emma, 3, novel, 3],
+        [2, passage, colon, 3, novel, 3, 0],
+    ]
+    joint = featurizer.joint(["Emma"], ["Emma"], ["novel"])["token_ids"]
+    assert joint[0, :7].numpy().tolist() == [2, emma, 3, emma, 3, novel, 3]
+    config = featurizer.get_config()
+    assert (config["query_prompt"], config["block_prompt"]) == (
+        "query: ",
+        "passage: ",
+    )
 
 
 # Mistakes.
