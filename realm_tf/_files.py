@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import errno
+import io
 import json
 import os
 import pathlib
@@ -78,7 +79,7 @@ class OpenFile:
             start, size = start + len(part), size - len(part)
         return b"".join(parts)
 
-    def reader(self) -> BinaryIO:
+    def reader(self) -> io.BufferedReader:
         """A file object of its own, at the start."""
         file = os.fdopen(os.dup(self.descriptor), "rb")
         file.seek(0)
