@@ -73,6 +73,7 @@ class OpenFile:
 
     def read(self, start: int, size: int) -> bytes:
         """Bytes from `start` on; fewer at the end of the file."""
+        size = min(size, self.size() - start)  # room is made for all of it
         parts = []
         while size > 0 and (part := os.pread(self.descriptor, size, start)):
             parts.append(part)

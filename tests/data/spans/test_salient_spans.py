@@ -1,5 +1,6 @@
 import json
 import tracemalloc
+import types
 
 import numpy as np
 import pytest
@@ -142,10 +143,11 @@ def test_damaged_files_are_refused(name, city_corpus, tmp_path):
 
 
 def test_arrays_of_another_kind_are_refused(city_corpus, tmp_path):
+    folder = types.SimpleNamespace(path=tmp_path, files={})
     for array in (np.zeros(3), np.zeros((2, 2), np.int32)):
         np.save(tmp_path / "spans.npy", array)
         with pytest.raises(FolderError, match="type <i4"):
-            span_store._load(tmp_path, "spans", "<i4", 1, 2)
+            span_store._load(folder, "spans", "<i4", 1, 2)
     (tmp_path / "spans.npy").write_text(json.dumps([1]))
     with pytest.raises(FolderError, match="Tag the corpus"):
-        span_store._load(tmp_path, "spans", "<i4", 1, 2)
+        span_store._load(folder, "spans", "<i4", 1, 2)
