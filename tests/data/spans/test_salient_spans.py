@@ -128,7 +128,8 @@ def test_writing_needs_little_memory(city_corpus, tmp_path):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 60 * count  # bytes; 450 with an array a row
+    # Bytes; 62 of them are copies of the small files. 450 with an array a row.
+    assert peak < 150 * count
     assert written.num_spans == 6 * count
 
 
