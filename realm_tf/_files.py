@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import errno
+import io
 import json
 import os
 import pathlib
@@ -72,13 +73,14 @@ class OpenFile:
 
     def read(self, start: int, size: int) -> bytes:
         """Bytes from `start` on; fewer at the end of the file."""
+        size = min(size, self.size() - start)  # room is made for all of it
         parts = []
         while size > 0 and (part := os.pread(self.descriptor, size, start)):
             parts.append(part)
             start, size = start + len(part), size - len(part)
         return b"".join(parts)
 
-    def reader(self) -> BinaryIO:
+    def reader(self) -> io.BufferedReader:
         """A file object of its own, at the start."""
         file = os.fdopen(os.dup(self.descriptor), "rb")
         file.seek(0)

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from realm_tf import _manifest
+from realm_tf import _manifest, _replacement
 from realm_tf._manifest import (
     FORMAT_VERSION,
     MANIFEST_NAME,
@@ -188,7 +188,7 @@ def test_folder_that_appears_meanwhile_is_kept(tmp_path):
 def way(request, monkeypatch):
     """How folders are replaced: at once, or where the system cannot."""
     if request.param == "two renames":
-        monkeypatch.setattr(_manifest, "exchange", lambda *_: False)
+        monkeypatch.setattr(_replacement, "exchange", lambda *_: False)
     return request.param
 
 
@@ -202,7 +202,7 @@ def test_old_folder_comes_back_when_the_new_one_cannot_be_placed(
             raise OSError(errno.EIO, "disk trouble")
         return rename(self, target)
 
-    monkeypatch.setattr(_manifest, "exchange", lambda *_: False)
+    monkeypatch.setattr(_replacement, "exchange", lambda *_: False)
     monkeypatch.setattr(pathlib.Path, "rename", failing)
     with pytest.raises(OSError, match="disk trouble"):
         write(folder, {"new.txt": b"new"}, overwrite=True)
@@ -212,9 +212,9 @@ def test_old_folder_comes_back_when_the_new_one_cannot_be_placed(
 
 OVERWRITE = """
 import itertools, sys
-from realm_tf import _manifest
+from realm_tf import _manifest, _replacement
 if sys.argv[2] != "exchange":
-    _manifest.exchange = lambda *_: False
+    _replacement.exchange = lambda *_: False
 for number in itertools.count():
     with _manifest.write_folder(sys.argv[1], "corpus", overwrite=True) as new:
         (new.path / "a").write_text(f"{number}")
@@ -258,8 +258,8 @@ def test_a_kill_while_replacing_leaves_one_whole_folder(folder, way, number):
 
 KILLED_BETWEEN = """
 import os, pathlib, signal, sys
-from realm_tf import _manifest
-_manifest.exchange = lambda *_: False
+from realm_tf import _manifest, _replacement
+_replacement.exchange = lambda *_: False
 rename = pathlib.Path.rename
 def killed(self, target):
     rename(self, target)
@@ -381,8 +381,8 @@ def test_killed_writer_keeps_the_folder_that_was_to_be_replaced(folder):
     done = run_python(
         """
         import os, signal, sys
-        from realm_tf import _manifest
-        _manifest._publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        from realm_tf import _manifest, _replacement
+        _manifest.publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         with _manifest.write_folder(sys.argv[1], "corpus", overwrite=True):
             pass
         """,

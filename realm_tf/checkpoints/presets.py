@@ -22,6 +22,7 @@ import keras
 import keras_hub
 
 from realm_tf import _manifest
+from realm_tf._replacement import read_whole
 from realm_tf.checkpoints.weight_check import check_layer
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import FolderError
@@ -158,9 +159,7 @@ def read_preset(
         FolderError: if the folder is damaged or no preset.
     """
     path = pathlib.Path(path)
-    return _manifest.read_whole(
-        path, lambda: _read_parts(path, dtype, dropout, verify)
-    )
+    return read_whole(path, lambda: _read_parts(path, dtype, dropout, verify))
 
 
 def _read_parts(

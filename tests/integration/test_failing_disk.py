@@ -13,7 +13,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from realm_tf import _manifest
+from realm_tf import _manifest, _replacement
 from realm_tf.data.corpus.blocks import Article, Block
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.retrieval.index.block_index import BlockIndex
@@ -42,7 +42,7 @@ class FailingDisk:
         if name == "write":
             self._fail_writes(number)
             return
-        owner = _manifest if name == "exchange" else os
+        owner = _replacement if name == "exchange" else os
         function = getattr(owner, name)
 
         def failing(*arguments, **keywords):
@@ -218,7 +218,7 @@ def test_a_corpus(tmp_path, featurizer, monkeypatch):
 @pytest.mark.parametrize("way", ["exchange", "two renames"])
 def test_a_folder_that_is_overwritten(tmp_path, monkeypatch, way):
     if way == "two renames":
-        monkeypatch.setattr(_manifest, "exchange", lambda *_: False)
+        monkeypatch.setattr(_replacement, "exchange", lambda *_: False)
     path = tmp_path / "preset"
     texts = ["0"]
 

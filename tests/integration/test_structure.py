@@ -28,6 +28,7 @@ _version _constants _door _registration _progress
 errors
 options
 _files
+_replacement
 _manifest
 _replicas
 layers

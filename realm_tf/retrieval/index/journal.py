@@ -176,11 +176,11 @@ class Journal:
         if data.startswith(_OLD_MAGIC):
             place = self._committed_of_old(data)
         else:
-            places = [
-                place
+            found = (
+                self._parse(data[start : start + _HEADER_SIZE])
                 for start in (0, _SECTOR)
-                if (place := self._parse(data[start : start + _HEADER_SIZE]))
-            ]
+            )
+            places = [place for place in found if place is not None]
             if not places:
                 raise self._damaged(f"a bad header of {len(data)} bytes")
             place = max(places)
