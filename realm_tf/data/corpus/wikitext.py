@@ -3,6 +3,8 @@
 import html
 import re
 
+from realm_tf.data.corpus.formats.inline_templates import printed
+
 # MediaWiki itself gives up at 40 nested templates.
 MAX_DEPTH = 100
 _DROPPED_TAGS = (
@@ -48,8 +50,8 @@ def strip_wikitext(text: str) -> str | None:
     """The running text of a page.
 
     Templates, tables, references, images, headings and categories are left
-    out with all they hold; links become the words they show. As in
-    WikiExtractor, nothing stands in for what a template would print.
+    out with all they hold; links become the words they show. Of templates,
+    the common inline ones are printed, see `inline_templates.printed`.
 
     It needs time in proportion to the text. `mwparserfromhell` does not: 30 kB
     of `{{a|b=[[c|` keep it busy for 17 seconds, and nothing can stop it.
@@ -100,8 +102,8 @@ def _strip_nested(text: str) -> str | None:
         opener = _last(stack, kind)
         if opener is not None:
             first = stack[opener][1]
-            inside = "".join(pieces[first:]) if kind == "[[" else ""
-            pieces[first:] = [_shown(inside)]
+            show = _SHOWN.get(kind)
+            pieces[first:] = [show("".join(pieces[first:])) if show else ""]
             del stack[opener:]
     pieces.append(text[place:])
     return "".join(pieces)
@@ -128,3 +130,6 @@ def _shown(link: str) -> str:
         return ""
     target, bar, words = link.partition("|")
     return words if bar else target.lstrip(":")
+
+
+_SHOWN = {"[[": _shown, "{{": printed}
