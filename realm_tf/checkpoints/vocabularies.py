@@ -130,7 +130,7 @@ def lengths(
     *,
     joint_length: int = _constants.JOINT_LENGTH,
     joint_title: bool = True,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Lengths of a `Featurizer` for a backbone of `longest` positions."""
     joint = min(joint_length, longest)
     title = _ROOM_FOR_TITLE if joint_title else 0

@@ -126,7 +126,7 @@ def _document_id(value: Any, default: str) -> Any:
         return str(int(value))
     # pandas makes a column of whole numbers float where one is missing.
     if isinstance(value, numbers.Real) and float(value).is_integer():
-        return str(int(value))
+        return str(int(float(value)))
     return value
 
 

@@ -236,6 +236,9 @@ def _cut(
                 if len(found):
                     last = first + 1 + int(found[-1])
                     break
+            else:  # half a word would be other wordpieces
+                found = np.flatnonzero(begins_word[last:])
+                last = last + int(found[0]) if len(found) else len(ids)
         is_cut = last < len(ids)
         last_byte = int(starts[last]) if is_cut else len(data)
         text = data[first_byte:last_byte].decode()

@@ -68,10 +68,13 @@ def build_block_corpus(
     with open_work_folder(path, plan) as work:
         for number, documents in enumerate(_parts(records)):
             part = work / f"part-{number:06}.npz"
-            if not part.exists():
+            counts = read_counts(part)
+            if counts is None:
                 _save(part, documents, records, featurizer)
+                counts = read_counts(part)
+                assert counts is not None
             parts.append(part)
-            sums = zip(totals, read_counts(part), strict=True)
+            sums = zip(totals, counts, strict=True)
             totals = PartCounts(*map(sum, sums))
             progress("corpus", totals.num_blocks, num_blocks or 0, {})
         _check_count(records, totals.num_blocks, num_blocks)
