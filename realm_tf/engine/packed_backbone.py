@@ -97,6 +97,8 @@ class PackedBackbone(tf.Module):
         self, features: dict[str, tf.Tensor], training: bool | None = None
     ) -> dict[str, tf.Tensor]:
         """What a `BertBackbone` returns, with states of 0 for padding."""
+        # Keras tries a model with floats, to build it under a strategy.
+        features = {n: tf.cast(x, tf.int32) for n, x in features.items()}
         tokens = PackedTokens.of(features)
         states = self(tokens, training)
         first = tf.cumsum(tokens.lengths, exclusive=True)

@@ -203,8 +203,7 @@ def test_q1_questions_without_a_letter_are_refused(qa, question):
 def test_q2_long_questions_are_cut(qa, question):
     answer = qa.ask(question)
     assert answer.question == question
-    # A single word of any length is one unknown wordpiece.
-    assert answer.truncated is (" " in question)
+    assert answer.truncated
 
 
 def test_truncation_is_told_from_the_first_wordpiece_too_many(qa):
@@ -343,7 +342,7 @@ def test_documents_that_cannot_be_added_change_nothing(own_index):
         ({"id": "empty", "text": " "}, ValueError),
         ({"id": "half", "text": "half \ud800 a pair"}, ValueError),
         (good, ValueError),  # twice
-        ({"id": "none", "title": None, "text": "a"}, TypeError),
+        ({"id": "none", "title": 5, "text": "a"}, TypeError),
         (5, TypeError),
     ):
         with pytest.raises(error):

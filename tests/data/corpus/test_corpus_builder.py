@@ -60,7 +60,7 @@ points = {
     "sixth part": (None, None),
     "blocks": (corpus_writer.array_record_module.ArrayRecordWriter, "close"),
     "arrays": (corpus_writer, "_write_npy"),
-    "manifest": (corpus_writer._manifest, "_publish"),
+    "manifest": (corpus_writer._manifest, "publish"),
     "cleaning": (work_folder.shutil, "rmtree"),
 }
 for name, (place, function) in points.items():
@@ -148,7 +148,8 @@ def test_max_wordpieces_decides_the_blocks(articles, featurizer, tmp_path):
         articles, tmp_path / "b", featurizer, max_wordpieces=20
     )
     assert len(default) == 20
-    assert len(short) == 80  # one sentence each
+    assert len(short) == 100  # of 80 sentences, 20 of which are too long
+    assert short.manifest.counts["num_cut_sentences"] == 20
 
 
 def test_number_of_processes_follows_the_size(

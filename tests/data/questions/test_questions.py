@@ -92,7 +92,7 @@ def without(name):
         (without("question"), "`question` must be given. Received: fields"),
         (without("answers"), "`answers` must be given. Received: fields"),
         (FULL | {"question": 5}, "`question` must be text"),
-        (FULL | {"id": 5}, "`id` must be text"),
+        (FULL | {"id": True}, "`id` must be text"),
         (FULL | {"answers": "Austen"}, "`answers` must be a list of texts"),
         (FULL | {"answers": []}, "`answers` must be a list .* at least one"),
         (FULL | {"answers": ["Austen", 5]}, "`answers` must be a list of text"),

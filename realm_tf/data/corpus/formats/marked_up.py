@@ -19,7 +19,7 @@ _BLOCKS = {
 }
 _CELLS = {"td", "th"}
 _FRONT_MATTER = re.compile(r"---\r?\n(.*?)\r?\n(?:---|\.\.\.)\s*\r?\n", re.S)
-_FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.*?)[\"']?[ \t]*$", re.M)
+_FRONT_TITLE = re.compile(r"^title:(.*)$", re.M)
 
 
 class MarkedUpText(NamedTuple):
@@ -51,7 +51,8 @@ def plain_markdown(source: str) -> MarkedUpText:
     rendered = MarkdownIt("commonmark").enable("table").render(source)
     page = plain_html(rendered)
     named = _FRONT_TITLE.search(front[1]) if front else None
-    return page._replace(title=named[1]) if named and named[1] else page
+    title = named[1].strip().strip("\"'") if named else ""
+    return page._replace(title=title) if title else page
 
 
 def plain_html(source: str) -> MarkedUpText:
