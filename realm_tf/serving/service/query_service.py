@@ -43,7 +43,7 @@ _THREADS = 16
 _PROBE_WORDS = 8
 _LOOKS_PER_RECALL_PROBE = 15
 _SECONDS_UNPROVEN = 2.0  # without an answer, after which models are probed
-_PROBE_SECONDS = 3.0  # for a model to answer a probe
+_PROBE_SECONDS = 15.0  # for a model, busy perhaps, to answer a probe
 
 
 class QueryService:
@@ -351,6 +351,8 @@ class QueryService:
         except BackendFullError:
             pass  # it answers others
         except (BackendError, TimeoutError) as error:
+            if max(b.idle_seconds for b in breakers) < _SECONDS_UNPROVEN:
+                return  # it answers others
             self._has_answered = False
             raise ServiceUnavailableError(
                 str(error) or "The models do not answer."

@@ -135,7 +135,8 @@ def test_import_needs_little_memory(city_corpus, tmp_path, monkeypatch):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 120 * count  # bytes; 1,400 with a list of `Span` each
+    # Bytes; 1,400 with a list of `Span` each. Small arrays are copied.
+    assert peak < 150 * count
     assert written.num_spans == count // 2 * (6 + 5)
     for block_id in (0, 1, count - 1):
         assert [tuple(s[:2]) for s in written.spans(block_id)] == spans[

@@ -151,7 +151,7 @@ def test_squad_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"Data": [{"Text": "q"}]}, "must have the fields of"),
+        ({"Data": [5]}, "must have the fields of"),
         ([], "with none"),
     ],
 )

@@ -19,11 +19,12 @@ LONG = "The " + "city " * 90 + "was founded in 1500."
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory, short_featurizer):
-    """Every sentence is a block."""
-    texts = {"book": BOOK, "years": YEARS, "accents": ACCENTS, "long": LONG}
+    """Every sentence is a block; of the book its title leaves room for one."""
+    texts = {"years": YEARS, "accents": ACCENTS, "long": LONG}
     articles = [Article(name, name, text) for name, text in texts.items()]
+    articles.insert(0, Article("book", "book " * 97, BOOK))
     path = tmp_path_factory.mktemp("labels") / "corpus"
-    return build_corpus(articles, path, short_featurizer, max_wordpieces=8)
+    return build_corpus(articles, path, short_featurizer, max_wordpieces=110)
 
 
 def blocks_with(corpus, text):
