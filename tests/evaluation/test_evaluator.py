@@ -23,7 +23,7 @@ LAKE = Block("Lake Baikal is 1,642 metres deep.", document_id="baikal")
 MOON = Block("In July 1969 they walked on the Moon.", document_id="moon")
 QUESTIONS = [
     Question("q1", "who wrote emma", ("Jane Austen",), passage_id="emma"),
-    Question("q2", "how deep is lake baikal", ("1642 m", "1642 metres")),
+    Question("q2", "how deep is lake baikal", ("1642 m", "1,642 metres")),
     Question("q3", "when was the moon landing", ("july",), regex=True),
     Question("q4", "what is emma", ("novel",), passage_id="nowhere"),
     Question("q5", "who wrote emma", ("Austen",), passage_id="moon"),

@@ -111,9 +111,9 @@ def test_neighbours_of_one_article_stay_together(tmp_path, short_featurizer):
         for title in TITLES
     ]
     corpus = build_corpus(
-        articles, tmp_path / "corpus", short_featurizer, max_wordpieces=8
+        articles, tmp_path / "corpus", short_featurizer, max_wordpieces=14
     )
-    assert corpus.num_blocks == 32
+    assert corpus.num_blocks == 32  # one sentence each
     dataset = make_dataset(corpus, short_featurizer, range(32), batch_size=8)
     for _ in range(3):
         neighbours = 0
