@@ -138,7 +138,7 @@ class QueryService:
             ServiceUnavailableError: if there is no answer for now.
         """
         async with self._answering("ask") as pipeline:
-            return await asyncio.gather(
+            answered = await asyncio.gather(
                 *(
                     pipeline.answer(
                         question,
@@ -149,6 +149,8 @@ class QueryService:
                     for question in questions
                 )
             )
+        self._has_answered = not self._stopping.is_set()
+        return answered
 
     async def search(
         self, questions: Sequence[str], *, top_k: int
@@ -316,7 +318,6 @@ class QueryService:
             await self._probe_models()
             if not self.is_ready:
                 await self.ask([self._probe_question()])
-                self._has_answered = True
                 logger.info("The service is ready.")
         finally:  # newer models may be what is missing
             await self._in_thread(self._backend.refresh)
