@@ -54,7 +54,7 @@ class RealmQA(QuestionAnswerer):
         encoder: `KnowledgeAugmentedEncoder`, which pre-training goes on with.
 
     Raises:
-        ValueError: if a length is beyond what a trunk was made for.
+        ValueError: if a length is beyond what a backbone was made for.
 
     Example:
     ```python
@@ -277,7 +277,7 @@ class RealmQA(QuestionAnswerer):
           sentence was taken from (ICT).
         - "masked_words": embedder and encoder learn to predict masked words
           through the blocks that are retrieved (REALM). The index is refreshed
-          in between, and the reader gets the encoder's trunk.
+          in between, and the reader gets the encoder's backbone.
 
         The same call resumes a run that was stopped. Call `build_index`
         afterwards: an earlier index no longer belongs to the model.

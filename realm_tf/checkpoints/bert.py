@@ -28,7 +28,6 @@ from realm_tf.checkpoints.vocabularies import (
     lengths,
     read_tokenizer,
 )
-from realm_tf.checkpoints.weight_check import check_layer
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import CheckpointError
 from realm_tf.layers.embedder import Embedder
@@ -133,10 +132,7 @@ class BertFolder:
             dropout: rate of hidden and attention dropout in training.
             dtype: dtype or policy; defaults to Keras' global policy.
         """
-        weights = BertWeights(self.path, dropout=dropout, dtype=dtype)
-        backbone = weights.backbone()
-        check_layer(backbone, self.path)
-        return backbone
+        return BertWeights(self.path, dropout=dropout, dtype=dtype).backbone()
 
     def load_parts(
         self,

@@ -29,8 +29,8 @@ def _hugging_face(kind: str, prefix: str = "") -> PartNames:
     return PartNames(kind, HUGGING_FACE, f"{prefix}realm.", head)
 
 
-def _tf1(kind: str, trunk: str, head: str = "") -> PartNames:
-    return PartNames(kind, TF1, trunk, head)
+def _tf1(kind: str, backbone: str, head: str = "") -> PartNames:
+    return PartNames(kind, TF1, backbone, head)
 
 
 # Model class -> the part of ours for each part of it, with its names.
@@ -195,8 +195,8 @@ def _tensors(parts: Parts, layout: Layout) -> dict[str, np.ndarray]:
 
 def _params(parts: Parts, layout: Layout) -> dict[str, Any]:
     """What the variables of a TF1 checkpoint do not tell."""
-    trunk = getattr(parts, next(iter(layout))).backbone
-    params = {"num_attention_heads": trunk.num_heads}
+    backbone = getattr(parts, next(iter(layout))).backbone
+    params = {"num_attention_heads": backbone.num_heads}
     if "reader" in layout:
         params |= {
             "reader_seq_len": parts.featurizer.joint_length,
@@ -209,19 +209,19 @@ def _params(parts: Parts, layout: Layout) -> dict[str, Any]:
 
 def _config(parts: Parts, layout: Layout) -> dict[str, Any]:
     layers = {name: getattr(parts, name) for name in layout}
-    trunk = next(iter(layers.values())).backbone
+    backbone = next(iter(layers.values())).backbone
     config = {
         "model_type": "realm",
-        "vocab_size": trunk.vocabulary_size,
-        "hidden_size": trunk.hidden_dim,
-        "num_hidden_layers": trunk.num_layers,
-        "num_attention_heads": trunk.num_heads,
-        "intermediate_size": trunk.intermediate_dim,
+        "vocab_size": backbone.vocabulary_size,
+        "hidden_size": backbone.hidden_dim,
+        "num_hidden_layers": backbone.num_layers,
+        "num_attention_heads": backbone.num_heads,
+        "intermediate_size": backbone.intermediate_dim,
         "hidden_act": "gelu_new",
-        "hidden_dropout_prob": trunk.dropout,
-        "attention_probs_dropout_prob": trunk.dropout,
-        "max_position_embeddings": trunk.max_sequence_length,
-        "type_vocab_size": trunk.num_segments,
+        "hidden_dropout_prob": backbone.dropout,
+        "attention_probs_dropout_prob": backbone.dropout,
+        "max_position_embeddings": backbone.max_sequence_length,
+        "type_vocab_size": backbone.num_segments,
         "layer_norm_eps": 1e-12,
         "pad_token_id": parts.featurizer.pad_id,
         "reader_beam_size": parts.options.get("num_read", 5),

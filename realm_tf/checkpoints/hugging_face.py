@@ -80,13 +80,13 @@ def load_hugging_face(folder: pathlib.Path, options: LoadOptions) -> Checkpoint:
     )
     loader.skip("positions in order", lambda n: n.endswith("position_ids"))
     kind, parts = _load_parts(loader, config)
-    trunk = next(iter(parts.values())).backbone
-    _check_config(folder, config, trunk)
+    backbone = next(iter(parts.values())).backbone
+    _check_config(folder, config, backbone)
     is_realm = config["model_type"] == "realm"
     featurizer = open_featurizer(
         folder,
         options.vocabulary,
-        trunk,
+        backbone,
         joint_length=config.get("reader_seq_len", _constants.JOINT_LENGTH),
         joint_title=not is_realm,
     )
@@ -188,10 +188,10 @@ def _reader(loader: PartLoader, prefix: str, config: dict[str, Any]) -> Any:
     return layer
 
 
-def _encoder(loader: PartLoader, trunk: str) -> Any:
+def _encoder(loader: PartLoader, backbone: str) -> Any:
     aliases = {"masked_lm_head/output_bias": "cls.predictions.decoder.bias"}
     layer = loader.load(
-        PartNames(ENCODER, HUGGING_FACE, trunk, ""),
+        PartNames(ENCODER, HUGGING_FACE, backbone, ""),
         aliases=aliases,
         name="encoder",
     )
@@ -247,10 +247,10 @@ def _are_equal(file: TensorFile) -> bool:
 
 def _bert(loader: PartLoader) -> dict[str, Any]:
     """Parts that start from any BERT: new heads, and its masked-LM head."""
-    trunk = _bert_trunk(loader.file)
-    parts = loader.load_start(PartNames(EMBEDDER, HUGGING_FACE, trunk))
+    backbone = _bert_prefix(loader.file)
+    parts = loader.load_start(PartNames(EMBEDDER, HUGGING_FACE, backbone))
     if _HEAD_BIASES & loader.file.shapes.keys():
-        parts["encoder"] = _encoder(loader, trunk)
+        parts["encoder"] = _encoder(loader, backbone)
     loader.skip(
         "a head of another task",
         lambda name: re.match(_OTHER_HEADS, name) is not None,
@@ -281,23 +281,23 @@ class BertWeights:
 
     def backbone(self) -> Any:
         """A new `keras_hub.models.BertBackbone` with the weights."""
-        names = PartNames(EMBEDDER, HUGGING_FACE, _bert_trunk(self._file))
-        trunk = self._loader().load_backbone(names)
-        _check_config(self._folder, self._config, trunk)
-        return trunk
+        names = PartNames(EMBEDDER, HUGGING_FACE, _bert_prefix(self._file))
+        backbone = self._loader().load_backbone(names)
+        _check_config(self._folder, self._config, backbone)
+        return backbone
 
     def encoder(self) -> Any | None:
         """The encoder of masked words, if the folder has their head."""
         if not _HEAD_BIASES & self._file.shapes.keys():
             return None
-        return _encoder(self._loader(), _bert_trunk(self._file))
+        return _encoder(self._loader(), _bert_prefix(self._file))
 
     def _loader(self) -> PartLoader:
         heads = self._config["num_attention_heads"]
         return PartLoader(self._file, num_heads=heads, **self._options)
 
 
-def _bert_trunk(file: TensorFile) -> str:
+def _bert_prefix(file: TensorFile) -> str:
     """What is before the names of a BERT's backbone."""
     return "bert." if any(n.startswith("bert.") for n in file.shapes) else ""
 
@@ -331,7 +331,7 @@ def _read_config(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _check_config(
-    folder: pathlib.Path, config: dict[str, Any], trunk: Any
+    folder: pathlib.Path, config: dict[str, Any], backbone: Any
 ) -> None:
     """Checks the settings that the variables do not show."""
     gelu = config.get("hidden_act")
@@ -344,10 +344,10 @@ def _check_config(
             f"{folder / CONFIG_NAME}. Choose another checkpoint."
         )
     for name, found in (
-        ("vocab_size", trunk.vocabulary_size),
-        ("num_hidden_layers", trunk.num_layers),
-        ("hidden_size", trunk.hidden_dim),
-        ("intermediate_size", trunk.intermediate_dim),
+        ("vocab_size", backbone.vocabulary_size),
+        ("num_hidden_layers", backbone.num_layers),
+        ("hidden_size", backbone.hidden_dim),
+        ("intermediate_size", backbone.intermediate_dim),
     ):
         if config.get(name, found) != found:
             raise CheckpointError(

@@ -135,8 +135,8 @@ def combine(
     initial = list(itertools.chain(*(c.initial for c in everything)))
     is_pretrained = {"query_embedder", "encoder"} <= layers.keys()
     if is_pretrained and "reader" not in layers:
-        trunk = copy_layer(layers["encoder"]).backbone
-        layers["reader"] = SpanReader(trunk, name="reader")
+        backbone = copy_layer(layers["encoder"]).backbone
+        layers["reader"] = SpanReader(backbone, name="reader")
         build(layers["reader"])
         initial += [f"reader/{path}" for path in head_paths(READER)]
     return dataclasses.replace(

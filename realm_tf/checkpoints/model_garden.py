@@ -79,11 +79,11 @@ class ModelGardenFile(TensorFile):
         super().__init__(file.path)
         self._file = file
         match = next(filter(None, map(_QUERY.match, file.shapes)))
-        self._trunk = match[1]
+        self._backbone = match[1]
         layers = {
             int(found[1])
             for name in file.shapes
-            if (found := _NUMBERED.match(name.removeprefix(self._trunk)))
+            if (found := _NUMBERED.match(name.removeprefix(self._backbone)))
             and found[2].startswith("_attention_layer/")
         }
         self._after = max(layers, default=0) + 1
@@ -105,9 +105,9 @@ class ModelGardenFile(TensorFile):
     def _tf1_name(self, name: str) -> str:
         if head := _HEAD.match(name):
             return _HEAD_NAMES.get(head[1], name)
-        if not name.startswith(self._trunk) or "/.OPTIMIZER_SLOT/" in name:
+        if not name.startswith(self._backbone) or "/.OPTIMIZER_SLOT/" in name:
             return name
-        inner = name.removeprefix(self._trunk)
+        inner = name.removeprefix(self._backbone)
         if listed := _LISTED.match(inner):
             layer = f"bert/encoder/layer_{listed[1]}/"
             return _joined(_LAYER, listed[2], layer) or name

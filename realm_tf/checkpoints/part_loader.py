@@ -138,9 +138,9 @@ class PartLoader:
         ]
         if missing:
             raise self._leftover(missing, [])
-        trunk = self._trunk(names)
-        self._fill(trunk, names, sources)
-        return trunk
+        backbone = self._new_backbone(names)
+        self._fill(backbone, names, sources)
+        return backbone
 
     def load_start(self, names: PartNames) -> dict[str, Any]:
         """Embedder and reader that start from the backbone of any BERT.
@@ -185,7 +185,7 @@ class PartLoader:
     def _build(
         self, names: PartNames, new_head: bool, settings: dict[str, Any]
     ) -> Any:
-        trunk = self._trunk(names)
+        backbone = self._new_backbone(names)
         if names.kind != ENCODER:
             settings = {"dropout": self._dropout, **settings}
         if names.kind == READER:
@@ -195,11 +195,11 @@ class PartLoader:
                 settings["span_hidden_dim"] = size
         elif names.kind == EMBEDDER and not new_head:
             settings["embedding_dim"] = self._size(names, "projection/bias")
-        layer = _CLASSES[names.kind](trunk, **settings)
+        layer = _CLASSES[names.kind](backbone, **settings)
         presets.build(layer)
         return layer
 
-    def _trunk(self, names: PartNames) -> keras.Model:
+    def _new_backbone(self, names: PartNames) -> keras.Model:
         table = "token_embedding/embeddings"
         hidden_dim = self._size(names, "embeddings_layer_norm/gamma")
         num_heads = self._num_heads or hidden_dim // _HEAD_SIZE

@@ -270,12 +270,12 @@ def _read_layer(
     dropout: float | None,
 ) -> Any:
     _check_settings(_LAYERS[name], settings)
-    trunk = {**settings["backbone"], "dtype": policy}
+    config = {**settings["backbone"], "dtype": policy}
     if dropout is not None:
-        trunk["dropout"] = dropout
+        config["dropout"] = dropout
         if settings.get("pooling") == "cls":  # means have none
             settings = {**settings, "dropout": dropout}
-    backbone = keras_hub.models.BertBackbone(**trunk)
+    backbone = keras_hub.models.BertBackbone(**config)
     layer = _LAYERS[name](**{**settings, "backbone": backbone})
     build(layer)
     file = path / f"{name}.weights.h5"

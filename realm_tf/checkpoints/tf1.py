@@ -192,8 +192,8 @@ def _by_step(folder: pathlib.Path) -> list[str]:
 def _load_parts(loader: PartLoader, params: dict[str, Any]) -> dict[str, Any]:
     shapes = loader.file.shapes
     parts: dict[str, Any] = {}
-    for trunk in _trunks(loader):
-        names, epsilon = _classify(trunk, loader.file)
+    for backbone in _backbones(loader):
+        names, epsilon = _classify(backbone, loader.file)
         settings: dict[str, Any] = {}
         name = names.kind
         if names.kind == EMBEDDER:
@@ -207,7 +207,7 @@ def _load_parts(loader: PartLoader, params: dict[str, Any]) -> dict[str, Any]:
             raise CheckpointError(
                 "A checkpoint must hold one embedder, one encoder and one "
                 f"reader at most. Received: two for {name} in "
-                f"{loader.file.path}, the second at {trunk!r}. Import parts "
+                f"{loader.file.path}, the second at {backbone!r}. Import parts "
                 "from checkpoints of their own."
             )
         parts[name] = loader.load(names, name=name, **settings)
@@ -224,12 +224,12 @@ def _load_parts(loader: PartLoader, params: dict[str, Any]) -> dict[str, Any]:
 
 def _load_start(loader: PartLoader) -> dict[str, Any]:
     """Parts that start from a BERT: new heads, and its masked-LM head."""
-    trunks = _trunks(loader)
-    if len(trunks) != 1:
-        raise loader.file.damaged(f"{len(trunks)} backbones of BERT")
-    names = PartNames(EMBEDDER, TF1, trunks[0], trunks[0])
+    backbones = _backbones(loader)
+    if len(backbones) != 1:
+        raise loader.file.damaged(f"{len(backbones)} backbones of BERT")
+    names = PartNames(EMBEDDER, TF1, backbones[0], backbones[0])
     parts = loader.load_start(names)
-    if f"{trunks[0]}{_WORDS_HEAD}" in loader.file.shapes:
+    if f"{backbones[0]}{_WORDS_HEAD}" in loader.file.shapes:
         names = names._replace(kind=ENCODER)
         parts["encoder"] = loader.load(names, name="encoder")
     return parts
@@ -250,7 +250,7 @@ def _skip_heads(loader: PartLoader) -> None:
     )
 
 
-def _trunks(loader: PartLoader) -> list[str]:
+def _backbones(loader: PartLoader) -> list[str]:
     return sorted(
         name.removesuffix(_TABLE)
         for name in loader.file.shapes
@@ -258,21 +258,21 @@ def _trunks(loader: PartLoader) -> list[str]:
     )
 
 
-def _classify(trunk: str, file: TensorFile) -> tuple[PartNames, float]:
+def _classify(backbone: str, file: TensorFile) -> tuple[PartNames, float]:
     """What a backbone belongs to, by the head that is nearest above it."""
-    for head in _ancestors(trunk):
+    for head in _ancestors(backbone):
         if f"{head}dense_1/kernel" in file.shapes:
-            return PartNames(READER, TF1, trunk, head), 0.0
+            return PartNames(READER, TF1, backbone, head), 0.0
         for norm, epsilon in _EPSILONS.items():
             if f"{head}{norm}/gamma" in file.shapes:
-                return PartNames(EMBEDDER, TF1, trunk, head, norm), epsilon
-    for head in _ancestors(trunk):
+                return PartNames(EMBEDDER, TF1, backbone, head, norm), epsilon
+    for head in _ancestors(backbone):
         if f"{head}{_WORDS_HEAD}" in file.shapes:
-            return PartNames(ENCODER, TF1, trunk, head), 0.0
+            return PartNames(ENCODER, TF1, backbone, head), 0.0
     raise CheckpointError(
-        f"Every backbone of {file.path} must have a head. Received: {trunk!r} "
-        "without a projection, a span reader or a masked-LM head. Choose a "
-        "published checkpoint."
+        f"Every backbone of {file.path} must have a head. Received: "
+        f"{backbone!r} without a projection, a span reader or a masked-LM "
+        "head. Choose a published checkpoint."
     )
 
 

@@ -81,7 +81,7 @@ class PartNames(NamedTuple):
     Args:
         kind: `EMBEDDER`, `ENCODER` or `READER`.
         style: `TF1` or `HUGGING_FACE`.
-        trunk: what is before the names of the backbone.
+        backbone: what is before the names of the backbone.
         head: what is before the names of the head.
         norm: name of the embedder's layer norm in TF1. It tells its epsilon:
             "LayerNorm" was made by `contrib.layers`, "layer_normalization" by
@@ -95,17 +95,17 @@ class PartNames(NamedTuple):
 
     kind: str
     style: str
-    trunk: str = ""
+    backbone: str = ""
     head: str = ""
     norm: str = "LayerNorm"
 
     def of(self, path: str) -> str:
         """Name of the variable that has this Keras path."""
         tf1 = tf1_name(self.kind, path)
-        in_trunk = tf1.startswith("bert/")
-        prefix = self.trunk if in_trunk else self.head
+        in_backbone = tf1.startswith("bert/")
+        prefix = self.backbone if in_backbone else self.head
         if self.style == TF1:
-            if not in_trunk and path.startswith("layer_norm/"):
+            if not in_backbone and path.startswith("layer_norm/"):
                 tf1 = tf1.replace("LayerNorm", self.norm)
             return prefix + tf1
         return prefix + _hugging_face_name(self.kind, tf1)

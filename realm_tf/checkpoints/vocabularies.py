@@ -90,7 +90,7 @@ def read_tokenizer(
 def open_featurizer(
     folder: pathlib.Path,
     vocabulary: pathlib.Path | None,
-    trunk: Any,
+    backbone: Any,
     *,
     joint_length: int = _constants.JOINT_LENGTH,
     joint_title: bool = False,
@@ -103,14 +103,14 @@ def open_featurizer(
     Args:
         folder: of the checkpoint.
         vocabulary: file that is used in place of the folder's own.
-        trunk: `keras_hub.models.BertBackbone`.
+        backbone: `keras_hub.models.BertBackbone`.
         joint_length: see `Featurizer`.
         joint_title: see `Featurizer`.
 
     Raises:
         CheckpointError: if there is no vocabulary, or one of another size.
     """
-    size = trunk.vocabulary_size
+    size = backbone.vocabulary_size
     tokenizer = read_tokenizer(folder, vocabulary=vocabulary, size=size)
     check_size(tokenizer.words, size, folder)
     return Featurizer(
@@ -118,7 +118,7 @@ def open_featurizer(
         lowercase=tokenizer.lowercase,
         joint_title=joint_title,
         **lengths(
-            trunk.max_sequence_length,
+            backbone.max_sequence_length,
             joint_length=joint_length,
             joint_title=joint_title,
         ),

@@ -5,14 +5,14 @@ from realm_tf.models.question_answerer import QuestionAnswerer
 
 def describe(qa: QuestionAnswerer) -> str:
     """Sizes, sharing of weights and index of a `QuestionAnswerer`."""
-    trunk = qa.reader.backbone
+    backbone = qa.reader.backbone
     parts = {
         id(part): part.count_params()  # shared weights count once
         for part in (qa.query_embedder, qa.block_embedder, qa.reader)
     }
     shared = qa.query_embedder is qa.block_embedder
     lines = [
-        f"backbones: {trunk.num_layers} layers, {trunk.hidden_dim} wide, "
+        f"backbones: {backbone.num_layers} layers, {backbone.hidden_dim} wide, "
         f"vocabulary {qa.featurizer.vocabulary_size:,}",
         f"embedder: {qa.block_embedder.pooling} pooling, "
         f"{qa.block_embedder.embedding_dim} wide, questions and blocks "

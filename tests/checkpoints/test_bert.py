@@ -9,6 +9,18 @@ import safetensors.numpy
 from realm_tf.checkpoints.bert import BertFolder, is_bert_folder
 from realm_tf.engine.text_embedder import TextEmbedder
 
+ASKED = ["Who wrote Emma?", "the war"]
+
+
+def assert_embeds(bert, parts, expected, rtol):
+    """`ASKED` has these embeddings, by the layer and by the engine."""
+    embedder, featurizer = parts.query_embedder, bert.featurizer
+    for got in (
+        embedder(featurizer.questions(ASKED)),
+        TextEmbedder(embedder, featurizer).questions(ASKED),
+    ):
+        np.testing.assert_allclose(got, expected, rtol=rtol, atol=1e-4)
+
 
 @pytest.fixture
 def folder(tiny_bert, tmp_path):
@@ -55,7 +67,7 @@ def test_a_sentence_encoder_keeps_the_cosines_of_its_means(folder):
     bert = BertFolder.open(folder)
     parts = bert.load_parts()
     assert parts.options == {"projection_fitted": True}
-    texts = bert.featurizer.questions(["Who wrote Emma?", "the war"])
+    texts = bert.featurizer.questions(ASKED)
     states = bert.load_backbone()(texts)["sequence_output"].numpy()
     mask = texts["padding_mask"].numpy()[..., None]
     means = (states * mask).sum(1) / mask.sum(1)
@@ -89,19 +101,11 @@ def test_the_state_of_cls_is_read_without_the_pooler(folder, is_dot):
     )
     bert = BertFolder.open(folder)
     assert bert.pooling == "first"
-    texts = bert.featurizer.questions(["Who wrote Emma?", "the war"])
+    texts = bert.featurizer.questions(ASKED)
     first = bert.load_backbone()(texts)["sequence_output"].numpy()[:, 0]
     if not is_dot:
         first *= 20**0.5 / np.linalg.norm(first, axis=-1, keepdims=True)
-    embedder = bert.load_parts().query_embedder
-    np.testing.assert_allclose(embedder(texts), first, rtol=1e-4, atol=1e-4)
-    packed = TextEmbedder(embedder, bert.featurizer)
-    np.testing.assert_allclose(
-        packed.questions(["Who wrote Emma?", "the war"]),
-        first,
-        rtol=1e-4,
-        atol=1e-4,
-    )
+    assert_embeds(bert, bert.load_parts(), first, rtol=1e-4)
 
 
 @pytest.mark.parametrize("has_normalize", [True, False])
@@ -128,7 +132,7 @@ def test_a_dense_module_is_the_projection(folder, has_normalize):
         folder / "2_Dense" / "model.safetensors",
     )
     bert = BertFolder.open(folder)
-    texts = bert.featurizer.questions(["Who wrote Emma?", "the war"])
+    texts = bert.featurizer.questions(ASKED)
     states = bert.load_backbone()(texts)["sequence_output"].numpy()
     mask = texts["padding_mask"].numpy()[..., None]
     means = (states * mask).sum(1) / mask.sum(1)
@@ -137,15 +141,7 @@ def test_a_dense_module_is_the_projection(folder, has_normalize):
         expected *= 20**0.5 / np.linalg.norm(expected, axis=-1, keepdims=True)
     parts = bert.load_parts()
     assert parts.options == {"projection_fitted": True}
-    embedder = parts.query_embedder
-    np.testing.assert_allclose(embedder(texts), expected, rtol=1e-3, atol=1e-4)
-    packed = TextEmbedder(embedder, bert.featurizer)
-    np.testing.assert_allclose(
-        packed.questions(["Who wrote Emma?", "the war"]),
-        expected,
-        rtol=1e-3,
-        atol=1e-4,
-    )
+    assert_embeds(bert, parts, expected, rtol=1e-3)
     with pytest.raises(ValueError, match="`embedding_dim` must be 3, the wid"):
         bert.load_parts(embedding_dim=2)
 

@@ -152,7 +152,7 @@ def test_options_and_featurizer_come_back(preset, parts):
     assert read.featurizer.vocabulary == parts.featurizer.vocabulary
 
 
-def test_dtype_is_the_policy_of_the_trunks_and_weights_stay_float32(
+def test_dtype_is_the_policy_of_the_backbones_and_weights_stay_float32(
     preset, parts
 ):
     read = presets.read_preset(preset, dtype="mixed_bfloat16")
@@ -181,7 +181,7 @@ def test_dtype_defaults_to_the_policy_of_keras(preset):
 
 @pytest.mark.parametrize("part", ["block_embedder", "query_embedder"])
 @pytest.mark.parametrize(("dropout", "changes"), [(None, True), (0.0, False)])
-def test_dropout_is_that_of_trunks_and_embeddings_in_training(
+def test_dropout_is_that_of_backbones_and_embeddings_in_training(
     preset, dropout, changes, part
 ):
     embedder = getattr(presets.read_preset(preset, dropout=dropout), part)
@@ -340,42 +340,41 @@ def huge(group, name, tmp_path):
     group.create_dataset(name, (10**12,), np.float32, chunks=(1024,))
 
 
+def with_reader(edit):
+    """Spoils a preset: edits the first weight of its reader's file."""
+
+    def spoil(folder):
+        with h5py.File(folder / "reader.weights.h5", "a") as weights:
+            names = []
+            weights.visititems(
+                lambda name, item: (
+                    names.append(name)
+                    if isinstance(item, h5py.Dataset)
+                    else None
+                )
+            )
+            edit(weights, names[0])
+
+    return spoil
+
+
 # Keras says so before it refuses the file.
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 @pytest.mark.parametrize("attack", [external, huge])
 def test_d13_weights_from_elsewhere_or_without_bound_are_refused(
     craft, tmp_path, attack
 ):
-    def spoil(folder):
-        with h5py.File(folder / "reader.weights.h5", "a") as weights:
-            names = []
-            weights.visititems(
-                lambda name, item: (
-                    names.append(name)
-                    if isinstance(item, h5py.Dataset)
-                    else None
-                )
-            )
-            attack(weights, names[0], tmp_path)
-
+    spoil = with_reader(lambda file, name: attack(file, name, tmp_path))
     with pytest.raises(FolderError, match="must hold the settings"):
         presets.read_preset(craft(spoil=spoil))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
 def test_weights_that_are_no_numbers_are_refused(craft, bad):
-    def spoil(folder):
-        with h5py.File(folder / "reader.weights.h5", "a") as weights:
-            names = []
-            weights.visititems(
-                lambda name, item: (
-                    names.append(name)
-                    if isinstance(item, h5py.Dataset)
-                    else None
-                )
-            )
-            weights[names[0]][0] = bad
+    def edit(weights, name):
+        weights[name][0] = bad
 
+    spoil = with_reader(edit)
     with pytest.raises(FolderError, match="Weights must be finite.*reader"):
         presets.read_preset(craft(spoil=spoil))
 

@@ -36,7 +36,7 @@ def test_lengths_are_the_published_ones(tmp_path, name):
 
 
 @pytest.mark.parametrize("joint_title", [True, False])
-def test_short_trunks_have_shorter_lengths(tmp_path, joint_title):
+def test_short_backbones_have_shorter_lengths(tmp_path, joint_title):
     write(tmp_path / "vocab.txt")
     featurizer = open_featurizer(
         tmp_path, None, trunk(length=80), joint_title=joint_title

@@ -206,7 +206,9 @@ def _cut(
     budget: int,
     continues: np.ndarray,
 ) -> Iterator[_Piece]:
-    """Parts of a sentence of at most `budget` wordpieces each.
+    """Parts of a sentence of at most `budget` wordpieces, if words allow it.
+
+    A word of more wordpieces stays whole.
 
     Args:
         sentence: its text.
