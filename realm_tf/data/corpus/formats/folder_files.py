@@ -26,6 +26,7 @@ _OTHER_FOLDERS = {
     "node_modules": "of npm",
     "__pycache__": "of Python",
 }
+_OWN_KEYS = {"kind", "format_version", "library_version"}
 
 
 class LeftOut(NamedTuple):
@@ -93,15 +94,7 @@ def _own_folder(path: pathlib.Path) -> str:
         content = json.loads(manifest.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return ""
-    is_own = (
-        isinstance(content, dict)
-        and {
-            "kind",
-            "format_version",
-            "library_version",
-        }
-        <= content.keys()
-    )
+    is_own = isinstance(content, dict) and _OWN_KEYS <= content.keys()
     return f"a folder of realm_tf, {content['kind']}" if is_own else ""
 
 
