@@ -15,6 +15,11 @@ EMBEDDING_DIM = 128
 COSINE_SCALE = 20.0
 """Inverse temperature of sentence-transformers' cosine loss."""
 
+COSINE_LEXICAL_WEIGHT = 0.8
+"""Weight of BM25 beside 20 times a cosine, before training: on 1,600 training
+questions all-MiniLM-L6-v2 found the own passage among the first five for .953
+with it, for .833 without, and for .921 by BM25 alone; 0.6 to 1.0 are alike."""
+
 QUERY_LENGTH = 64
 """Question length of the released retriever (flag of the ORQA code)."""
 
@@ -33,6 +38,29 @@ MASKS = ("salient", "recurring", "random-tokens", "random-spans")
 
 SEARCHERS = ("auto", "brute_force", "scann")
 """Searchers of an index; "auto" is exact below 50,000 blocks."""
+
+ANALYZERS = (
+    "plain",
+    "arabic",
+    "danish",
+    "dutch",
+    "english",
+    "finnish",
+    "french",
+    "german",
+    "greek",
+    "hungarian",
+    "italian",
+    "norwegian",
+    "portuguese",
+    "romanian",
+    "russian",
+    "spanish",
+    "swedish",
+    "tamil",
+    "turkish",
+)
+"""Word analyzers of the lexical search: "plain", or a language to stem."""
 
 STORAGES = ("float32", "bfloat16")
 """Types in which embeddings are stored."""

@@ -47,6 +47,8 @@ class RealmQA(QuestionAnswerer):
         reader: `SpanReader`.
         num_read: blocks that are read for a question. Defaults to 5 (the ORQA
             code); another number can be asked for with each question.
+        lexical_weight: w of the search, f(x, z) = e(x) . e(z) + w bm25(x, z).
+            Defaults to 0, embeddings alone, as published; `fit` learns it.
         projection_fitted: `False` if the projection of a mean-pooled
             `block_embedder` is still to be fitted to the first corpus.
         official: answer as the ORQA code does, to compare with published
@@ -184,7 +186,9 @@ class RealmQA(QuestionAnswerer):
         """Trains retriever and reader on questions with answers.
 
         1. *retriever*: the embedder learns to bring questions to their blocks.
-        2. *index*: all blocks are embedded anew.
+        2. *index*: all blocks are embedded anew, and the weight of words in
+           the search is fitted (`lexical_weight`), to `validation_data` if
+           there is any.
         3. *reader*: the reader learns to find the answers in the blocks that
            are retrieved. Questions are answered from the new index afterwards.
 

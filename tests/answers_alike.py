@@ -10,6 +10,8 @@ PROBABILITIES = (
     "retrieval_probability",
     "reading_probability",
     "block_probabilities",
+    "block_scores",
+    "lexical_scores",
 )
 
 

@@ -8,7 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from realm_tf._constants import BLOCK_LENGTH, COSINE_SCALE, EMBEDDING_DIM
+from realm_tf._constants import (
+    BLOCK_LENGTH,
+    COSINE_LEXICAL_WEIGHT,
+    COSINE_SCALE,
+    EMBEDDING_DIM,
+)
 from realm_tf.checkpoints.hugging_face import (
     CONFIG_NAME,
     BertWeights,
@@ -149,6 +154,9 @@ class BertFolder:
         inner products of those that are compared by cosine are 20 times their
         cosine: a softmax over plain cosines would be flat.
 
+        Their search compares words, too (`RealmQA.lexical_weight`), until
+        training finds another weight.
+
         Where the file has a head for masked words, the encoder is loaded too,
         which pre-training continues to train.
 
@@ -179,6 +187,7 @@ class BertFolder:
         """
         pooling = pooling or self.pooling
         is_fitted = pooling == "cls"
+        lexical_weight = 0.0
         weights = BertWeights(self.path, dropout=dropout, dtype=dtype)
         if self.modules is not None and pooling == self.modules.pooling:
             embedder = _sentence_embedder(
@@ -186,6 +195,8 @@ class BertFolder:
             )
             has_own_width = embedding_dim in (None, self.hidden_dim)
             is_fitted = self.modules.dense is not None or has_own_width
+            if self.modules.is_cosine:
+                lexical_weight = COSINE_LEXICAL_WEIGHT
         else:
             width = EMBEDDING_DIM if pooling == "cls" else self.hidden_dim
             embedder = Embedder(
@@ -203,7 +214,10 @@ class BertFolder:
             query_embedder=embedder,
             block_embedder=embedder,
             reader=SpanReader(weights.backbone(), name="reader"),
-            options={"projection_fitted": is_fitted},
+            options={
+                "projection_fitted": is_fitted,
+                "lexical_weight": lexical_weight,
+            },
             encoder=weights.encoder(),
         )
 

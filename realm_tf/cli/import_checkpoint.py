@@ -178,6 +178,7 @@ def _build_index(
                 parts.block_embedder, parts.featurizer
             ),
             searcher=searcher,
+            analyzer=None,  # as published
             progress=bar.show,
         )
 

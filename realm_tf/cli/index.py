@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from realm_tf._constants import STORAGES
+from realm_tf._constants import ANALYZERS, STORAGES
 from realm_tf.cli.ui import options
 from realm_tf.cli.ui.class_options import class_options, make
 from realm_tf.cli.ui.environment import prepare_tensorflow
@@ -52,6 +52,14 @@ _FOLDER = click.argument("folder", type=options.FOLDER)
     show_default=True,
     help="Type of the stored embeddings; bfloat16 takes half the space.",
 )
+@click.option(
+    "--analyzer",
+    type=click.Choice(["none", *ANALYZERS]),
+    default="english",
+    show_default=True,
+    help="Language whose endings the lexical search ignores; plain ignores "
+    "none, none leaves the lexical search out.",
+)
 @click.option("--skip-bad", is_flag=True, help="Skip invalid embeddings.")
 @class_options(ScannOptions)
 @options.dtype_option()
@@ -63,6 +71,7 @@ def build(
     output: pathlib.Path,
     searcher: str,
     storage: str,
+    analyzer: str,
     skip_bad: bool,
     dtype: str,
     as_json: bool,
@@ -83,6 +92,7 @@ def build(
             output,
             searcher=searcher,
             dtype=storage,
+            analyzer=None if analyzer == "none" else analyzer,
             scann=make(ScannOptions, scann),
             skip_bad=skip_bad,
             progress=bar.show,

@@ -14,6 +14,7 @@ _SPAN_NAMES = (
     "retrieval_probability",
     "reading_probability",
 )
+_BLOCK_NAMES = ("probability", "score", "lexical_score")
 _ANSWER_NAMES = ("question", "truncated", "threshold", "index_version")
 
 
@@ -25,9 +26,13 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         **_span_json(answer),
         "alternatives": [_span_json(span) for span in answer.alternatives],
         "blocks": [
-            block_json(block) | {"probability": probability}
-            for block, probability in zip(
-                answer.blocks, answer.block_probabilities, strict=True
+            block_json(block) | dict(zip(_BLOCK_NAMES, numbers, strict=True))
+            for block, *numbers in zip(
+                answer.blocks,
+                answer.block_probabilities,
+                answer.block_scores,
+                answer.lexical_scores,
+                strict=True,
             )
         ],
         "truncated": answer.truncated,
@@ -49,6 +54,8 @@ def answer_from_json(fields: dict[str, Any]) -> Answer:
         **{name: fields[name] for name in _ANSWER_NAMES},
         blocks=tuple(map(block_from_json, fields["blocks"])),
         block_probabilities=tuple(b["probability"] for b in fields["blocks"]),
+        block_scores=tuple(b["score"] for b in fields["blocks"]),
+        lexical_scores=tuple(b["lexical_score"] for b in fields["blocks"]),
         alternatives=tuple(
             Span(**_span_fields(span)) for span in fields["alternatives"]
         ),

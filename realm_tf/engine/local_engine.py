@@ -1,5 +1,7 @@
 """LocalEngine: the layers of this process."""
 
+import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +23,9 @@ from realm_tf.engine.text_embedder import TextEmbedder
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
 
+# TensorFlow does the work of more graphs than there are cores many times
+# slower: 128 questions from 64 threads took minutes.
+_TURNS = threading.BoundedSemaphore(os.cpu_count() or 1)
 _FIELDS = (
     "text",
     "block_position",
@@ -71,7 +76,8 @@ class LocalEngine(Engine):
         )
 
     def embed_questions(self, questions: Sequence[str]) -> Embedded:
-        return Embedded(*self.question_embedding.cut_questions(questions))
+        with _TURNS:
+            return Embedded(*self.question_embedding.cut_questions(questions))
 
     def embed_blocks(
         self,
@@ -81,7 +87,8 @@ class LocalEngine(Engine):
         before_part: Callable[[], None] = lambda: None,
     ) -> Embedded:
         before_part()
-        embeddings = self.block_embedding.titles_and_texts(titles, texts)
+        with _TURNS:
+            embeddings = self.block_embedding.titles_and_texts(titles, texts)
         return Embedded(embeddings, np.zeros(len(texts), bool))
 
     def read(
@@ -98,13 +105,14 @@ class LocalEngine(Engine):
             tf.constant([encoded(row) for row in rows], tf.string, scores.shape)
             for rows in (titles, texts)
         )
-        found = self._reading.texts(
-            tf.constant(encoded(questions), tf.string, scores.shape[:1]),
-            block_titles,
-            block_texts,
-            tf.constant(scores, tf.float32),
-            num_answers,
-        )
+        with _TURNS:
+            found = self._reading.texts(
+                tf.constant(encoded(questions), tf.string, scores.shape[:1]),
+                block_titles,
+                block_texts,
+                tf.constant(scores, tf.float32),
+                num_answers,
+            )
         check_finite(found["probability"])
         columns = [found[name].numpy().tolist() for name in _FIELDS]
         return Readings(tuple(map(_spans, *columns)))

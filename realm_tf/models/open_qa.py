@@ -24,6 +24,7 @@ class OpenQA(keras.Model):
     Args:
         query_embedder: `Embedder` of questions.
         reader: `SpanReader`.
+        lexical: add BM25 to the retrieval logits, see `Retriever`.
         **kwargs: of `keras.Model`.
 
     Call arguments:
@@ -35,7 +36,9 @@ class OpenQA(keras.Model):
             `read_embeddings`: float `(batch, num_read, embedding_dim)`;
             `joint_token_ids`, `joint_segment_ids`, `joint_padding_mask`,
                 `block_mask`: int `(batch, num_read, joint_length)`;
-            `read_mask`: int `(batch, num_read)`, 0 = no such block.
+            `read_mask`: int `(batch, num_read)`, 0 = no such block;
+            `retrieved_bm25` `(batch, num_retrieved)` and `read_bm25` `(batch,
+                num_read)`: float, needed if `lexical`.
 
     Returns:
         dict of float32 tensors: `retrieval` `(batch, num_retrieved)` and
@@ -46,11 +49,12 @@ class OpenQA(keras.Model):
     `language/orqa/models/orqa_model.py`. HF: RealmForOpenQA.
     """
 
-    def __init__(self, query_embedder, reader, **kwargs):
+    def __init__(self, query_embedder, reader, lexical=False, **kwargs):
         super().__init__(**kwargs)
         self.query_embedder = query_embedder
         self.reader = reader
-        self.retriever = Retriever(name="retriever")
+        self.retriever = Retriever(lexical, name="retriever")
+        self.retriever.build(None, None)
 
     def build(self, inputs_shape):
         # A part may come with weights of its own already.
@@ -66,9 +70,16 @@ class OpenQA(keras.Model):
             for prefix in ("query_", "joint_")
         )
         embeddings = self.query_embedder(query, training=training)
-        retrieval = self.retriever(embeddings, inputs["retrieved_embeddings"])
+        retrieval = self.retriever(
+            embeddings,
+            inputs["retrieved_embeddings"],
+            bm25=inputs.get("retrieved_bm25"),
+        )
         read = self.retriever(
-            embeddings, inputs["read_embeddings"], inputs["read_mask"]
+            embeddings,
+            inputs["read_embeddings"],
+            inputs["read_mask"],
+            inputs.get("read_bm25"),
         )
         spans = self.reader(
             joint, block_mask=inputs["block_mask"], training=training
@@ -79,6 +90,7 @@ class OpenQA(keras.Model):
     def get_config(self):
         return {
             **super().get_config(),
+            "lexical": self.retriever.lexical,
             "query_embedder": keras.saving.serialize_keras_object(
                 self.query_embedder
             ),

@@ -61,6 +61,7 @@ class QuestionAnswerer(abc.ABC):
         reader: SpanReader,
         *,
         num_read: int = 5,
+        lexical_weight: float = 0.0,
         projection_fitted: bool = True,
         official: bool = False,
         encoder: KnowledgeAugmentedEncoder | None = None,
@@ -75,13 +76,19 @@ class QuestionAnswerer(abc.ABC):
         self.encoder = encoder
         self.index: BlockIndex | None = None
         self._set_embedders(query_embedder, block_embedder)
+        self.lexical_weight = lexical_weight
 
     def _set_embedders(
         self, query_embedder: Embedder, block_embedder: Embedder
     ) -> None:
         self.query_embedder = query_embedder
         self.block_embedder = block_embedder
-        self.model = OpenQA(query_embedder, self.reader, name="open_qa")
+        self.model = OpenQA(
+            query_embedder,
+            self.reader,
+            lexical=not self.official,
+            name="open_qa",
+        )
         local = LocalEngine(
             self.featurizer, query_embedder, block_embedder, self.reader
         )
@@ -90,6 +97,31 @@ class QuestionAnswerer(abc.ABC):
         self.engine: Engine = local
         if self.official:
             self.engine = OfficialEngine(local, self.reader)
+
+    @property
+    def lexical_weight(self) -> float:
+        """Weight w of f(x, z) = e(x) . e(z) + w bm25(x, z); see `Retriever`.
+
+        0 compares embeddings alone, as published. `fit` learns it.
+        """
+        weight = self.model.retriever.lexical_weight
+        return 0.0 if weight is None else float(np.asarray(weight))
+
+    @lexical_weight.setter
+    def lexical_weight(self, value: float) -> None:
+        if not isinstance(value, numbers.Real) or not np.isfinite(value):
+            raise ValueError(
+                "`lexical_weight` must be a finite number. Received: "
+                f"lexical_weight={value!r}. Take 0 for embeddings alone."
+            )
+        weight = self.model.retriever.lexical_weight
+        if weight is not None:
+            weight.assign(value)
+        elif value:
+            raise ValueError(
+                "`lexical_weight` must be 0 where `official` answers as the "
+                f"ORQA code does. Received: lexical_weight={value}."
+            )
 
     @property
     def parts(self) -> presets.Parts:
@@ -102,6 +134,7 @@ class QuestionAnswerer(abc.ABC):
             encoder=self.encoder,
             options={
                 "num_read": self.num_read,
+                "lexical_weight": self.lexical_weight,
                 "projection_fitted": self.projection_fitted,
                 "official": self.official,
             },
@@ -160,6 +193,8 @@ class QuestionAnswerer(abc.ABC):
         Returns:
             `BlockIndex`, which is also `self.index`.
         """
+        if self.official:
+            options.setdefault("analyzer", None)
 
         def embed(corpus: Corpus) -> tuple[EmbeddingChunks, str]:
             self.fit_projection(corpus)
@@ -205,13 +240,16 @@ class QuestionAnswerer(abc.ABC):
     def separate_embedders(self) -> None:
         """Gives questions an embedder of their own: a copy of the blocks'."""
         if self.query_embedder is self.block_embedder:
+            weight = self.lexical_weight
             copy = presets.copy_layer(self.block_embedder)
             self._set_embedders(copy, self.block_embedder)
+            self.lexical_weight = weight
 
     def move_to(self, strategy: tf.distribute.Strategy) -> None:
         """Makes the variables anew in the scope of a strategy, once."""
         if self.model.distribute_strategy is strategy:
             return
+        weight = self.lexical_weight
         with strategy.scope():
             block_embedder = presets.copy_layer(self.block_embedder)
             query_embedder = block_embedder
@@ -219,6 +257,7 @@ class QuestionAnswerer(abc.ABC):
                 query_embedder = presets.copy_layer(self.query_embedder)
             self.reader = presets.copy_layer(self.reader)
             self._set_embedders(query_embedder, block_embedder)
+        self.lexical_weight = weight
 
     @property
     def embedder_fingerprint(self) -> str:
@@ -293,32 +332,25 @@ class QuestionAnswerer(abc.ABC):
         return answers
 
     def _retrieve(self, questions: list[str], k: int) -> list[Evidence]:
-        index = self.require_index()
         embedded = self.engine.embed_questions(questions)
-        found = index.search(embedded.embeddings, k)
-        return [
-            Evidence(
-                question=question,
-                blocks=tuple(index.blocks(block_ids[block_ids >= 0])),
-                retrieval_logits=scores[block_ids >= 0],
-                truncated=bool(truncated),
-                is_mismatched=index.is_mismatched,
-                index_version=index.version,
-            )
-            for question, scores, block_ids, truncated in zip(
-                questions,
-                found.scores,
-                found.block_ids,
-                embedded.truncated,
-                strict=True,
-            )
-        ]
+        return self.require_index().retrieve(
+            questions,
+            embedded.embeddings,
+            k,
+            truncated=embedded.truncated,
+            lexical_weight=self.lexical_weight,
+        )
 
     def search(self, questions: Sequence[str], k: int) -> SearchResult:
         """The best `k` blocks of each question, without reading them."""
         texts = check_questions(questions)
         embedded = self.engine.embed_questions(texts)
-        return self.require_index().search(embedded.embeddings, k)
+        return self.require_index().search(
+            embedded.embeddings,
+            k,
+            texts=texts,
+            lexical_weight=self.lexical_weight,
+        )
 
     def add_documents(self, articles: Iterable[ArticleLike]) -> None:
         """Adds documents to the index, or replaces those that exist.

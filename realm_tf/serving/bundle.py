@@ -10,6 +10,7 @@ corpus/  index/     optional; they describe themselves
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import re
@@ -24,7 +25,7 @@ if TYPE_CHECKING:  # reading bundle.json takes no TensorFlow
     from realm_tf.data.text.featurizer import Featurizer
 
 KIND = "bundle"
-FORMAT_VERSION = 2  # 1 had no checksum
+FORMAT_VERSION = 3  # 1 had no checksum, 2 no lexical weight
 BUNDLE_NAME = "bundle.json"
 QUERY_EMBEDDER, BLOCK_EMBEDDER, READER, QA, SCANN_QA = MODEL_NAMES
 
@@ -48,6 +49,8 @@ class Bundle:
         num_answers: answers that the reader returns.
         max_span_width: longest answer, in wordpieces.
         embedding_dim: width of the embeddings.
+        lexical_weight: weight of BM25 in the score of a block; see
+            `BlockIndex.search`.
         embedder_fingerprint: of the block embedder, which the index shares.
         reader_fingerprint: of the reader's weights and tokenizer.
         tokenizer_fingerprint: of `Featurizer`.
@@ -68,6 +71,7 @@ class Bundle:
     reader_fingerprint: str
     tokenizer_fingerprint: str
     models: dict[str, int]
+    lexical_weight: float = 0.0
     vocabulary: str = "vocabulary.txt"
     corpus: str | None = None
     index: str | None = None
@@ -192,6 +196,8 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
         )
     if version > 1 and checksum != found:
         raise _damaged(file, f"{_CHECKSUM}={found!r}, expected {checksum!r}")
+    if version < 3:
+        content.setdefault("lexical_weight", 0.0)
     return _checked(path, file, content)
 
 
@@ -205,6 +211,9 @@ def _checked(
     for name in _COUNTS:
         if type(content[name]) is not int or content[name] < 1:
             raise _damaged(file, f"{name}={content[name]!r}")
+    weight = content["lexical_weight"]
+    if type(weight) not in (int, float) or not math.isfinite(weight):
+        raise _damaged(file, f"lexical_weight={weight!r}")
     for name in (f"{part}_fingerprint" for part in _FINGERPRINTS):
         if not isinstance(content[name], str):
             raise _damaged(file, f"{name}={content[name]!r}")

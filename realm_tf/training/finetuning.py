@@ -28,6 +28,7 @@ from realm_tf.options import FinetuneOptions, ReadingOptions
 from realm_tf.training.datasets.answer_labels import AnswerLabels
 from realm_tf.training.datasets.reading_dataset import ReadingDataset
 from realm_tf.training.datasets.retriever_dataset import RetrieverDataset
+from realm_tf.training.lexical_weight import fit_lexical_weight
 from realm_tf.training.multi_worker import check_parts, is_multi_worker
 from realm_tf.training.out_of_memory import explain_out_of_memory
 from realm_tf.training.stage_fitting import READER, RETRIEVER, StageFitting
@@ -80,7 +81,10 @@ def finetune(
        two) learns from the questions' blocks, with the other blocks of a batch
        as negatives.
     2. *index*: all blocks are embedded, and frozen from then on.
-    3. *reader*: the reader learns from ORQA's reader loss; with
+    3. *words*: the weight of BM25 in the retrieval logit is fitted, to
+       `validation_data` if there is any: of the questions that it was trained
+       on, the embedder knows the blocks by heart.
+    4. *reader*: the reader learns from ORQA's reader loss; with
        `train_query_embedder` the question embedder learns from both losses.
        Retrieval is at the start of every epoch.
 
@@ -158,6 +162,7 @@ class _Run:
                 RETRIEVER, lambda: self._train_retriever(sets, positives)
             )
         self._timed("index", lambda: self._build_index("index", index_path))
+        self._timed("words", lambda: self._fit_words(labeled[-1]))
         num_left_out = self._timed(READER, lambda: self._train_reader(labeled))
         return FinetuneReport(
             seconds=self.seconds,
@@ -186,6 +191,17 @@ class _Run:
             self.corpus,
             path,
             progress=lambda _, *done: report(stage, *done),
+        )
+
+    def _fit_words(self, labeled: _Labeled) -> None:
+        if self.qa.official or not self.qa.require_index().has_words:
+            return
+        questions, labels = labeled
+        self.qa.lexical_weight = fit_lexical_weight(
+            self.qa,
+            [question.question for question in questions],
+            [labels.question(i) for i in range(len(questions))],
+            seed=self.options.seed,
         )
 
     def _positives(self, labeled: _Labeled) -> np.ndarray:
@@ -273,6 +289,7 @@ class _Run:
                     or self.num_replicas > 1,
                     seed=options.seed,
                 ),
+                lambda: self.qa.lexical_weight,
             )
             for questions, labels in labeled
         )

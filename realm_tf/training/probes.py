@@ -50,6 +50,7 @@ class FreshIndex:
             self.corpus,
             self.qa.block_embedding.corpus(self.corpus),
             embedder_fingerprint=self.qa.embedder_fingerprint,
+            analyzer=None,
         )
         return Retrieval(index, self.qa.question_embedding, step)
 

@@ -68,3 +68,23 @@ def test_half_precision_policy_does_not_round_embeddings():
     query, block = np.array([[1.0001]]), np.array([[1.0]])
     logits = Retriever(dtype="mixed_bfloat16")(query, block)
     np.testing.assert_allclose(logits, [[1.0001]], rtol=1e-6)
+
+
+def test_words_are_added_with_a_weight_that_trains(embeddings, check_layer):
+    queries, blocks = embeddings
+    bm25 = np.arange(10, dtype="float32").reshape(2, 5)
+    inputs = {
+        "query_embeddings": queries,
+        "block_embeddings": blocks,
+        "bm25": bm25,
+    }
+    check_layer(lambda dtype: Retriever(True, dtype=dtype), inputs, (2, 5))
+    layer = Retriever(lexical=True)
+    without = Retriever()(queries, blocks)
+    np.testing.assert_array_equal(layer(**inputs), without)
+    layer.lexical_weight.assign(0.5)
+    np.testing.assert_allclose(layer(**inputs), without + bm25 / 2, rtol=1e-6)
+    with tf.GradientTape() as tape:
+        total = keras.ops.sum(layer(**inputs))
+    (gradient,) = tape.gradient(total, layer.trainable_variables)
+    assert float(gradient) == bm25.sum()

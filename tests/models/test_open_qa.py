@@ -187,3 +187,25 @@ def test_training_uses_dropout(inputs):
     np.testing.assert_array_equal(model(inputs)[RETRIEVAL], plain)
     trained = model(inputs, training=True)[RETRIEVAL].numpy()
     assert not np.allclose(trained, plain)
+
+
+def test_words_raise_both_logits(inputs):
+    model = OpenQA(
+        Embedder(make_trunk(), embedding_dim=3, dropout=0.0),
+        SpanReader(make_trunk(), max_span_width=2, span_hidden_dim=5),
+        lexical=True,
+    )
+    inputs["retrieved_bm25"] = np.array([[3, 0, 1], [0, 2, 0]], "float32")
+    inputs["read_bm25"] = np.array([[3, 0], [2, 0]], "float32")
+    before = model(inputs)
+    model.retriever.lexical_weight.assign(0.5)
+    after = model(inputs)
+    np.testing.assert_allclose(
+        after[RETRIEVAL] - before[RETRIEVAL],
+        inputs["retrieved_bm25"] / 2,
+        atol=1e-5,
+    )
+    added = after[READING][:, 0] - before[READING][:, 0]
+    np.testing.assert_allclose(added[:, 3], [1.5, 1.0], atol=1e-5)
+    copy = OpenQA.from_config(model.get_config())
+    assert copy.retriever.lexical

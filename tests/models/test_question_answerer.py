@@ -643,3 +643,61 @@ def test_base_is_abstract(qa):
         QuestionAnswerer(
             qa.featurizer, qa.query_embedder, qa.block_embedder, qa.reader
         )
+
+
+# Words beside embeddings.
+
+
+def test_words_decide_with_their_weight(own_index):
+    text = "Harriet Smith lives in Highbury."
+    own_index.add_documents([Article("harriet", "Harriet", text)])
+    asked = "where does harriet smith live?"
+    own_index.lexical_weight = 100.0
+    answer = own_index.ask(asked)
+    assert answer.blocks[0].document_id == "harriet"
+    assert answer.lexical_scores[0] > 100
+    assert answer.block_probabilities[0] == pytest.approx(1)
+    found = own_index.search([asked], 5)
+    assert found.scores[0].tolist() == list(answer.block_scores)
+    np.testing.assert_allclose(
+        100 * found.bm25[0], answer.lexical_scores, rtol=1e-6
+    )
+    own_index.lexical_weight = 0
+    assert own_index.ask(asked).lexical_scores == (0.0,) * 5
+
+
+@pytest.mark.parametrize(
+    "question", ["the of in", "a", 'AND ( title:x* "~2', "日本", "x " * 4096]
+)
+def test_any_question_can_be_compared_by_words(own_index, question):
+    own_index.lexical_weight = 1.0
+    assert len(own_index.ask(question).blocks) == 5
+
+
+def test_the_weight_belongs_to_the_preset(any_index, tmp_path):
+    any_index.lexical_weight = 0.25
+    any_index.save_to_preset(tmp_path / "preset")
+    loaded = RealmQA.from_preset(tmp_path / "preset")
+    assert loaded.lexical_weight == 0.25
+    loaded.separate_embedders()
+    assert loaded.lexical_weight == 0.25
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf, "1", None])
+def test_weights_that_are_no_numbers_are_refused(qa, weight):
+    with pytest.raises(ValueError, match="must be a finite number"):
+        qa.lexical_weight = weight
+
+
+def test_the_official_way_compares_no_words(make_qa, city_corpus):
+    made = make_qa()
+    qa = RealmQA(
+        made.featurizer,
+        made.query_embedder,
+        made.block_embedder,
+        made.reader,
+        official=True,
+    )
+    assert not qa.build_index(city_corpus).has_words
+    with pytest.raises(ValueError, match="must be 0 where `official`"):
+        qa.lexical_weight = 1.0

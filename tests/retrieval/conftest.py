@@ -30,6 +30,9 @@ class FakeCorpus:
             for i in block_ids
         ]
 
+    def __iter__(self):
+        return iter(self.blocks(range(self.num_blocks)))
+
     def find_document(self, document_id):
         number = document_id.removeprefix("doc-")
         if not number.isdigit():

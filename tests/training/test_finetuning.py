@@ -75,7 +75,7 @@ def test_loss_falls(finetuned):
 def test_report_tells_what_was_done(finetuned):
     report = finetuned.report
     assert (report.num_questions, report.num_left_out) == (31, 1)
-    stages = ["answers", "positives", "retriever", "index", "reader"]
+    stages = ["answers", "positives", "retriever", "index", "words", "reader"]
     assert list(report.seconds) == stages
     assert min(report.seconds.values()) >= 0
     assert list(report.history) == ["retriever", "reader"]

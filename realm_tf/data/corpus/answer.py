@@ -79,6 +79,8 @@ class Evidence:
         question: as it was asked.
         blocks: the blocks, best first.
         retrieval_logits: float `(num_retrieved,)`.
+        lexical_scores: float `(num_retrieved,)`, the part of them that words
+            have; None = no part.
         truncated: the question was longer than the model reads.
         is_mismatched: the index does not belong to the model, and was opened
             with `allow_mismatch=True`.
@@ -91,6 +93,7 @@ class Evidence:
     truncated: bool
     is_mismatched: bool = False
     index_version: int | None = None
+    lexical_scores: np.ndarray | None = None
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -109,6 +112,9 @@ class Answer(Span):
         question: as it was asked.
         blocks: the blocks that were retrieved, best first.
         block_probabilities: p(z | x) of each of `blocks`.
+        block_scores: f(x, z) of each of `blocks`.
+        lexical_scores: w bm25(x, z) of each of `blocks`, the part of
+            `block_scores` that words have; 0 where only embeddings count.
         alternatives: other answers, most probable first.
         truncated: the question was longer than the model reads.
         threshold: probability that `found` asks for.
@@ -121,6 +127,8 @@ class Answer(Span):
     question: str = ""
     blocks: tuple[Block, ...] = ()
     block_probabilities: tuple[float, ...] = ()
+    block_scores: tuple[float, ...] = ()
+    lexical_scores: tuple[float, ...] = ()
     alternatives: tuple[Span, ...] = ()
     truncated: bool = False
     threshold: float = 0.0
@@ -133,6 +141,10 @@ class Answer(Span):
     ) -> "Answer":
         """The first of `spans`, with the others as alternatives."""
         best = spans[0] if spans else _NOTHING
+        logits = evidence.retrieval_logits
+        words = evidence.lexical_scores
+        if words is None:
+            words = np.zeros_like(logits)
         return cls(
             **{
                 field.name: getattr(best, field.name)
@@ -141,6 +153,8 @@ class Answer(Span):
             question=evidence.question,
             blocks=evidence.blocks,
             block_probabilities=tuple(evidence.probabilities.tolist()),
+            block_scores=tuple(logits.tolist()),
+            lexical_scores=tuple(words.tolist()),
             alternatives=tuple(spans[1:]),
             truncated=evidence.truncated,
             threshold=threshold,

@@ -15,16 +15,28 @@ from realm_tf._constants import MISSING_BLOCK_ID
 from realm_tf._files import writer_lock
 from realm_tf._manifest import OpenFolder
 from realm_tf._progress import Progress, no_progress
+from realm_tf.data.corpus.answer import Evidence
 from realm_tf.data.corpus.corpus_editor import edit_corpus
-from realm_tf.errors import LockedError
+from realm_tf.errors import LockedError, MismatchError
 from realm_tf.options import ScannOptions
 from realm_tf.retrieval.index import index_builder, index_loader, index_versions
-from realm_tf.retrieval.index.block_updates import BlockUpdates
-from realm_tf.retrieval.index.index_builder import EmbeddingChunks
+from realm_tf.retrieval.index.block_updates import (
+    BlockUpdates,
+    UpdatesSnapshot,
+)
+from realm_tf.retrieval.index.hybrid_search import add_words
+from realm_tf.retrieval.index.index_builder import LEXICAL, EmbeddingChunks
+from realm_tf.retrieval.index.lexical_index import LexicalIndex
+from realm_tf.retrieval.searchers.analyzer import (
+    DEFAULT_ANALYZER,
+    import_tantivy,
+)
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.searchers.searcher import (
     SearchResult,
     check_block_ids,
+    check_k,
+    check_texts,
     merge_results,
 )
 
@@ -35,6 +47,7 @@ if TYPE_CHECKING:
 
 _UPDATE_TIMEOUT_SECONDS = 10.0  # one of another process takes milliseconds
 _RECALL_FLOOR = 0.9
+_MIN_CANDIDATES = 100  # of each of the two searches
 
 
 class BlockIndex:
@@ -46,7 +59,8 @@ class BlockIndex:
     ```
     index/v000001/            never changes: manifest.json, embeddings-*.npy
                               (row number = block id), excluded_block_ids.npy,
-                              scann/ (only if it was built with ScaNN)
+                              scann/ (only if it was built with ScaNN),
+                              lexical/ (words, of Tantivy)
     index/v000001.updates     journal of added and deleted documents
     index/v000002/ ...        the newest complete version is the one in use
     ```
@@ -89,6 +103,7 @@ class BlockIndex:
         self._matrix = index_loader.open_matrix(opened)
         self._excluded = index_loader.open_excluded(opened)
         self._searcher = index_loader.open_searcher(opened, self._matrix, exact)
+        self._lexical = index_loader.open_lexical(opened)
         self._updates = BlockUpdates(
             index_versions.updates_file(path, version),
             corpus,
@@ -108,6 +123,7 @@ class BlockIndex:
         embedder_fingerprint: str,
         searcher: str = "auto",
         dtype: str = "float32",
+        analyzer: str | None = DEFAULT_ANALYZER,
         scann: ScannOptions | None = None,
         recall_floor: float = _RECALL_FLOOR,
         probe_queries: npt.ArrayLike | None = None,
@@ -127,6 +143,9 @@ class BlockIndex:
             searcher: "brute_force" (exact), "scann", or "auto": brute force
                 below 50,000 blocks or where ScaNN cannot be used.
             dtype: "float32" or "bfloat16", which halves the disk space.
+            analyzer: how the words of the lexical search are made, see
+                `Analyzer`; None leaves it out. Where Tantivy is not installed,
+                there is none.
             scann: `ScannOptions`; default: chosen from the number of blocks.
             recall_floor: least share of the exact top 20 that ScaNN must find.
             probe_queries: float array `(n, embedding_dim)`, on which that
@@ -154,6 +173,7 @@ class BlockIndex:
                 embedder_fingerprint=embedder_fingerprint,
                 searcher=searcher,
                 dtype=dtype,
+                analyzer=analyzer,
                 scann=scann,
                 recall_floor=recall_floor,
                 probe_queries=probe_queries,
@@ -286,15 +306,31 @@ class BlockIndex:
         """Steps the weights were trained for; 0 where that was not said."""
         return self.manifest.options.get(index_builder.TRAINING_STEP, 0)
 
+    @property
+    def has_words(self) -> bool:
+        """Whether it was built with a lexical part."""
+        return self.manifest.options.get(LEXICAL) is not None
+
     def search(
-        self, queries: npt.ArrayLike, k: int, *, exact: bool = False
+        self,
+        queries: npt.ArrayLike,
+        k: int,
+        *,
+        exact: bool = False,
+        texts: Sequence[str] | None = None,
+        lexical_weight: float = 0.0,
     ) -> SearchResult:
         """Returns the `k` best blocks of each query.
+
+        f(x, z) = e(x) . e(z) + w bm25(x, z). Candidates are the best blocks of
+        each of the two, 100 or more.
 
         Args:
             queries: float array `(batch, embedding_dim)`.
             k: number of results, 1 or more; missing ones are padded.
             exact: score every block, even if there is a faster way.
+            texts: `(batch,)`, the texts of the queries; needed for w.
+            lexical_weight: w; 0 compares embeddings alone.
 
         Returns:
             `SearchResult` with exact scores, the same for a query alone and in
@@ -302,8 +338,111 @@ class BlockIndex:
 
         Raises:
             ValueError: if `queries` are not finite or have another width.
+            MismatchError: if there is a weight, and no lexical part.
+            ImportError: if Tantivy, which it needs, is not installed.
         """
         snapshot = self._updates.follow()
+        if not lexical_weight:
+            return self._search_embeddings(queries, k, snapshot, exact)
+        lexical = self._require_lexical(lexical_weight)
+        texts = check_texts(texts, queries)
+        check_k(k)
+        added = self._updates.blocks[: snapshot.matrix.num_rows]
+        hidden = self._hidden(snapshot.deleted)
+        count = max(k, _MIN_CANDIDATES)
+        if exact:
+            count = snapshot.first_id + len(added)
+        return add_words(
+            self._search_embeddings(queries, count, snapshot, exact),
+            np.asarray(queries, np.float32),
+            texts,
+            k,
+            lexical_weight,
+            search=lambda text: lexical.search(
+                text, count, added=added, hidden=hidden
+            ).block_ids[0],
+            score=functools.partial(lexical.score, added=added),
+            embeddings=self.embeddings,
+        )
+
+    def retrieve(
+        self,
+        questions: Sequence[str],
+        embeddings: npt.NDArray[np.float32],
+        k: int,
+        *,
+        truncated: Sequence[bool] | npt.NDArray[np.bool_],
+        lexical_weight: float = 0.0,
+    ) -> list[Evidence]:
+        """The best `k` blocks of each question, with their texts.
+
+        Args:
+            questions: `(batch,)`.
+            embeddings: of the questions; see `search`.
+            k: number of blocks.
+            truncated: `(batch,)`, whether a question was cut.
+            lexical_weight: see `search`.
+        """
+        found = self.search(
+            embeddings, k, texts=questions, lexical_weight=lexical_weight
+        )
+        words = found.bm25
+        if words is None:
+            words = np.zeros_like(found.scores)
+        known = found.block_ids != MISSING_BLOCK_ID
+        return [
+            Evidence(
+                question=question,
+                blocks=tuple(self.blocks(found.block_ids[row, known[row]])),
+                retrieval_logits=found.scores[row, known[row]],
+                lexical_scores=lexical_weight * words[row, known[row]],
+                truncated=bool(truncated[row]),
+                is_mismatched=self.is_mismatched,
+                index_version=self.version,
+            )
+            for row, question in enumerate(questions)
+        ]
+
+    def bm25(
+        self, texts: Sequence[str], block_ids: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """BM25 of given blocks.
+
+        Args:
+            texts: `(batch,)`, the queries.
+            block_ids: int64 array `(batch, num_candidates)`;
+                `MISSING_BLOCK_ID` scores 0.
+
+        Returns:
+            float32 array `(batch, num_candidates)`.
+        """
+        lexical = self._require_lexical(1.0)
+        added = self._updates.blocks
+        return np.stack(
+            [
+                lexical.score(text, row, added=added)
+                for text, row in zip(texts, block_ids, strict=True)
+            ]
+        )
+
+    def _require_lexical(self, weight: float) -> LexicalIndex:
+        if self._lexical is not None:
+            return self._lexical
+        if self.has_words:
+            import_tantivy()
+        raise MismatchError(
+            "`lexical_weight` needs an index with a lexical part. Received: "
+            f"lexical_weight={weight}, {self.folder} without one. Build the "
+            "index again, or take `lexical_weight=0`."
+        )
+
+    def _search_embeddings(
+        self,
+        queries: npt.ArrayLike,
+        k: int,
+        snapshot: UpdatesSnapshot,
+        exact: bool,
+    ) -> SearchResult:
         hidden = self._hidden(snapshot.deleted_from_corpus)
         searcher = BruteForceSearcher(self._matrix) if exact else self._searcher
         main = searcher.search(queries, k, excluded=hidden)
@@ -445,6 +584,7 @@ class BlockIndex:
                 embedder_fingerprint=self.embedder_fingerprint,
                 searcher=searcher,
                 dtype=self.manifest.options["dtype"],
+                analyzer=self.manifest.options.get(LEXICAL),
                 scann=scann,
                 recall_floor=recall_floor,
                 skip_bad=len(self._excluded) > 0,

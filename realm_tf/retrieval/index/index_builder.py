@@ -14,12 +14,15 @@ from realm_tf._manifest import FolderWriter
 from realm_tf._progress import Progress, no_progress
 from realm_tf.errors import RecallError
 from realm_tf.options import ScannOptions
+from realm_tf.retrieval.index.lexical_index import searched_text
+from realm_tf.retrieval.searchers.analyzer import import_tantivy
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.searchers.embedding_matrix import (
     CHUNK_ROWS,
     EmbeddingMatrix,
 )
 from realm_tf.retrieval.searchers.embedding_writer import EmbeddingWriter
+from realm_tf.retrieval.searchers.lexical_searcher import LexicalSearcher
 from realm_tf.retrieval.searchers.scann_searcher import (
     ScannSearcher,
     import_scann,
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 TRAINING_STEP = "training_step"
 EXCLUDED_NAME = "excluded_block_ids.npy"
 SCANN_NAME = "scann"
+LEXICAL = "lexical"
+"""Folder of the lexical part, and the key of its analyzer in the manifest."""
+
 EmbeddingChunks = Iterable[npt.ArrayLike] | npt.NDArray[Any]
 
 # Below this, scoring everything takes a few milliseconds and is exact.
@@ -53,6 +59,7 @@ def write_version(
     embedder_fingerprint: str,
     searcher: str,
     dtype: str,
+    analyzer: str | None,
     scann: ScannOptions | None,
     recall_floor: float,
     skip_bad: bool,
@@ -86,6 +93,11 @@ def write_version(
             recall_floor,
             probe_queries,
         )
+    if analyzer is not None and _has_tantivy():
+        LexicalSearcher.build(
+            map(searched_text, corpus), writer.path / LEXICAL, analyzer
+        )
+        options[LEXICAL] = analyzer
     if training_step is not None:
         options[TRAINING_STEP] = training_step
     for name, content in (attachments or {}).items():
@@ -127,6 +139,15 @@ def _choose_searcher(searcher: str, num_blocks: int) -> str:
         )
         return "brute_force"
     return "scann"
+
+
+def _has_tantivy() -> bool:
+    try:
+        import_tantivy()
+    except ImportError as error:
+        warnings.warn(f"The index gets no lexical part. {error}", stacklevel=2)
+        return False
+    return True
 
 
 def _chunks(embeddings: EmbeddingChunks) -> Iterable[npt.ArrayLike]:

@@ -12,10 +12,16 @@ from realm_tf._files import OpenFile, open_npy
 from realm_tf._manifest import Manifest, OpenFolder
 from realm_tf.errors import FolderError, MismatchError
 from realm_tf.retrieval.index import index_versions
-from realm_tf.retrieval.index.index_builder import EXCLUDED_NAME, SCANN_NAME
+from realm_tf.retrieval.index.index_builder import (
+    EXCLUDED_NAME,
+    LEXICAL,
+    SCANN_NAME,
+)
 from realm_tf.retrieval.index.index_versions import KIND
+from realm_tf.retrieval.index.lexical_index import LexicalIndex
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.searchers.embedding_matrix import EmbeddingMatrix
+from realm_tf.retrieval.searchers.lexical_searcher import LexicalSearcher
 from realm_tf.retrieval.searchers.scann_searcher import ScannSearcher
 from realm_tf.retrieval.searchers.searcher import Searcher
 
@@ -158,6 +164,25 @@ def open_searcher(
         return BruteForceSearcher(matrix)
     folder.check_in_place()  # ScaNN has read its files by name
     return searcher
+
+
+def open_lexical(folder: OpenFolder) -> LexicalIndex | None:
+    """Loads the lexical part; None if there is none, or no Tantivy."""
+    if folder.manifest.options.get(LEXICAL) is None:
+        return None
+    try:
+        searcher = LexicalSearcher.load(folder.path / LEXICAL)
+    except ImportError:
+        return None
+    folder.check_in_place()  # Tantivy has read its files by name
+    expected = folder.manifest.counts["num_blocks"]
+    if searcher.num_blocks != expected:
+        raise FolderError(
+            f"{folder.path / LEXICAL} must be the lexical part of this index. "
+            f"Expected: {expected} blocks. Received: {searcher.num_blocks} "
+            "blocks. Build the index again."
+        )
+    return LexicalIndex(searcher)
 
 
 class _Listed(dict[str, OpenFile]):

@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,14 @@ class SearchResult:
         scores: float32 array `(batch, k)`, descending; `-inf` where missing.
         block_ids: int64 array `(batch, k)`; `MISSING_BLOCK_ID` where missing.
             Blocks of equal score are in the order of their ids.
+        bm25: float32 array `(batch, k)`, BM25 of the blocks, which
+            `scores` contain with a weight; 0 where missing. None if words were
+            not compared.
     """
 
     scores: npt.NDArray[np.float32]
     block_ids: npt.NDArray[np.int64]
+    bm25: npt.NDArray[np.float32] | None = None
 
     @classmethod
     def empty(cls, batch: int, k: int) -> "SearchResult":
@@ -138,6 +143,21 @@ def check_queries(
             "the query embedder for NaN weights."
         )
     return array
+
+
+def check_texts(
+    texts: Sequence[str] | None, queries: npt.ArrayLike
+) -> Sequence[str]:
+    """Returns `texts`, or raises `ValueError` unless there is one a query."""
+    expected = len(np.asarray(queries))
+    if texts is None or len(texts) != expected:
+        received = "none" if texts is None else str(len(texts))
+        raise ValueError(
+            "`texts` must have the text of each of `queries`, whose words are "
+            f"compared. Expected: {expected}. Received: {received}. Name them, "
+            "or take `lexical_weight=0`."
+        )
+    return texts
 
 
 def check_k(k: int) -> None:

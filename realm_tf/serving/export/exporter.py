@@ -96,6 +96,7 @@ def export(
             num_answers=_num_answers(options, previous),
             max_span_width=parts.reader.max_span_width,
             embedding_dim=parts.block_embedder.embedding_dim,
+            lexical_weight=parts.options["lexical_weight"],
             models=models,
             **{f"{part}_fingerprint": f for part, f in fingerprints.items()},
             **side,
@@ -142,6 +143,13 @@ def _check_index(
             f"  index={of_index[:16]}\n"
             f"  model={of_model[:16]}\n"
             "Rebuild it with `build_index`, or `realm-tf index build`."
+        )
+    if parts.options["lexical_weight"] and not index.has_words:
+        raise MismatchError(
+            "The index must have a lexical part, as the model compares words. "
+            f"Received: lexical_weight={parts.options['lexical_weight']}, "
+            f"{index.folder} without one. Rebuild it with `build_index`, or "
+            "`realm-tf index build`."
         )
 
 

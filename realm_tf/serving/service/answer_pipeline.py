@@ -5,7 +5,6 @@ import collections
 import concurrent.futures
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -157,16 +156,14 @@ class AnswerPipeline:
             )
         self._last.append(embedded.embeddings)
         with self._metrics.timed("search"):
-            blocks, scores = await self._batchers["search"].submit(
-                embedded.embeddings, _SearchKey(index, top_k)
+            evidence = await self._batchers["search"].submit(
+                (question, embedded),
+                _SearchKey(
+                    index,
+                    top_k,
+                    self._exports.lexical_weight(embedded.fingerprint),
+                ),
             )
-        evidence = Evidence(
-            question=question,
-            blocks=blocks,
-            retrieval_logits=scores,
-            truncated=bool(embedded.truncated[0]),
-            index_version=index.version,
-        )
         return Found(
             evidence, {QUERY_EMBEDDER: embedded.version}, embedded.fingerprint
         )
@@ -218,16 +215,20 @@ class _SearchKey:
 
     index: BlockIndex
     top_k: int
+    lexical_weight: float
 
 
-def _search_batch(key: _SearchKey, embeddings: list[Any]) -> list[Any]:
-    found = key.index.search(np.concatenate(embeddings), key.top_k)
-    results = []
-    for scores, block_ids in zip(found.scores, found.block_ids, strict=True):
-        known = block_ids >= 0
-        blocks = tuple(key.index.blocks(block_ids[known]))
-        results.append((blocks, scores[known]))
-    return results
+def _search_batch(
+    key: _SearchKey, batch: list[tuple[str, Embedded]]
+) -> list[Evidence]:
+    questions, embedded = zip(*batch, strict=True)
+    return key.index.retrieve(
+        questions,
+        np.concatenate([one.embeddings for one in embedded]),
+        key.top_k,
+        truncated=[bool(one.truncated[0]) for one in embedded],
+        lexical_weight=key.lexical_weight,
+    )
 
 
 def _other_export(embedder: str, reader: str) -> MismatchError:

@@ -23,6 +23,8 @@ class BundleWatch:
         self.bundle = read_bundle(folder)
         self._newest = self.bundle
         self._pairs: tuple[tuple[str, str], ...] = (_pair(self.bundle),)
+        self._lexical_weights: dict[str, float] = {}
+        self._keep_weight()
 
     @property
     def problem(self) -> str:
@@ -48,6 +50,17 @@ class BundleWatch:
         pair = _pair(self._newest)
         others = tuple(known for known in self._pairs if known != pair)
         self._pairs = (*others, pair)[-_PAIRS_KEPT:]
+        self._keep_weight()
+
+    def lexical_weight(self, embedder: str) -> float:
+        """Weight of words of the last export of an embedder."""
+        return self._lexical_weights.get(embedder, 0.0)
+
+    def _keep_weight(self) -> None:
+        newest = self._newest
+        self._lexical_weights[newest.embedder_fingerprint] = (
+            newest.lexical_weight
+        )
 
     def is_pair(self, embedder: str, reader: str) -> bool:
         """Whether two fingerprints are of one export, one of the last two."""

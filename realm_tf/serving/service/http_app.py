@@ -14,7 +14,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from realm_tf import _version
-from realm_tf.client.answer_json import answer_json, block_json
+from realm_tf.client.answer_json import answer_json
+from realm_tf.data.corpus.answer import Answer
 from realm_tf.errors import (
     BadRequestError,
     FolderError,
@@ -332,19 +333,10 @@ def _changed(index: BlockIndex, added: int = 0, deleted: int = 0) -> _Json:
 
 def _found_json(found: Found) -> dict[str, Any]:
     evidence = found.evidence
-    columns = zip(
-        evidence.blocks,
-        evidence.retrieval_logits.tolist(),
-        evidence.probabilities.tolist(),
-        strict=True,
-    )
     return {
         "question": evidence.question,
         "truncated": evidence.truncated,
-        "blocks": [
-            block_json(block) | {"score": score, "probability": probability}
-            for block, score, probability in columns
-        ],
+        "blocks": answer_json(Answer.none(evidence, 0.0))["blocks"],
         "index_version": evidence.index_version,
         "models": found.models,
     }

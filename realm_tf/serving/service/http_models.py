@@ -127,13 +127,13 @@ class RankedBlockReply(BlockReply):
     probability: Annotated[
         float, pydantic.Field(description="p(z|x) among those retrieved.")
     ]
-
-
-class FoundBlockReply(RankedBlockReply):
-    """A block that a search found."""
-
     score: Annotated[
-        float, pydantic.Field(description="Inner product with the question.")
+        float,
+        pydantic.Field(description="e(x) . e(z) + w bm25(x, z)."),
+    ]
+    lexical_score: Annotated[
+        float,
+        pydantic.Field(description="The part of `score` that words have."),
     ]
 
 
@@ -185,7 +185,7 @@ class FoundReply(pydantic.BaseModel):
 
     question: str
     truncated: bool
-    blocks: list[FoundBlockReply]
+    blocks: list[RankedBlockReply]
     index_version: int
     models: dict[str, int]
 
@@ -216,6 +216,7 @@ class IndexReply(pydantic.BaseModel):
     embedding_dim: int
     searcher: str
     searcher_recall: Any
+    analyzer: str | None
     fingerprint: str
     embedder_fingerprint: str
 

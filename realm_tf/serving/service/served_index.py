@@ -22,6 +22,7 @@ from realm_tf.errors import (
 )
 from realm_tf.retrieval.index import index_loader, index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
+from realm_tf.retrieval.index.index_builder import LEXICAL
 
 _EMBEDDERS_KEPT = 2  # while a model server turns from one to the next
 _UNUSED_SECONDS = 60.0  # until the index of a former embedder is let go
@@ -183,6 +184,7 @@ class ServedIndex:
             "embedding_dim": index.embedding_dim,
             "searcher": options["searcher"],
             "searcher_recall": options.get("searcher_recall"),
+            "analyzer": options.get(LEXICAL),
             "fingerprint": index.fingerprint,
             "embedder_fingerprint": index.embedder_fingerprint,
         }

@@ -1,6 +1,6 @@
 """tf.data for `OpenQA`: retrieval happens here, in the input stage."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +52,8 @@ class ReadingDataset:
         index: `BlockIndex`.
         query_embedder: `TextEmbedder` of the questions.
         options: `ReadingOptions`.
+        lexical_weight: function that returns the current w of the search, see
+            `BlockIndex.search`.
 
     Raises:
         MismatchError: if `labels` and `index` are of different corpora.
@@ -65,6 +67,7 @@ class ReadingDataset:
         index: BlockIndex,
         query_embedder: TextEmbedder,
         options: ReadingOptions,
+        lexical_weight: Callable[[], float] = float,
     ):
         if labels.corpus.fingerprint != index.corpus.fingerprint:
             raise MismatchError(
@@ -76,6 +79,7 @@ class ReadingDataset:
         self.query_embedder = query_embedder
         self.featurizer: Featurizer = query_embedder.featurizer
         self.options = options
+        self._lexical_weight = lexical_weight
         self._labels = labels
         rows = [
             _Row(i, question.question, labels.question(i))
@@ -96,7 +100,8 @@ class ReadingDataset:
         self.batch_size = min(options.batch_size, len(self._rows))
         self.num_retrieved = min(options.num_retrieved, index.num_blocks)
         self._num_epochs = 0
-        self._retrieved_by = ""  # fingerprint of the question embedder
+        # Fingerprint of the question embedder, and w.
+        self._retrieved_by = ("", 0.0)
         self._retrieved = np.zeros((0, 0), np.int64)
 
     @property
@@ -127,15 +132,17 @@ class ReadingDataset:
             return tf.TensorSpec([batch, *shape], tf.int32)
 
         def floats(*shape: int) -> tf.TensorSpec:
-            return tf.TensorSpec([batch, *shape, dim], tf.float32)
+            return tf.TensorSpec([batch, *shape], tf.float32)
 
         features = {
             **{f"query_{name}": ints(query_length) for name in FEATURES},
             **{f"joint_{name}": ints(read, joint_length) for name in FEATURES},
             "block_mask": ints(read, joint_length),
             "read_mask": ints(read),
-            "read_embeddings": floats(read),
-            "retrieved_embeddings": floats(self.num_retrieved),
+            "read_embeddings": floats(read, dim),
+            "read_bm25": floats(read),
+            "retrieved_embeddings": floats(self.num_retrieved, dim),
+            "retrieved_bm25": floats(self.num_retrieved),
         }
         labels = {
             RETRIEVAL: tf.TensorSpec([batch, self.num_retrieved], tf.int8),
@@ -171,20 +178,22 @@ class ReadingDataset:
         fingerprint = embedder_fingerprint(
             self.query_embedder.embedder, self.featurizer
         )
-        if fingerprint != self._retrieved_by:
-            self._retrieved = self._search()
-            self._retrieved_by = fingerprint
+        by = (fingerprint, self._lexical_weight())
+        if by != self._retrieved_by:
+            self._retrieved = self._search(by[1])
+            self._retrieved_by = by
         return self._retrieved
 
-    def _search(self) -> np.ndarray:
-        embeddings = self.query_embedder.questions(
-            [row.question for row in self._rows]
-        )
+    def _search(self, lexical_weight: float) -> np.ndarray:
+        questions = [row.question for row in self._rows]
+        embeddings = self.query_embedder.questions(questions)
         found = np.concatenate(
             [
                 self.index.search(
                     embeddings[start : start + _SEARCH_BATCH],
                     self.num_retrieved,
+                    texts=questions[start : start + _SEARCH_BATCH],
+                    lexical_weight=lexical_weight,
                 ).block_ids
                 for start in range(0, len(embeddings), _SEARCH_BATCH)
             ]
@@ -234,12 +243,19 @@ class ReadingDataset:
             "block_mask": joint["block_mask"],
             "read_mask": (read >= 0).astype(np.int32),
             "read_embeddings": self.index.embeddings(read),
+            "read_bm25": self._bm25(questions, read),
             "retrieved_embeddings": self.index.embeddings(retrieved),
+            "retrieved_bm25": self._bm25(questions, retrieved),
         }
         return features, {
             RETRIEVAL: _retrieval_labels(retrieved, chosen),
             READING: self._reading_labels(chosen, read, joint),
         }
+
+    def _bm25(self, questions: list[str], block_ids: np.ndarray) -> np.ndarray:
+        if not self.index.has_words:
+            return np.zeros(block_ids.shape, np.float32)
+        return self.index.bm25(questions, block_ids)
 
     def _joint(
         self, questions: list[str], read: np.ndarray

@@ -108,6 +108,7 @@ class Refresher:
                 training_step=step,
                 attachments={QUERY_NAME: weights},
                 progress=progress,
+                analyzer=None,  # masked words are searched by embeddings
                 **self.index_options,
             )
         except _OutdatedError:

@@ -59,6 +59,8 @@ def test_shapes_of_trimmed_batches(make_dataset, town_questions):
         assert features["read_mask"].tolist() == [[1, 1]] * 4
         assert features["read_embeddings"].shape == (4, 2, 8)
         assert features["retrieved_embeddings"].shape == (4, 6, 8)
+        assert features["read_bm25"].shape == (4, 2)
+        assert features["retrieved_bm25"].shape == (4, 6)
         assert labels["retrieval"].shape == (4, 6)
         assert labels["reading"].shape == (4, 2, num_spans(length))
         assert labels["retrieval"].dtype == labels["reading"].dtype == np.int8

@@ -73,6 +73,12 @@ function showAlternatives(spans) {
   );
 }
 
+function parts(block) {
+  const words = block.lexical_score;
+  const meaning = block.score - words;
+  return `score ${block.score.toFixed(1)} = embeddings ${meaning.toFixed(1)} + words ${words.toFixed(1)}`;
+}
+
 function showBlocks(answer) {
   const spans = answer.answer ? [answer, ...answer.alternatives] : [];
   at("blocks").replaceChildren(
@@ -82,6 +88,7 @@ function showBlocks(answer) {
       more.dir = "auto";
       more.append(make("summary", title(block)), make("p", block.text, "note"));
       item.append(more, bar("p(z|x)", block.probability));
+      if (block.lexical_score) item.append(make("div", parts(block), "note"));
       const span = spans.find((s) => s.block.block_id === block.block_id);
       if (span) {
         item.append(
