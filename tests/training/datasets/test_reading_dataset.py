@@ -220,8 +220,8 @@ def test_results_that_are_missing_are_no_choice(
 ):
     search = indexed_qa.index.search
 
-    def search_with_a_gap(embeddings, k):
-        found = search(embeddings, k)
+    def search_with_a_gap(embeddings, k, **keywords):
+        found = search(embeddings, k, **keywords)
         found.block_ids[:, -1] = -1
         return found
 
