@@ -37,13 +37,6 @@ def test_version_that_is_taken_away_is_replaced(remote, backend):
     assert remote.embed_questions(["who?"]).version == 2
 
 
-def test_newer_version_is_taken_up_by_refresh(remote, backend):
-    remote.refresh()
-    backend.versions = {name: 5 for name in backend.versions}
-    remote.refresh()
-    assert remote.embed_questions(["who?"]).version == 5
-
-
 def test_model_that_is_not_served_is_an_error(remote, backend):
     del backend.versions[READER]
     with pytest.raises(BackendError, match="version of `realm_reader`.*404"):
@@ -62,7 +55,7 @@ def test_model_that_is_not_served_is_an_error(remote, backend):
     ],
 )
 def test_garbage_is_an_error(remote, model_server, garbage, match):
-    remote.refresh()
+    remote.embed_questions(["who?"])
     model_server.garbage = garbage
     with pytest.raises(BackendError, match=match):
         remote.embed_questions(["who?"])
