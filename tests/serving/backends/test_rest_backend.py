@@ -1,5 +1,8 @@
+import math
+
 import numpy as np
 import pytest
+from local_backend import LocalBackend
 
 from realm_tf.errors import BackendError
 from realm_tf.serving.backends.rest_backend import RestBackend
@@ -26,7 +29,9 @@ def test_answers_are_those_of_the_models(remote, backend):
     assert remote.read(*read) == backend.read(*read)
 
 
-def test_newest_available_version_is_asked(remote, backend):
+def test_newest_available_version_is_asked(remote, backend, model_server):
+    newer = LocalBackend(backend.qa, versions=(4, 4, 4))
+    model_server.arrive(newer, QUERY_EMBEDDER, math.inf)
     backend.versions[QUERY_EMBEDDER] = 3
     assert remote.embed_questions(["who?"]).version == 3
 
