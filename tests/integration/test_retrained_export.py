@@ -7,10 +7,14 @@ import math
 import threading
 import time
 
+import numpy as np
 import pytest
 from local_backend import LocalBackend
 
+from realm_tf import RealmClient
+from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.serving.backends.grpc_backend import GrpcBackend
+from realm_tf.serving.backends.in_process_backend import InProcessBackend
 from realm_tf.serving.backends.rest_backend import RestBackend
 from realm_tf.serving.bundle import (
     BLOCK_EMBEDDER,
@@ -56,7 +60,8 @@ def open_backend(request):
 
 def export(bundle, model_server, backend, seconds):
     """What an export does to the disk, and then to the model server."""
-    bundle_parts.copy_index(bundle, backend.qa.index)
+    embed = backend.qa.block_embedding.blocks
+    bundle_parts.copy_index(bundle, backend.qa.index, embed)
     for model, after in seconds.items():
         model_server.arrive(backend, model, after)
     write_bundle(
@@ -70,7 +75,7 @@ def export(bundle, model_server, backend, seconds):
 
 
 @contextlib.contextmanager
-def clients(server):
+def clients(server, pause=0.0):
     """Asks all the while; what was seen is counted."""
     seen, stop = collections.Counter(), threading.Event()
 
@@ -84,6 +89,7 @@ def clients(server):
                 (answer,) = reply.json["answers"]
                 versions = (*answer["models"].values(), answer["index_version"])
                 seen[versions, question, answer["answer"]] += 1
+            time.sleep(pause)
 
     threads = [threading.Thread(target=ask) for _ in range(NUM_CLIENTS)]
     for thread in threads:
@@ -168,3 +174,63 @@ def test_server_that_keeps_one_version_fails_until_both_have_loaded(
         server.wait(lambda: new <= seen.keys())
     failed = {key[0] for key in seen.keys() - old - new}
     assert failed == {503}
+
+
+@contextlib.contextmanager
+def writer(server):
+    """Adds documents all the while; those that were acknowledged."""
+    client = RealmClient(server.url, token="secret", num_retries=20)
+    added, stop = [], threading.Event()
+
+    def add():
+        while not stop.is_set():
+            name = f"live-{len(added)}"
+            client.add_documents([{"id": name, "text": f"{name} is old."}])
+            added.append(name)
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    try:
+        yield added
+    finally:
+        stop.set()
+        thread.join(120)
+
+
+def test_retrained_model_replaces_a_live_one_with_all_its_documents(
+    start_server, served_qa, make_qa, cities, tmp_path
+):
+    """The commands of export/README.md, with models in this process."""
+    bundle = tmp_path / "bundle"
+    served_qa.export(bundle)
+    server = start_server(
+        folder=bundle, open_backend=lambda: InProcessBackend(bundle)
+    )
+    client = RealmClient(server.url, token="secret", timeout=300)
+    with clients(server, pause=0.1) as seen, writer(server) as added:
+        client.delete_documents([cities[0].document_id])
+        server.wait(lambda: len(added) > 2)
+        status = client.compact_index()
+        assert status["corpus"] == "corpus-2"
+        retrained = make_qa(seed=7)
+        retrained.num_read = 3
+        corpus = Corpus.open(bundle / status["corpus"])
+        retrained.build_index(corpus, tmp_path / "index")
+        client.delete_documents(["live-0", cities[1].document_id])
+        server.wait(lambda: len(added) > 10)
+        retrained.export(bundle)
+        server.wait(lambda: any(key[0][:2] == (2, 2) for key in seen))
+        acknowledged = len(added)
+        server.wait(lambda: len(added) > acknowledged)
+    assert {key[0] for key in seen} <= {(1, 1, 1), (1, 1, 2), (2, 2, 3)}
+    index = server.service.index.in_use
+    assert (index.version, index.corpus.path.name) == (3, "corpus-2")
+    blocks = index.blocks(index.live_block_ids())
+    kept = [city.document_id for city in cities[2:]] + added[1:]
+    assert {block.document_id for block in blocks} == set(kept)
+    np.testing.assert_allclose(
+        index.embeddings(index.live_block_ids()),
+        retrained.block_embedding.blocks(blocks),
+        atol=1e-5,
+    )

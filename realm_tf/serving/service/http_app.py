@@ -170,8 +170,16 @@ def _add_writes(app: fastapi.FastAPI, service: QueryService) -> None:
 
     @app.post("/v1/index", dependencies=writer, responses=index)
     async def switch_index(request: models.IndexRequest) -> _Json:
-        """Switches to the newest index version, or rolls back."""
-        await service.switch_index(request.roll_back_to)
+        """Switches to the newest index version, rolls back, or compacts."""
+        if request.compact and request.roll_back_to is not None:
+            raise BadRequestError(
+                "`compact` and `roll_back_to` must not be given together. "
+                "Received: both. Send two requests."
+            )
+        if request.compact:
+            await service.compact_index()
+        else:
+            await service.switch_index(request.roll_back_to)
         return _Json(await service.index_status())
 
 

@@ -263,6 +263,28 @@ class QueryService:
             self.metrics.errors.labels("index").inc()
             raise
 
+    async def compact_index(self) -> None:
+        """Folds added and deleted documents into a new corpus and version.
+
+        Takes as long as copying the corpus and building the index. Questions
+        are answered meanwhile; changes of documents wait, and get 503 if that
+        is too long.
+
+        Raises:
+            FolderError: if the index is damaged.
+            LockedError: if another process is writing it.
+            MismatchError: if the corpus has another tokenizer.
+            ServiceUnavailableError: if a new export is not in service yet.
+        """
+
+        def compact() -> None:
+            self._require_writable()
+            assert self._featurizer is not None
+            self.index.compact(self._featurizer)
+
+        async with self._writing:
+            await run_to_the_end(self._executor, compact)
+
     async def index_status(self) -> dict[str, Any]:
         """See `ServedIndex.status`."""
         self._require_pipeline()

@@ -90,6 +90,22 @@ def test_index_is_switched_and_rolled_back(server):
     assert reply.status == 404 and "versions=[1, 2, 3]" in reply.json["error"]
 
 
+def test_documents_are_folded_in(server):
+    server.post("/v1/documents", {"documents": [DOCUMENT]})
+    before = server.get("/v1/index").json
+    after = server.post("/v1/index", {"compact": True}).json
+    assert (before["version"], before["corpus"]) == (1, "corpus")
+    assert (after["version"], after["corpus"]) == (2, "corpus-2")
+    assert after["num_blocks"] == after["num_blocks_of_corpus"]
+    assert after["num_blocks"] == before["num_blocks"]
+    body = {"compact": True, "roll_back_to": 1}
+    reply = server.post("/v1/index", body)
+    assert reply.status == 400 and "Send two requests" in reply.json["error"]
+    headers = {"authorization": None}
+    reply = server.post("/v1/index", {"compact": True}, headers=headers)
+    assert reply.status == 401
+
+
 def test_writes_need_the_token(start_server):
     server = start_server(token="secret", is_local=False)
     body = {"documents": [DOCUMENT]}

@@ -479,6 +479,28 @@ def test_empty_index_gives_no_answer(run_service, city_corpus):
     assert not answered.answer.found and not answered.answer.blocks
 
 
+def test_documents_are_folded_in_while_questions_are_answered(run_service):
+    async def ask_on(service, stop):
+        while not stop.is_set():
+            assert await service.ask(["who?"])
+
+    async def fold(service):
+        stop = asyncio.Event()
+        asking = asyncio.create_task(ask_on(service, stop))
+        await service.add_documents([DOCUMENT])
+        folding = asyncio.create_task(service.compact_index())
+        await asyncio.sleep(0)
+        index, _ = await service.add_documents([DOCUMENT | {"id": "later"}])
+        assert folding.done()  # the document waited for it
+        stop.set()
+        await asking
+        names = {b.document_id for b in index.blocks(index.live_block_ids())}
+        assert {"new", "later"} <= names
+        return index.version, index.corpus.path.name
+
+    assert run_service(fold) == (2, "corpus-2")
+
+
 def test_answers_are_of_one_version_while_all_changes(run_service):
     """W8, H7."""
 
