@@ -422,7 +422,8 @@ class QueryService:
             self._featurizer = bundle.open_featurizer()
         if self._backend is None:
             self._backend = self._open_backend()
-        backend = self._backend.of_export(bundle)
+        # Kept also if the rest fails: what is loaded is not loaded again.
+        self._backend = backend = self._backend.of_export(bundle)
         if self._pipeline is not None:
             try:
                 backend.check_export(bundle)
@@ -432,7 +433,6 @@ class QueryService:
                     f"of the new one answer. {error}"
                 ) from error
         self.index.acquire(bundle.embedder_fingerprint)
-        self._backend = backend
         return AnswerPipeline(
             bundle,
             backend,
