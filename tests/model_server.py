@@ -15,18 +15,22 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 class ModelServer:
     """Answers as TensorFlow Serving does, over gRPC and REST on loopback.
 
-    Speaks the official protos and paths; a backend computes. `versions` are
-    those in service, per model; `garbage` is answered in place of JSON. Over
-    gRPC, calls beyond `max_calls` at once are refused and counted.
+    Speaks the official protos and paths; a backend computes, whose `versions`
+    are on the disk and loaded. Others may `arrive`. As with the version policy
+    "latest", the newest `num_versions` on the disk are wanted; a loaded version
+    goes when it is not wanted and one that is wanted has loaded. `garbage` is
+    answered in place of JSON. Over gRPC, calls beyond `max_calls` at once are
+    refused and counted.
     """
 
-    def __init__(self, backend, max_calls=8):
+    def __init__(self, backend, max_calls=8, num_versions=2):
         outer = self
         self.backend = backend
         self.garbage = None
         self.delay = 0.0
         self.num_refused = 0
-        self.max_calls = max_calls
+        self.num_versions = num_versions
+        self.arrived = {}  # (model, version) -> backend, and when it is loaded
         self.running = threading.Semaphore(max_calls)
 
         class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -48,7 +52,8 @@ class ModelServer:
                     k: tf.make_ndarray(v) for k, v in request.inputs.items()
                 }
                 try:
-                    outputs, version = outer.answer(spec.name, inputs)
+                    version = spec.version.value or None
+                    outputs, version = outer.answer(spec.name, version, inputs)
                 except KeyError as error:
                     text = f"Servable not found for request: {error}"
                     context.abort(grpc.StatusCode.NOT_FOUND, text)
@@ -65,12 +70,16 @@ class ModelServer:
 
             def do_GET(self):
                 model = self.path.rpartition("/")[2]
-                version = outer.backend.versions.get(model)
-                if version is None:
+                on_disk, serving = outer.on_disk(model), outer.serving(model)
+                if not on_disk:
                     return self.reply(404, {"error": f"No {model}."})
-                states = {version: "AVAILABLE", version + 1: "LOADING"}
+                states = dict.fromkeys(serving, "AVAILABLE")
+                loading = {
+                    v: "LOADING" for v in on_disk if v > max(serving, default=0)
+                }
                 status = [
-                    {"version": str(v), "state": s} for v, s in states.items()
+                    {"version": str(v), "state": s}
+                    for v, s in (states | loading).items()
                 ]
                 return self.reply(200, {"model_version_status": status})
 
@@ -79,14 +88,15 @@ class ModelServer:
                 request = json.loads(self.rfile.read(size))
                 path = self.path.removesuffix(":predict").split("/")
                 _, _, _, model, _, version = path
-                if str(outer.backend.versions.get(model)) != version:
-                    text = f"Servable not found for request: {model} {version}"
-                    return self.reply(404, {"error": text})
                 inputs = {
                     name: encode(value)
                     for name, value in request["inputs"].items()
                 }
-                outputs, _ = outer.answer(model, inputs)
+                try:
+                    outputs, _ = outer.answer(model, int(version), inputs)
+                except KeyError as error:
+                    text = f"Servable not found for request: {error}"
+                    return self.reply(404, {"error": text})
                 return self.reply(200, {"outputs": decode(outputs)})
 
             def reply(self, status, content):
@@ -114,11 +124,32 @@ class ModelServer:
             target=self.rest_server.serve_forever, daemon=True
         ).start()
 
-    def answer(self, model, inputs):
+    def arrive(self, backend, model, seconds):
+        """A version appears on the disk, and is loaded in so many seconds."""
+        place = model, backend.versions[model]
+        self.arrived[place] = backend, time.monotonic() + seconds
+
+    def on_disk(self, model):
+        """Versions of a model, ascending -> backend, and when it is loaded."""
+        versions = {v: b for (m, v), b in self.arrived.items() if m == model}
+        if model in self.backend.versions:
+            versions[self.backend.versions[model]] = self.backend, 0.0
+        return dict(sorted(versions.items()))
+
+    def serving(self, model):
+        """Versions of a model that answer, ascending -> backend."""
+        on_disk, now = self.on_disk(model), time.monotonic()
+        loaded = {v: b for v, (b, ready) in on_disk.items() if ready <= now}
+        wanted = list(on_disk)[-self.num_versions :]
+        return {v: b for v, b in loaded.items() if v in wanted} or loaded
+
+    def answer(self, model, version, inputs):
         time.sleep(self.delay)
-        if model not in self.backend.versions:
-            raise KeyError(model)
-        return self.backend.predict(model, "", inputs)
+        serving = self.serving(model)
+        version = version or max(serving, default=None)
+        if version not in serving:
+            raise KeyError(model, version)
+        return serving[version].predict(model, "", inputs)
 
     def stop(self):
         self.grpc_server.stop(None).wait()

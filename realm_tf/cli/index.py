@@ -13,6 +13,7 @@ from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.precision import choose_dtype
 from realm_tf.cli.ui.progress import progress_bar
 from realm_tf.cli.ui.tables import folder_bytes, show_facts
+from realm_tf.errors import LockedError
 from realm_tf.options import ScannOptions
 
 if TYPE_CHECKING:
@@ -240,12 +241,23 @@ def compact(
     cased: bool,
     as_json: bool,
 ) -> None:
-    """Folds added and deleted documents into a new corpus and version."""
+    """Folds added and deleted documents into a new corpus and version.
+
+    The index of a query service is folded by the service itself, which answers
+    meanwhile: `RealmClient.compact_index`, or POST /v1/index.
+    """
     prepare_tensorflow()
     from realm_tf.cli.ui.tokenizer import open_tokenizer
 
     featurizer = open_tokenizer(tokenizer, cased=cased)
-    compacted = _open(folder, corpus).compact(output, featurizer)
+    try:
+        compacted = _open(folder, corpus).compact(output, featurizer)
+    except LockedError as error:
+        raise LockedError(
+            f"{error} If it is a query service, let it fold the documents: "
+            "`RealmClient.compact_index()`, or POST /v1/index with "
+            '{"compact": true}.'
+        ) from error
     show_facts(_facts(compacted.folder), as_json)
 
 

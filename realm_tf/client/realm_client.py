@@ -68,9 +68,7 @@ class RealmClient:
         self.token = None if token is None else checked_token(token)
         self.timeout = timeout
         self.num_retries = num_retries
-        self._pool = urllib3.PoolManager(
-            maxsize=64, retries=False, timeout=urllib3.Timeout(timeout)
-        )
+        self._pool = urllib3.PoolManager(maxsize=64, retries=False)
 
     def ask(self, question: str, **options: Any) -> Answer:
         """Answers one question; see `predict`."""
@@ -176,6 +174,31 @@ class RealmClient:
         body = {"roll_back_to": roll_back_to}
         return self._send("POST", "/v1/index", body, num_retries=0)
 
+    def compact_index(self, *, timeout: float = 3600.0) -> dict[str, Any]:
+        """Folds added and deleted documents into a new corpus and version.
+
+        Questions are answered meanwhile; changes of documents wait.
+
+        Args:
+            timeout: seconds; as long as copying the corpus and building the
+                index takes.
+
+        Returns:
+            See `index_status`; its "corpus" is the name of the new corpus.
+
+        Raises:
+            PermissionError: if the token is missing or wrong.
+            ServiceUnavailableError: if there is no reply in time; the service
+                still compacts then.
+        """
+        return self._send(
+            "POST",
+            "/v1/index",
+            {"compact": True},
+            num_retries=0,
+            timeout=timeout,
+        )
+
     def is_ready(self) -> bool:
         """Whether the service can answer now."""
         try:
@@ -191,12 +214,13 @@ class RealmClient:
         body: dict[str, Any] | None = None,
         num_retries: int | None = None,
         retry_late: bool = True,
+        timeout: float | None = None,
     ) -> dict[str, Any]:
         retries = self.num_retries if num_retries is None else num_retries
         wait = _FIRST_WAIT_SECONDS
         for retries_left in range(retries, -1, -1):
             try:
-                return self._try(method, path, body)
+                return self._try(method, path, body, timeout or self.timeout)
             except ServiceUnavailableError as error:
                 is_late = isinstance(error, _LateError)
                 if not retries_left or (is_late and not retry_late):
@@ -208,7 +232,11 @@ class RealmClient:
         raise AssertionError
 
     def _try(
-        self, method: str, path: str, body: dict[str, Any] | None
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        timeout: float,
     ) -> dict[str, Any]:
         headers = {"content-type": "application/json"}
         if self.token is not None:
@@ -221,11 +249,12 @@ class RealmClient:
                 body=content,
                 headers=headers,
                 redirect=False,
+                timeout=timeout,
             )
             fields = json.loads(reply.data)
         except urllib3.exceptions.ReadTimeoutError as error:
             raise _LateError(
-                f"{self.url} did not reply within {self.timeout:g} s. It may "
+                f"{self.url} did not reply within {timeout:g} s. It may "
                 "still carry out the request.",
                 0.0,
             ) from error

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from realm_tf import _files, _version
 from realm_tf._constants import MODEL_NAMES
 from realm_tf._manifest import json_sha256
-from realm_tf.errors import FolderError
+from realm_tf.errors import FolderError, MismatchError
 
 if TYPE_CHECKING:  # reading bundle.json takes no TensorFlow
     from realm_tf.data.text.featurizer import Featurizer
@@ -116,6 +116,21 @@ class Bundle:
     def index_path(self) -> pathlib.Path | None:
         """Folder of the `BlockIndex`."""
         return self.path / self.index if self.index else None
+
+    def check_pair(self, embedder: str, reader: str) -> None:
+        """Checks the fingerprints of two models that answered together.
+
+        Raises:
+            MismatchError: if they are not those of this export.
+        """
+        wanted = (self.embedder_fingerprint, self.reader_fingerprint)
+        if (embedder, reader) != wanted:
+            raise MismatchError(
+                "Embedder and reader must be of one export. Received:\n"
+                f"  embedder={embedder[:16]}, expected {wanted[0][:16]}\n"
+                f"  reader={reader[:16]}, expected {wanted[1][:16]}\n"
+                f"Let the model server load the models of {self.path}."
+            )
 
     def model_path(self, name: str) -> pathlib.Path:
         """SavedModel of the version that belongs to the bundle.

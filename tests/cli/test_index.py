@@ -3,9 +3,11 @@ import shutil
 
 import pytest
 
+from realm_tf._files import writer_lock
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.options import ScannOptions
 from realm_tf.realm_qa import RealmQA
+from realm_tf.retrieval.index import block_index
 from realm_tf.retrieval.index.block_index import BlockIndex
 
 pytestmark = pytest.mark.usefixtures("kept_models")
@@ -144,6 +146,18 @@ def test_compact_needs_the_tokenizer_of_the_corpus(
     command = ("index", "compact", index, "--corpus", corpus, "-o", folded)
     assert "tokenizer" in fail(*command)
     assert not folded.exists()
+
+
+def test_compact_of_an_index_that_is_served_says_what_to_do(
+    add, corpus, fail, index, monkeypatch, tiny_bert, tmp_path
+):
+    monkeypatch.setattr(block_index, "_UPDATE_TIMEOUT_SECONDS", 0.1)
+    command = ("index", "compact", index, "--corpus", corpus)
+    with writer_lock(index):
+        options = ("--tokenizer", tiny_bert, "-o", tmp_path / "folded")
+        message = fail(*command, *options)
+    assert "is being written by process" in message
+    assert "RealmClient.compact_index" in message
 
 
 def test_rollback_brings_a_version_back(add, index, run):

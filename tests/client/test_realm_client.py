@@ -121,6 +121,14 @@ def test_index_is_rolled_back(client):
     assert client.switch_index()["version"] == 2
 
 
+def test_documents_are_folded_in(client, server):
+    client.add_documents([{"id": "new", "text": "Sofia."}])
+    status = client.compact_index()
+    assert (status["version"], status["corpus"]) == (2, "corpus-2")
+    with pytest.raises(ServiceUnavailableError, match="within 1e-06 s"):
+        client.compact_index(timeout=1e-6)
+
+
 def test_mistakes_are_the_local_errors(client):
     with pytest.raises(TypeError, match="Use `predict` for several"):
         client.ask(["who?"])

@@ -6,7 +6,7 @@ import json
 import os
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -249,14 +249,7 @@ class BlockUpdates:
                 "`blocks` of one document must follow each other. Received: "
                 f"documents in the order {runs[:10]}. Sort the blocks."
             )
-        bad = bad_rows(array)
-        if len(bad):
-            raise bad_rows_error(
-                bad, "leave these out (numbered as in `blocks`)"
-            )
-        if self._dtype == "bfloat16":
-            array = array.astype(ml_dtypes.bfloat16).astype(np.float32)
-        return array
+        return _stored(array, self._dtype)
 
     def _catch_up(self) -> None:
         old = self._state
@@ -328,6 +321,41 @@ class BlockUpdates:
             self._buffer = grown
         self._buffer[count:end] = rows
         return self._buffer[:end]
+
+
+def embed_again(
+    record: bytes,
+    dim: int,
+    dtype: str,
+    embed: Callable[[list[Block]], npt.NDArray[np.float32]],
+) -> bytes:
+    """A record of a journal for an index of another embedder.
+
+    Args:
+        record: payload of the record.
+        dim: width of its embeddings.
+        dtype: of the other index; see `BlockUpdates`.
+        embed: the other embedder: blocks -> embeddings.
+
+    Raises:
+        ValueError: if the other embedder makes NaN or infinity.
+    """
+    documents, blocks, embeddings = _decode(record, dim)
+    if blocks:
+        embeddings = _stored(embed(blocks), dtype)
+    return _encode(documents, blocks, embeddings)
+
+
+def _stored(
+    embeddings: npt.NDArray[np.float32], dtype: str
+) -> npt.NDArray[np.float32]:
+    """Embeddings as an index of this type would give them back."""
+    bad = bad_rows(embeddings)
+    if len(bad):
+        raise bad_rows_error(bad, "leave these out (numbered as in `blocks`)")
+    if dtype == "bfloat16":
+        return embeddings.astype(ml_dtypes.bfloat16).astype(np.float32)
+    return embeddings
 
 
 def _document_ids(blocks: Sequence[Block]) -> list[str]:

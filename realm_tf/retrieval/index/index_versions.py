@@ -134,11 +134,22 @@ def republish(root: pathlib.Path, version: int) -> int:
     return copy_version(root, version, root)
 
 
-def copy_version(source: pathlib.Path, version: int, root: pathlib.Path) -> int:
+def copy_version(
+    source: pathlib.Path,
+    version: int,
+    root: pathlib.Path,
+    later_updates: Iterable[bytes] = (),
+) -> int:
     """Publishes a version of one index, with its updates, in another.
 
     Files are linked where the file system can. The caller holds the writer
     lock of `root`.
+
+    Args:
+        source: index folder.
+        version: number in `source`.
+        root: the other index folder.
+        later_updates: records of the journal that follow those of `source`.
 
     Returns:
         Number of the new version.
@@ -158,7 +169,7 @@ def copy_version(source: pathlib.Path, version: int, root: pathlib.Path) -> int:
     updates = read_updates(
         source, version, manifest.fingerprint, accept_old=True
     )
-    return publish(root, fill, updates)
+    return publish(root, fill, [*updates, *later_updates])
 
 
 def read_updates(

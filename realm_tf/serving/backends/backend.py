@@ -16,13 +16,19 @@ from realm_tf.engine.engine import (
     encoded,
 )
 from realm_tf.errors import BackendError
-from realm_tf.serving.bundle import BLOCK_EMBEDDER, QUERY_EMBEDDER, READER
+from realm_tf.serving.bundle import (
+    BLOCK_EMBEDDER,
+    QUERY_EMBEDDER,
+    READER,
+    Bundle,
+)
 
 MODELS = (QUERY_EMBEDDER, BLOCK_EMBEDDER, READER)
 """What a query service calls."""
 
 _EMBED = "embed"
 _READ = "serving_default"
+_WORD = "Ready"  # that models are probed with
 _BLOCKS_EMBEDDED = 64  # at once, so that memory does not grow with a document
 
 Outputs = dict[str, npt.NDArray[Any]]
@@ -57,8 +63,27 @@ class Backend(Engine):
             BackendError: if there is no answer.
         """
 
-    def refresh(self) -> None:  # noqa: B027  nothing to do for most
-        """Turns to newer versions of the models, where that is ours to do."""
+    def of_export(self, bundle: Bundle) -> "Backend":
+        """The same models, in the versions of an export.
+
+        Raises:
+            FolderError: if this process loads them, and one is damaged.
+        """
+        return self
+
+    def check_export(self, bundle: Bundle) -> None:
+        """Calls the models, and compares them with an export.
+
+        Raises:
+            BackendError: if one does not answer.
+            MismatchError: if one is of another export.
+        """
+        embedded = [self.embed_questions([_WORD])]
+        if BLOCK_EMBEDDER in bundle.models:
+            embedded.append(self.embed_blocks([_WORD], [_WORD]))
+        readings = self._read_word(bundle.num_read)
+        for each in embedded:
+            bundle.check_pair(each.fingerprint, readings.fingerprint)
 
     def probe(self, num_read: int) -> None:
         """Calls embedder and reader with a word.
@@ -70,10 +95,8 @@ class Backend(Engine):
         Raises:
             BackendError: if one of the two does not answer.
         """
-        self.embed_questions(["Ready"])
-        scores = np.zeros((1, num_read), np.float32)
-        blocks = [["Ready"] * num_read]
-        self.read(["Ready"], blocks, blocks, scores, 1)
+        self.embed_questions([_WORD])
+        self._read_word(num_read)
 
     def close(self) -> None:  # noqa: B027
         """Frees models and connections."""
@@ -142,6 +165,11 @@ class Backend(Engine):
         fingerprint = _fingerprint(outputs, len(texts))
         spans = tuple(s[:num_answers] for s in _spans(outputs, texts))
         return Readings(spans, fingerprint, version)
+
+    def _read_word(self, num_read: int) -> Readings:
+        scores = np.zeros((1, num_read), np.float32)
+        blocks = [[_WORD] * num_read]
+        return self.read([_WORD], blocks, blocks, scores, 1)
 
 
 def _embedded(outputs: Outputs, batch: int, version: int) -> Embedded:

@@ -8,10 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from realm_tf.errors import BackendError, BackendFullError
-from realm_tf.serving.backends.backend import Backend, Outputs
+from realm_tf.serving.backends.backend import Outputs
 from realm_tf.serving.backends.call_limit import CallLimit
+from realm_tf.serving.backends.model_server_backend import (
+    PARALLEL_CALLS,
+    ModelServerBackend,
+)
 
-_PARALLEL_CALLS = 8
 _MAX_MESSAGE_BYTES = 256 * 2**20
 _RECONNECT_MILLISECONDS = 2_000
 _PAUSE_SECONDS = 0.01  # before a refused call is made again; doubles
@@ -22,7 +25,7 @@ _TOO_LATE = "DEADLINE_EXCEEDED"
 _FULL = ("Threadpool Exhausted", "queue", "Concurrent RPC limit")
 
 
-class GrpcBackend(Backend):
+class GrpcBackend(ModelServerBackend):
     """Calls TensorFlow Serving's PredictionService.
 
     A server grants four calls a processor (`--grpc_max_threads`) and refuses
@@ -48,9 +51,10 @@ class GrpcBackend(Backend):
                 "A model server over gRPC needs its API. Received: "
                 f"{error}. Install it with `pip install 'realm-tf[serve]'`."
             ) from error
+        super().__init__()
         self.target = target
         self.timeout = timeout
-        self._limit = CallLimit(2 * _PARALLEL_CALLS)  # embedder and reader
+        self._limit = CallLimit(2 * PARALLEL_CALLS)  # embedder and reader
         self._error = grpc.RpcError
         self._request = predict_pb2.PredictRequest
         self._channel = grpc.insecure_channel(
@@ -66,10 +70,6 @@ class GrpcBackend(Backend):
             self._channel
         )
 
-    @property
-    def num_parallel(self) -> int:
-        return _PARALLEL_CALLS
-
     def close(self) -> None:
         self._channel.close()
 
@@ -79,6 +79,8 @@ class GrpcBackend(Backend):
         request = self._request()
         request.model_spec.name = model
         request.model_spec.signature_name = signature
+        if model in self.pinned:
+            request.model_spec.version.value = self.pinned[model]
         for name, value in inputs.items():
             # Of nested lists of bytes NumPy would make fixed-width ones.
             if not isinstance(value, np.ndarray):

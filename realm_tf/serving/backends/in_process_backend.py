@@ -1,9 +1,9 @@
 """InProcessBackend: the exported models, run by this process."""
 
+import copy
 import dataclasses
 import os
 import pathlib
-import threading
 from typing import Any
 
 import tensorflow as tf
@@ -12,7 +12,7 @@ from realm_tf._manifest import read_manifest
 from realm_tf.data.text import tensorflow_text as text_ops  # noqa: F401  registers operations
 from realm_tf.errors import BackendError
 from realm_tf.serving.backends.backend import MODELS, Backend, Outputs
-from realm_tf.serving.bundle import read_bundle
+from realm_tf.serving.bundle import Bundle, read_bundle
 from realm_tf.serving.export.saved_model import KIND
 
 
@@ -35,27 +35,16 @@ class InProcessBackend(Backend):
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
-        self.folder = pathlib.Path(folder)
-        self._models: dict[str, _Model] = {}
-        self._lock = threading.Lock()
-        self.refresh()
+        self._models = _load_all(read_bundle(folder), {})
 
     @property
     def num_parallel(self) -> int:
         return 1  # TensorFlow spreads one call over all processors
 
-    def refresh(self) -> None:
-        """Loads the versions that `bundle.json` names, if they changed."""
-        with self._lock:
-            models = dict(self._models)
-            bundle = read_bundle(self.folder)
-            for name, version in bundle.models.items():
-                known = models.get(name)
-                if name in MODELS and (
-                    known is None or known.version != version
-                ):
-                    models[name] = _load(bundle.model_path(name), version)
-            self._models = models  # all of one bundle, at once
+    def of_export(self, bundle: Bundle) -> "InProcessBackend":
+        other = copy.copy(self)
+        other._models = _load_all(bundle, self._models)
+        return other
 
     def predict(
         self, model: str, signature: str, inputs: dict[str, Any]
@@ -75,6 +64,17 @@ class InProcessBackend(Backend):
                 f"`{model}` failed: {error.message:.300}."
             ) from error
         return {k: v.numpy() for k, v in outputs.items()}, chosen.version
+
+
+def _load_all(bundle: Bundle, known: dict[str, _Model]) -> dict[str, _Model]:
+    """The models of a bundle; those that did not change are the known ones."""
+    models = {}
+    for name, version in bundle.models.items():
+        if name in known and known[name].version == version:
+            models[name] = known[name]
+        elif name in MODELS:
+            models[name] = _load(bundle.model_path(name), version)
+    return models
 
 
 def _load(path: pathlib.Path, version: int) -> _Model:

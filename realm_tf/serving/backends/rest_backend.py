@@ -8,20 +8,23 @@ import numpy as np
 import urllib3
 
 from realm_tf.errors import BackendError
-from realm_tf.serving.backends.backend import Backend, Outputs
-from realm_tf.serving.bundle import BLOCK_EMBEDDER, QUERY_EMBEDDER, READER
+from realm_tf.serving.backends.backend import Outputs
+from realm_tf.serving.backends.model_server_backend import (
+    PARALLEL_CALLS,
+    ModelServerBackend,
+)
 
-_PARALLEL_CALLS = 8
 _MAX_REPLY_BYTES = 256 * 2**20
 # JSON does not tell int32 from int64, nor bytes from text.
 _KINDS: dict[type, Any] = {bool: np.bool_, int: np.int64, float: np.float32}
 
 
-class RestBackend(Backend):
+class RestBackend(ModelServerBackend):
     """Calls TensorFlow Serving's REST interface.
 
     A reply does not name the version that gave it, so each call asks for one:
-    the newest that is available, until the server no longer has it.
+    that of the export, or else the newest that is available, until the server
+    no longer has it.
 
     Args:
         url: "http://HOST:PORT".
@@ -29,24 +32,15 @@ class RestBackend(Backend):
     """
 
     def __init__(self, url: str, *, timeout: float = 20.0):
+        super().__init__()
         self.url = url.rstrip("/")
-        self._versions: dict[str, int] = {}
+        self._newest_known: dict[str, int] = {}
         self._lock = threading.Lock()
         self._pool = urllib3.PoolManager(
-            maxsize=2 * _PARALLEL_CALLS,
+            maxsize=2 * PARALLEL_CALLS,
             retries=False,
             timeout=urllib3.Timeout(timeout, connect=min(timeout, 5.0)),
         )
-
-    @property
-    def num_parallel(self) -> int:
-        return _PARALLEL_CALLS
-
-    def refresh(self) -> None:
-        for model in (QUERY_EMBEDDER, BLOCK_EMBEDDER, READER):
-            version = self._newest(model)
-            with self._lock:
-                self._versions[model] = version
 
     def close(self) -> None:
         self._pool.clear()
@@ -60,14 +54,11 @@ class RestBackend(Backend):
                 "inputs": {k: _plain(v) for k, v in inputs.items()},
             }
         ).encode()
-        known = self._versions.get(model)
-        version = known or self._newest(model)
-        status, reply = self._predict(model, version, body)
-        if status == 404 and known:  # it was taken out of service
-            version = self._newest(model)
+        version = self.pinned.get(model)
+        if version:
             status, reply = self._predict(model, version, body)
-        with self._lock:
-            self._versions[model] = version
+        else:
+            status, reply, version = self._predict_newest(model, body)
         outputs = reply.get("outputs")
         if status != 200 or not isinstance(outputs, dict):
             raise BackendError(
@@ -75,6 +66,19 @@ class RestBackend(Backend):
                 f"{reply.get('error', reply)!s:.300}."
             )
         return {k: _array(k, v) for k, v in outputs.items()}, version
+
+    def _predict_newest(
+        self, model: str, body: bytes
+    ) -> tuple[int, dict[str, Any], int]:
+        known = self._newest_known.get(model)
+        version = known or self._newest(model)
+        status, reply = self._predict(model, version, body)
+        if status == 404 and known:  # it was taken out of service
+            version = self._newest(model)
+            status, reply = self._predict(model, version, body)
+        with self._lock:
+            self._newest_known[model] = version
+        return status, reply, version
 
     def _predict(
         self, model: str, version: int, body: bytes

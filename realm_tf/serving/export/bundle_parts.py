@@ -1,20 +1,30 @@
 """Vocabulary, corpus and index beside the models."""
 
+import contextlib
+import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from realm_tf import _files, _manifest
 from realm_tf._files import writer_lock
+from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.corpus.corpus import Corpus
-from realm_tf.errors import FolderError
+from realm_tf.errors import FolderError, MismatchError
 from realm_tf.retrieval.index import index_loader, index_versions
+from realm_tf.retrieval.index.block_updates import embed_again
 
 if TYPE_CHECKING:
     from realm_tf.data.text.featurizer import Featurizer
     from realm_tf.retrieval.index.block_index import BlockIndex
 
 INDEX_NAME = "index"
+_LOCK_SECONDS = 60.0  # a service that adds documents takes less
+
+Embed = Callable[[list[Block]], npt.NDArray[np.float32]]
 
 
 def write_vocabulary(folder: pathlib.Path, featurizer: "Featurizer") -> str:
@@ -55,6 +65,12 @@ def copy_corpus(folder: pathlib.Path, corpus: Corpus) -> str:
     raise AssertionError  # names do not end
 
 
+def new_corpus_path(folder: pathlib.Path) -> pathlib.Path:
+    """Where the next corpus of a bundle goes."""
+    paths = (folder / name for name in _names("corpus", ""))
+    return next(path for path in paths if not path.exists())
+
+
 def check_updates(folder: pathlib.Path, index: "BlockIndex") -> None:
     """Checks that `copy_index` would lose no documents.
 
@@ -67,25 +83,68 @@ def check_updates(folder: pathlib.Path, index: "BlockIndex") -> None:
         _is_version(root, versions[-1], index)
 
 
-def copy_index(folder: pathlib.Path, index: "BlockIndex") -> str:
+def copy_index(folder: pathlib.Path, index: "BlockIndex", embed: Embed) -> str:
     """Makes an index version the newest of the bundle, unless it is.
 
-    Documents that were added to the index come with it; those that were added
-    to the same version in the bundle stay.
+    Documents that were added to the index come with it. So do those that were
+    added to the same corpus in the bundle, by a service perhaps.
+
+    Args:
+        folder: the bundle.
+        index: `BlockIndex`.
+        embed: its block embedder: blocks -> embeddings.
 
     Returns:
         name of the index folder.
 
     Raises:
         FolderError: if documents that were added in the bundle would be lost.
+        LockedError: if another process writes the index for too long.
     """
     root = folder / INDEX_NAME
-    with writer_lock(root):
+    updates = _Updates(root, index, embed)
+    updates.read()  # embeds most, while others may still add documents
+    with writer_lock(root, timeout=_LOCK_SECONDS):
         versions = index_versions.list_versions(root)
         if versions and _is_version(root, versions[-1], index):
             return INDEX_NAME
-        index_versions.copy_version(index.path, index.version, root)
+        index_versions.copy_version(
+            index.path, index.version, root, updates.read()
+        )
     return INDEX_NAME
+
+
+class _Updates:
+    """Updates of the newest version of a bundle, embedded for another index."""
+
+    def __init__(self, root: pathlib.Path, index: "BlockIndex", embed: Embed):
+        self._root = root
+        self._index = index
+        self._embed = functools.cache(
+            functools.partial(
+                embed_again, dtype=index.manifest.options["dtype"], embed=embed
+            )
+        )
+
+    def read(self) -> list[bytes]:
+        """Records of the journal; each is embedded once."""
+        try:
+            version = index_versions.find_version(self._root, None)
+            folder = index_versions.version_folder(self._root, version)
+            manifest = index_loader.read_description(folder, verify=False)
+            if (
+                manifest.fingerprint == self._index.fingerprint
+                or manifest.fingerprints["corpus"]
+                != self._index.corpus.fingerprint
+            ):
+                return []
+            records = index_versions.read_updates(
+                self._root, version, manifest.fingerprint
+            )
+        except (FolderError, MismatchError):
+            return []  # what cannot be opened is what a new version replaces
+        dim = manifest.counts["embedding_dim"]
+        return [self._embed(record, dim) for record in records]
 
 
 def _is_version(root: pathlib.Path, version: int, index: "BlockIndex") -> bool:
@@ -93,7 +152,7 @@ def _is_version(root: pathlib.Path, version: int, index: "BlockIndex") -> bool:
     folder = index_versions.version_folder(root, version)
     manifest = index_loader.read_description(folder, verify=False)
     if manifest.fingerprint != index.fingerprint:
-        index_loader.refuse_to_lose_updates(root, index.corpus)
+        _refuse_to_lose_folded(root, manifest, index.corpus)
         return False
     # Journals only grow.
     here = index_versions.read_updates(root, version, index.fingerprint)
@@ -109,6 +168,38 @@ def _is_version(root: pathlib.Path, version: int, index: "BlockIndex") -> bool:
             "index compact`, or choose another folder."
         )
     return len(here) >= len(there)
+
+
+def _refuse_to_lose_folded(
+    root: pathlib.Path, newest: _manifest.Manifest, corpus: Corpus
+) -> None:
+    """Raises `FolderError` if the bundle had `corpus` before, and left it."""
+    wanted = newest.fingerprints["corpus"]
+    if corpus.fingerprint == wanted:
+        return
+    former = set()
+    for version in index_versions.list_versions(root)[:-1]:
+        with contextlib.suppress(FolderError):
+            path = index_versions.version_folder(root, version)
+            manifest = index_loader.read_description(path, verify=False)
+            former.add(manifest.fingerprints["corpus"])
+    if corpus.fingerprint in former:
+        raise FolderError(
+            "An export must not lose documents that were folded into the "
+            f"corpus of the bundle. Received: an index of {corpus.path}; the "
+            f"newest in {root} is of {_corpus_name(root.parent, wanted)}. "
+            "Export with that corpus, or roll the bundle back with `realm-tf "
+            "index rollback`."
+        )
+
+
+def _corpus_name(folder: pathlib.Path, fingerprint: str) -> str:
+    for path in sorted(folder.glob("corpus*")):
+        with contextlib.suppress(FolderError):
+            manifest = _manifest.read_manifest(path, "corpus", verify=False)
+            if manifest.fingerprint == fingerprint:
+                return str(path)
+    return f"a corpus with the fingerprint {fingerprint[:16]}"
 
 
 def _names(stem: str, suffix: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from realm_tf.engine.fingerprints import (
     embedder_fingerprint,
     reader_fingerprint,
 )
+from realm_tf.engine.text_embedder import TextEmbedder
 from realm_tf.errors import FolderError, MismatchError
 from realm_tf.options import ExportOptions
 from realm_tf.retrieval.index.block_index import BlockIndex
@@ -33,12 +34,15 @@ def export(
     """Exports a model for TensorFlow Serving, with its index at its side.
 
     A folder with an earlier export gets the next version of each model, and of
-    the index if the index is new. A server loads whatever it finds, so all
-    files are first written under other names. Then come, right after each
-    other: the index, the models by a rename each, and bundle.json, which names
-    the versions that belong together. An export that is killed before changes
-    nothing; an export that is killed in between leaves whole versions without
-    a place in bundle.json. Export again then.
+    the index if the index is new. Documents that were added in the folder to
+    the same corpus come along, embedded with the new model.
+
+    A server loads whatever it finds, so all files are first written under other
+    names. Then come, right after each other: the index, the models by a rename
+    each, and bundle.json, which names the versions that belong together. An
+    export that is killed before changes nothing; an export that is killed in
+    between leaves whole versions without a place in bundle.json. Export again
+    then.
 
     Args:
         parts: of the model.
@@ -53,7 +57,8 @@ def export(
 
     Raises:
         ExportError: if a graph holds what a stock server has not.
-        FolderError: if `folder` holds something else.
+        FolderError: if `folder` holds something else, or documents that were
+            folded into its corpus would be lost.
         MismatchError: if the index is not that of the model, or models that
             stay in the folder are not.
         ValueError: if an option is wrong, or a model needs an index.
@@ -214,7 +219,8 @@ def _write_side(
     }
     if index is not None:
         side["corpus"] = bundle_parts.copy_corpus(folder, index.corpus)
-        side["index"] = bundle_parts.copy_index(folder, index)
+        embedder = TextEmbedder(parts.block_embedder, parts.featurizer)
+        side["index"] = bundle_parts.copy_index(folder, index, embedder.blocks)
     elif previous and previous.embedder_fingerprint == of_model:
         side |= {"corpus": previous.corpus, "index": previous.index}
     return side

@@ -10,15 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from realm_tf.data.corpus.answer import Answer, Evidence, Span
-from realm_tf.errors import MismatchError
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.searchers.searcher_recall import searcher_recall_at_k
 from realm_tf.serving.backends.backend import (
     Backend,
     Embedded,
 )
-from realm_tf.serving.bundle import QUERY_EMBEDDER, READER
-from realm_tf.serving.service.bundle_watch import BundleWatch
+from realm_tf.serving.bundle import QUERY_EMBEDDER, READER, Bundle
 from realm_tf.serving.service.circuit_breaker import CircuitBreaker
 from realm_tf.serving.service.micro_batcher import MicroBatcher
 from realm_tf.serving.service.served_index import ServedIndex
@@ -58,46 +56,39 @@ class Answered:
 
 
 class AnswerPipeline:
-    """Answers questions of many tasks of one event loop.
+    """Answers questions of many tasks of one event loop, with one export.
 
     A question is searched and read in the index version that it was embedded
     for, whatever is swapped meanwhile, and by the reader that was exported with
-    that embedder.
+    that embedder. Another export gets another pipeline.
 
     Args:
-        backend: `Backend`.
+        bundle: the export.
+        backend: `Backend` with its models.
         index: `ServedIndex`.
         executor: threads for the stages.
-        exports: `BundleWatch`, which knows what was exported together.
         breakers: name of a model -> `CircuitBreaker` around it.
         metrics: `ServiceMetrics`.
-        num_read: blocks read for a question. A model server joins only
-            requests that hold as many.
-        num_answers: answers that the reader gives to a question.
         max_batch_size: questions in one call of a model.
     """
 
     def __init__(
         self,
+        bundle: Bundle,
         backend: Backend,
         index: ServedIndex,
         executor: concurrent.futures.Executor,
         *,
-        exports: BundleWatch,
         breakers: Mapping[str, CircuitBreaker],
         metrics: ServiceMetrics,
-        num_read: int,
-        num_answers: int,
         max_batch_size: int,
     ):
-        self._backend = backend
+        self.bundle = bundle
+        self.backend = backend
         self._index = index
         self._executor = executor
-        self._exports = exports
         self._breakers = breakers
         self._metrics = metrics
-        self._num_read = num_read
-        self._num_answers = num_answers
         self._last: collections.deque[npt.NDArray[np.float32]] = (
             collections.deque(maxlen=_RECALL_QUERIES)
         )
@@ -129,19 +120,15 @@ class AnswerPipeline:
         threshold: float,
     ) -> Answered:
         """See `QueryService.ask`."""
-        for is_last_try in (False, True):
-            found = await self.retrieve(question, top_k or self._num_read)
-            evidence = found.evidence
-            if not evidence.blocks:
-                return Answered(Answer.none(evidence, threshold), found.models)
-            with self._metrics.timed("read"):
-                spans, reader, version = await self._batchers["read"].submit(
-                    evidence
-                )
-            if await self._is_pair(found.embedder_fingerprint, reader):
-                break
-            if is_last_try:
-                raise _other_export(found.embedder_fingerprint, reader)
+        found = await self.retrieve(question, top_k or self.bundle.num_read)
+        evidence = found.evidence
+        if not evidence.blocks:
+            return Answered(Answer.none(evidence, threshold), found.models)
+        with self._metrics.timed("read"):
+            spans, reader, version = await self._batchers["read"].submit(
+                evidence
+            )
+        self.bundle.check_pair(found.embedder_fingerprint, reader)
         answer = Answer.of(evidence, spans[: 1 + num_alternatives], threshold)
         return Answered(answer, found.models | {READER: version})
 
@@ -158,11 +145,7 @@ class AnswerPipeline:
         with self._metrics.timed("search"):
             evidence = await self._batchers["search"].submit(
                 (question, embedded),
-                _SearchKey(
-                    index,
-                    top_k,
-                    self._exports.lexical_weight(embedded.fingerprint),
-                ),
+                _SearchKey(index, top_k, self.bundle.lexical_weight),
             )
         return Found(
             evidence, {QUERY_EMBEDDER: embedded.version}, embedded.fingerprint
@@ -178,16 +161,9 @@ class AnswerPipeline:
         exact = index.search(batch, _RECALL_K, exact=True)
         return searcher_recall_at_k(found, exact, _RECALL_K)
 
-    async def _is_pair(self, embedder: str, reader: str) -> bool:
-        if not self._exports.is_pair(embedder, reader):  # or newer ones
-            await asyncio.get_running_loop().run_in_executor(
-                self._executor, self._exports.look
-            )
-        return self._exports.is_pair(embedder, reader)
-
     def _embed_batch(self, _: None, questions: list[str]) -> list[Embedded]:
         breaker = self._breakers[QUERY_EMBEDDER]
-        batch = breaker.call(self._backend.embed_questions, questions)
+        batch = breaker.call(self.backend.embed_questions, questions)
         return [
             dataclasses.replace(
                 batch,
@@ -201,10 +177,10 @@ class AnswerPipeline:
         self, _: None, batch: list[Evidence]
     ) -> list[tuple[list[Span], str, int]]:
         spans, readings = self._breakers[READER].call(
-            self._backend.read_evidence,
+            self.backend.read_evidence,
             batch,
-            self._num_read,
-            self._num_answers,
+            self.bundle.num_read,  # a server joins only equally wide requests
+            self.bundle.num_answers,
         )
         return [(own, readings.fingerprint, readings.version) for own in spans]
 
@@ -228,13 +204,4 @@ def _search_batch(
         key.top_k,
         truncated=[bool(one.truncated[0]) for one in embedded],
         lexical_weight=key.lexical_weight,
-    )
-
-
-def _other_export(embedder: str, reader: str) -> MismatchError:
-    return MismatchError(
-        "Embedder and reader must be of one export. Received:\n"
-        f"  embedder={embedder[:16]}\n"
-        f"  reader={reader[:16]}\n"
-        "Wait until the model server has loaded both, or export again."
     )

@@ -52,7 +52,7 @@ _WRITE_ERRORS = _ERRORS | {
         (401, "The bearer token is missing or wrong."),
         (403, "Writes are off, or the request is of another site."),
         (404, "There is no such document or version."),
-        (409, "The index is being written, damaged or of other models."),
+        (409, "The index is damaged or of other models."),
         (507, "It cannot be written: the disk is full or read-only."),
     )
 }
@@ -63,12 +63,12 @@ _STATUS_OF_ERROR: tuple[tuple[type[Exception], int], ...] = (
     (TooLargeError, 413),
     (UnknownDocumentError, 404),
     (UnknownVersionError, 404),
-    (LockedError, 409),
     (MismatchError, 409),
     (FolderError, 409),
     (OSError, 507),
 )
 _MOST_NAME_CHARACTERS = 80
+_SECONDS_LOCKED = 5  # until a write is tried again, if another process writes
 
 
 class _Json(fastapi.Response):
@@ -171,8 +171,16 @@ def _add_writes(app: fastapi.FastAPI, service: QueryService) -> None:
 
     @app.post("/v1/index", dependencies=writer, responses=index)
     async def switch_index(request: models.IndexRequest) -> _Json:
-        """Switches to the newest index version, or rolls back."""
-        await service.switch_index(request.roll_back_to)
+        """Switches to the newest index version, rolls back, or compacts."""
+        if request.compact and request.roll_back_to is not None:
+            raise BadRequestError(
+                "`compact` and `roll_back_to` must not be given together. "
+                "Received: both. Send two requests."
+            )
+        if request.compact:
+            await service.compact_index()
+        else:
+            await service.switch_index(request.roll_back_to)
         return _Json(await service.index_status())
 
 
@@ -232,7 +240,8 @@ def _add_errors(app: fastapi.FastAPI, options: ServiceOptions) -> None:
         return _error(error.status_code, str(error.detail), error.headers)
 
     async def unavailable(_: fastapi.Request, error: Any) -> _Json:
-        seconds = str(max(1, math.ceil(error.retry_after)))
+        seconds = getattr(error, "retry_after", _SECONDS_LOCKED)
+        seconds = str(max(1, math.ceil(seconds)))
         return _error(503, str(error), {"retry-after": seconds})
 
     async def failed(_: fastapi.Request, error: Any) -> _Json:
@@ -242,6 +251,7 @@ def _add_errors(app: fastapi.FastAPI, options: ServiceOptions) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(ServiceUnavailableError, unavailable)
+    app.add_exception_handler(LockedError, unavailable)
 
 
 def _describe(app: fastapi.FastAPI) -> None:

@@ -104,6 +104,11 @@ class DocumentsRequest(_Strict):
 class IndexRequest(_Strict):
     """Which index version to use from now on."""
 
+    compact: bool = pydantic.Field(
+        False,
+        description="First fold added and deleted documents into a new corpus "
+        "and version, which takes a while.",
+    )
     roll_back_to: int | None = pydantic.Field(
         None,
         ge=1,
@@ -211,6 +216,7 @@ class IndexReply(pydantic.BaseModel):
     version: int
     versions: list[int]
     age_seconds: float
+    corpus: str
     num_blocks: int
     num_blocks_of_corpus: int
     embedding_dim: int

@@ -6,7 +6,13 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
 from typing import Any, TypeVar
 
 from realm_tf.data.corpus.article import ArticleLike
@@ -14,7 +20,6 @@ from realm_tf.data.corpus.documents import cut_documents
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import (
     BackendError,
-    BackendFullError,
     BadRequestError,
     FolderError,
     GivenUpError,
@@ -24,7 +29,12 @@ from realm_tf.errors import (
 from realm_tf.options import ServiceOptions
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.serving.backends.backend import MODELS, Backend
-from realm_tf.serving.bundle import BLOCK_EMBEDDER, QUERY_EMBEDDER, READER
+from realm_tf.serving.bundle import (
+    BLOCK_EMBEDDER,
+    QUERY_EMBEDDER,
+    READER,
+    Bundle,
+)
 from realm_tf.serving.service.answer_pipeline import (
     Answered,
     AnswerPipeline,
@@ -32,6 +42,7 @@ from realm_tf.serving.service.answer_pipeline import (
 )
 from realm_tf.serving.service.bundle_watch import BundleWatch
 from realm_tf.serving.service.circuit_breaker import CircuitBreaker
+from realm_tf.serving.service.model_probe import ModelProbe
 from realm_tf.serving.service.run_to_the_end import run_to_the_end
 from realm_tf.serving.service.served_index import ServedIndex
 from realm_tf.serving.service.service_metrics import ServiceMetrics
@@ -42,8 +53,6 @@ _T = TypeVar("_T")
 _THREADS = 16
 _PROBE_WORDS = 8
 _LOOKS_PER_RECALL_PROBE = 15
-_SECONDS_UNPROVEN = 2.0  # without an answer, after which models are probed
-_PROBE_SECONDS = 15.0  # for a model, busy perhaps, to answer a probe
 
 
 class QueryService:
@@ -71,12 +80,13 @@ class QueryService:
         self.options = options or ServiceOptions()
         self.metrics = ServiceMetrics()
         self.exports = BundleWatch(folder)
-        bundle = self.exports.bundle
+        bundle = self.exports.newest
         self.index = ServedIndex(
             bundle.path / (bundle.index or "index"),
             bundle.path / (bundle.corpus or "corpus"),
         )
-        self.problem = "The service is starting."
+        # What is wrong, by the loop that found it.
+        self._problems = {"exports": "The service is starting.", "models": ""}
         self._open_backend = open_backend
         self._backend: Backend | None = None
         self._featurizer: Featurizer | None = None
@@ -92,8 +102,14 @@ class QueryService:
         self._writing = asyncio.Lock()  # leaves the threads to those who ask
         self._stopping = threading.Event()
         self._has_answered = False
-        self._watching: asyncio.Task[None] | None = None
-        self._probe: asyncio.Future[None] | None = None  # in progress
+        self._opened = asyncio.Event()
+        self._watching: list[asyncio.Task[None]] = []
+        self._probe = ModelProbe(self._breakers, self._executor)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, in words, or ""."""
+        return self._problems["models"] or self._problems["exports"]
 
     @property
     def is_ready(self) -> bool:
@@ -104,16 +120,18 @@ class QueryService:
 
     async def start(self) -> None:
         """Opens everything in the background, and looks for new versions."""
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = [
+            asyncio.create_task(self._watch("exports", self._follow_exports)),
+            asyncio.create_task(self._watch("models", self._keep_models)),
+        ]
 
     async def stop(self) -> None:
         """Stops the service and frees its models."""
         self._has_answered = False
         self._stopping.set()
-        if self._watching is not None:
-            self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
         self._executor.shutdown(wait=False, cancel_futures=True)
         if self._backend is not None:
             self._backend.close()
@@ -181,8 +199,8 @@ class QueryService:
                 raise GivenUpError("The service stops, or took too long.")
 
         def add() -> tuple[BlockIndex, int, int]:
-            assert self._backend is not None and self._featurizer is not None
-            self.exports.look()
+            assert self._featurizer is not None
+            backend = self._require_writable().backend
             if self.exports.problem:
                 raise ServiceUnavailableError(self.exports.problem, 60.0)
             try:
@@ -192,7 +210,7 @@ class QueryService:
             except (TypeError, ValueError) as error:
                 raise BadRequestError(str(error)) from error
             embedded = self._breakers[BLOCK_EMBEDDER].call(
-                self._backend.embed_blocks,
+                backend.embed_blocks,
                 [block.title for block in blocks],
                 [block.text for block in blocks],
                 before_part=check_wanted,
@@ -218,10 +236,13 @@ class QueryService:
             UnknownDocumentError: if one does not exist; none is deleted.
         """
         ids = list(document_ids)
+
+        def delete() -> BlockIndex:
+            self._require_writable()
+            return self.index.delete(ids)
+
         async with self._answering("documents"), self._writing:
-            index = await run_to_the_end(
-                self._executor, lambda: self.index.delete(ids)
-            )
+            index = await run_to_the_end(self._executor, delete)
         self.metrics.documents.labels("deleted").inc(len(ids))
         return index
 
@@ -241,6 +262,28 @@ class QueryService:
         except (FolderError, MismatchError):
             self.metrics.errors.labels("index").inc()
             raise
+
+    async def compact_index(self) -> None:
+        """Folds added and deleted documents into a new corpus and version.
+
+        Takes as long as copying the corpus and building the index. Questions
+        are answered meanwhile; changes of documents wait, and get 503 if that
+        is too long.
+
+        Raises:
+            FolderError: if the index is damaged.
+            LockedError: if another process is writing it.
+            MismatchError: if the corpus has another tokenizer.
+            ServiceUnavailableError: if a new export is not in service yet.
+        """
+
+        def compact() -> None:
+            self._require_writable()
+            assert self._featurizer is not None
+            self.index.compact(self._featurizer)
+
+        async with self._writing:
+            await run_to_the_end(self._executor, compact)
 
     async def index_status(self) -> dict[str, Any]:
         """See `ServedIndex.status`."""
@@ -266,6 +309,23 @@ class QueryService:
         if self._pipeline is None:
             raise ServiceUnavailableError(self.problem)
         return self._pipeline
+
+    def _require_writable(self) -> AnswerPipeline:
+        """The pipeline, if its index is the one that has a future."""
+        pipeline = self._require_pipeline()
+        self.exports.look()
+        if self._is_behind(pipeline):
+            raise ServiceUnavailableError(
+                "The bundle has a new export. Documents can be changed as soon "
+                "as its models are in service. Retry.",
+                5.0,
+            )
+        return pipeline
+
+    def _is_behind(self, pipeline: AnswerPipeline) -> bool:
+        """Whether the newest index version belongs to another embedder."""
+        newest = self.exports.newest.embedder_fingerprint
+        return newest != pipeline.bundle.embedder_fingerprint
 
     async def _in_thread(self, function: Callable[..., _T], *args: Any) -> _T:
         loop = asyncio.get_running_loop()
@@ -295,98 +355,91 @@ class QueryService:
                 self._has_answered = False  # until a question is answered
             raise ServiceUnavailableError(str(error), 5.0) from error
 
-    async def _watch(self) -> None:
-        """Opens, proves and refreshes, for as long as the service runs."""
-        look = 0
+    async def _watch(
+        self, name: str, look: Callable[[int], Awaitable[str]]
+    ) -> None:
+        """Looks for as long as the service runs, and says what is wrong."""
+        number = 0
         while True:
             try:
-                await self._look(look)
-                look += 1
+                self._problems[name] = await look(number)
+                number += 1
             except Exception as error:
                 kind = "index" if isinstance(error, ValueError) else "backend"
-                if str(error) != self.problem:
+                if str(error) != self._problems[name]:
                     self.metrics.errors.labels(kind).inc()
                     logger.warning("%s", error)
-                self.problem = str(error)
+                self._problems[name] = str(error)
             await asyncio.sleep(self.options.watch_interval)
 
-    async def _look(self, look: int) -> None:
-        if self._pipeline is None:
-            self._pipeline = await self._in_thread(self._open)
-        assert self._backend is not None
-        try:
-            await self._probe_models()
-            if not self.is_ready:
-                await self.ask([self._probe_question()])
-                logger.info("The service is ready.")
-        finally:  # newer models may be what is missing
-            await self._in_thread(self._backend.refresh)
-        await self._in_thread(lambda: self.index.refresh(retry=False))
-        if look % _LOOKS_PER_RECALL_PROBE == 0:
-            recall = await self._in_thread(self._pipeline.measure_recall)
-            self.metrics.index_recall.set(recall)
-        await self._in_thread(self.exports.look)
-        self.problem = self.exports.problem
+    async def _follow_exports(self, _: int) -> str:
+        """Turns to a new export, once all of it is there.
 
-    async def _probe_models(self) -> None:
-        """Asks models that have not answered lately, whatever the breakers say.
-
-        So a server that nobody asks is missed when it dies, and used soon
-        after its return.
-
-        Raises:
-            ServiceUnavailableError: if a model does not answer.
+        Requests that began before keep the old one.
         """
-        assert self._backend is not None
-        breakers = [self._breakers[name] for name in (QUERY_EMBEDDER, READER)]
-        if max(b.idle_seconds for b in breakers) < _SECONDS_UNPROVEN:
-            return
-        if self._probe is None:
-            self._probe = asyncio.ensure_future(
-                self._in_thread(
-                    self._backend.probe, self.exports.bundle.num_read
-                )
-            )
-        try:
-            await asyncio.wait_for(asyncio.shield(self._probe), _PROBE_SECONDS)
-        except BackendFullError:
-            pass  # it answers others
-        except (BackendError, TimeoutError) as error:
-            if max(b.idle_seconds for b in breakers) < _SECONDS_UNPROVEN:
-                return  # it answers others
-            self._has_answered = False
-            raise ServiceUnavailableError(
-                str(error) or "The models do not answer."
-            ) from error
-        finally:
-            if self._probe.done():
-                self._probe = None
-        for breaker in breakers:
-            breaker.close()
+        await self._in_thread(self.exports.look)
+        newest = self.exports.newest
+        if self._pipeline is None or self._pipeline.bundle != newest:
+            self._pipeline = await self._in_thread(self._open, newest)
+            for name in newest.models.keys() & self._breakers:
+                self._breakers[name].close()
+            self._opened.set()
+        return self.exports.problem
 
-    def _open(self) -> AnswerPipeline:
-        """Opens backend, featurizer and index; slow."""
-        bundle = self.exports.bundle
+    async def _keep_models(self, look: int) -> str:
+        """Proves the models, and looks for index versions."""
+        await self._opened.wait()
+        pipeline = self._require_pipeline()
+        try:
+            await self._probe.run(pipeline.backend, pipeline.bundle.num_read)
+        except ServiceUnavailableError:
+            self._has_answered = False
+            raise
+        if not self.is_ready:
+            await self.ask([self._probe_question()])
+            logger.info("The service is ready.")
+        if not self._is_behind(pipeline):
+            await self._in_thread(self._refresh_index, pipeline.bundle)
+        if look % _LOOKS_PER_RECALL_PROBE == 0:
+            recall = await self._in_thread(pipeline.measure_recall)
+            self.metrics.index_recall.set(recall)
+        return ""
+
+    def _refresh_index(self, bundle: Bundle) -> None:
+        # Late answers of the last export may have turned to its index.
+        self.index.acquire(bundle.embedder_fingerprint)
+        self.index.refresh(retry=False)
+
+    def _open(self, bundle: Bundle) -> AnswerPipeline:
+        """Opens featurizer, models and index of an export; slow."""
         if bundle.index is None or bundle.corpus is None:
             raise FolderError(
                 "A bundle must hold a corpus and an index to answer from. "
                 f"Received: {bundle.path} without. Export it with `realm-tf "
-                "export --corpus`, and restart the service."
+                "export --corpus`."
             )
         if self._featurizer is None:
             self._featurizer = bundle.open_featurizer()
         if self._backend is None:
             self._backend = self._open_backend()
+        # Kept also if the rest fails: what is loaded is not loaded again.
+        self._backend = backend = self._backend.of_export(bundle)
+        if self._pipeline is not None:
+            try:
+                backend.check_export(bundle)
+            except (BackendError, MismatchError) as error:
+                raise BackendError(
+                    "The service stays with the last export until the models "
+                    f"of the new one answer. {error}"
+                ) from error
         self.index.acquire(bundle.embedder_fingerprint)
         return AnswerPipeline(
-            self._backend,
+            bundle,
+            backend,
             self.index,
             self._executor,
-            exports=self.exports,
             breakers=self._breakers,
             metrics=self.metrics,
-            num_read=bundle.num_read,
-            num_answers=bundle.num_answers,
             max_batch_size=self.options.max_batch_size,
         )
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from realm_tf._manifest import MANIFEST_NAME, read_manifest
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import (
     FolderError,
     LockedError,
@@ -23,6 +24,7 @@ from realm_tf.errors import (
 from realm_tf.retrieval.index import index_loader, index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.index.index_builder import LEXICAL
+from realm_tf.serving.export.bundle_parts import new_corpus_path
 
 _EMBEDDERS_KEPT = 2  # while a model server turns from one to the next
 _UNUSED_SECONDS = 60.0  # until the index of a former embedder is let go
@@ -171,6 +173,23 @@ class ServedIndex:
         ids = list(document_ids)
         return self._update(self._require, lambda index: index.delete(ids))
 
+    def compact(self, featurizer: Featurizer) -> None:
+        """Folds the updates into a new corpus and version, and swaps to it.
+
+        Searches go on meanwhile; the caller keeps other updates back.
+
+        Args:
+            featurizer: has the tokenizer of the corpus.
+
+        Raises:
+            MismatchError: if it has another.
+            LockedError: if another process is writing the index.
+        """
+        self.refresh()
+        path = new_corpus_path(self.corpus_path.parent)
+        self._require().compact(path, featurizer)
+        self.refresh()
+
     def status(self) -> dict[str, Any]:
         """Version, age, counts and identity of the index in use."""
         index = self._require()
@@ -179,6 +198,7 @@ class ServedIndex:
             "version": index.version,
             "versions": index_versions.list_versions(self.index_path),
             "age_seconds": self.age(index),
+            "corpus": index.corpus.path.name,
             "num_blocks": index.num_blocks,
             "num_blocks_of_corpus": index.corpus.num_blocks,
             "embedding_dim": index.embedding_dim,
@@ -232,6 +252,12 @@ class ServedIndex:
         folder = index_versions.version_folder(self.index_path, version)
         manifest = index_loader.read_description(folder, verify=verify)
         corpus = self._corpus_of(version, known)
+        in_use = self.in_use
+        if in_use and in_use.has_words and not manifest.options.get(LEXICAL):
+            raise MismatchError(
+                "A version that replaces one with a lexical part must have one. "
+                f"Received: {folder} without. Build the index again."
+            )
         index_loader.check_belongs(folder, manifest, corpus, fingerprint, False)
         return corpus
 

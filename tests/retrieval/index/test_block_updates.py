@@ -7,7 +7,7 @@ import pytest
 
 from realm_tf.errors import FolderError, UnknownDocumentError
 from realm_tf.retrieval.index import block_updates
-from realm_tf.retrieval.index.block_updates import BlockUpdates
+from realm_tf.retrieval.index.block_updates import BlockUpdates, embed_again
 from realm_tf.retrieval.index.journal import Journal
 from realm_tf.retrieval.searchers.embedding_matrix import EmbeddingMatrix
 
@@ -224,6 +224,33 @@ def test_embeddings_are_rounded_as_in_the_index(
     updates.add(make_blocks("a"), make_embeddings(1))
     rows = updates.snapshot.matrix.rows(np.arange(1))
     assert not (rows.view(np.uint32) & 0xFFFF).any()
+
+
+def test_records_are_embedded_again_for_another_index(
+    open_updates, make_blocks, make_embeddings, corpus, tmp_path
+):
+    updates = open_updates()
+    updates.add(make_blocks("a", 2), make_embeddings(2))
+    updates.delete(["a"])
+    updates.add(make_blocks("b"), make_embeddings(1))
+    records = Journal(tmp_path / "updates", VERSION).records()
+    again = [
+        embed_again(record, 8, "bfloat16", lambda blocks: narrow(blocks, 3.001))
+        for record in records
+    ]
+    Journal.create(tmp_path / "other", VERSION, again)
+    other = BlockUpdates(
+        tmp_path / "other", corpus, dim=2, dtype="bfloat16", belongs_to=VERSION
+    )
+    assert other.blocks == updates.blocks
+    assert other.snapshot.live_rows.tolist() == [2]
+    assert other.snapshot.matrix.rows(np.arange(3)).tolist() == [[3.0, 3.0]] * 3
+    with pytest.raises(ValueError, match="blocks"):
+        embed_again(records[0], 8, "float32", lambda b: narrow(b, np.nan))
+
+
+def narrow(blocks, value):
+    return np.full((len(blocks), 2), value, np.float32)
 
 
 def test_nothing_to_do_writes_nothing(open_updates):

@@ -5,7 +5,12 @@ import pytest
 
 from realm_tf.errors import BackendError, FolderError
 from realm_tf.serving.backends.in_process_backend import InProcessBackend
-from realm_tf.serving.bundle import BLOCK_EMBEDDER, QUERY_EMBEDDER, READER
+from realm_tf.serving.bundle import (
+    BLOCK_EMBEDDER,
+    QUERY_EMBEDDER,
+    READER,
+    read_bundle,
+)
 
 QUESTIONS = ["When was the school of Rome founded?", "Zoë was in Österreich?"]
 
@@ -55,10 +60,10 @@ def test_answers_are_those_of_the_model(models, backend, city_corpus):
 
 def test_newer_versions_are_taken_up(served_qa, exported):
     models = InProcessBackend(exported)
-    served_qa.export(exported)
+    newer = models.of_export(served_qa.export(exported))
     assert models.embed_questions(["who?"]).version == 1
-    models.refresh()
-    assert models.embed_questions(["who?"]).version == 2
+    assert newer.embed_questions(["who?"]).version == 2
+    newer.check_export(read_bundle(exported))
 
 
 def test_i7_i8_damaged_model_is_refused_and_the_old_one_stays(
@@ -79,7 +84,7 @@ def test_i7_i8_damaged_model_is_refused_and_the_old_one_stays(
     ):
         file.write_bytes(damaged)
         with pytest.raises(FolderError, match=file.name):
-            models.refresh()
+            models.of_export(bundle)
         assert models.embed_questions(["who?"]).version == before
 
 

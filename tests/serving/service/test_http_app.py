@@ -4,8 +4,9 @@ import urllib.parse
 
 import pytest
 
+from realm_tf._files import writer_lock
 from realm_tf.client.answer_json import answer_from_json
-from realm_tf.retrieval.index import index_versions
+from realm_tf.retrieval.index import block_index, index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
 
 JSON = {"content-type": "application/json"}
@@ -88,6 +89,34 @@ def test_index_is_switched_and_rolled_back(server):
     assert reply.status == 409 and "manifest.json" in reply.json["error"]
     reply = server.post("/v1/index", {"roll_back_to": 77})
     assert reply.status == 404 and "versions=[1, 2, 3]" in reply.json["error"]
+
+
+def test_index_that_another_writes_is_a_matter_of_time(server, monkeypatch):
+    monkeypatch.setattr(block_index, "_UPDATE_TIMEOUT_SECONDS", 0.1)
+    with writer_lock(server.service.index.index_path):
+        for path, body in (
+            ("/v1/documents", {"documents": [DOCUMENT]}),
+            ("/v1/index", {"compact": True}),
+        ):
+            reply = server.post(path, body)
+            assert reply.status == 503 and reply.headers["retry-after"] == "5"
+            assert "one writer at a time" in reply.json["error"]
+
+
+def test_documents_are_folded_in(server):
+    server.post("/v1/documents", {"documents": [DOCUMENT]})
+    before = server.get("/v1/index").json
+    after = server.post("/v1/index", {"compact": True}).json
+    assert (before["version"], before["corpus"]) == (1, "corpus")
+    assert (after["version"], after["corpus"]) == (2, "corpus-2")
+    assert after["num_blocks"] == after["num_blocks_of_corpus"]
+    assert after["num_blocks"] == before["num_blocks"]
+    body = {"compact": True, "roll_back_to": 1}
+    reply = server.post("/v1/index", body)
+    assert reply.status == 400 and "Send two requests" in reply.json["error"]
+    headers = {"authorization": None}
+    reply = server.post("/v1/index", {"compact": True}, headers=headers)
+    assert reply.status == 401
 
 
 def test_writes_need_the_token(start_server):

@@ -21,7 +21,7 @@ from realm_tf.serving.bundle import (
     read_bundle,
     write_bundle,
 )
-from realm_tf.serving.service import query_service
+from realm_tf.serving.service import model_probe
 from realm_tf.serving.service.query_service import QueryService
 
 DOCUMENT = {"id": "new", "title": "New", "text": "People were in Sofia."}
@@ -200,7 +200,7 @@ def test_failing_models_are_left_alone_and_come_back(
 def test_models_that_die_are_missed_though_nobody_asks(
     run_service, backend, model, monkeypatch
 ):
-    monkeypatch.setattr(query_service, "_SECONDS_UNPROVEN", 0.1)
+    monkeypatch.setattr(model_probe, "_SECONDS_UNPROVEN", 0.1)
 
     def fault(called):
         if called == model:
@@ -222,8 +222,8 @@ def test_models_that_die_are_missed_though_nobody_asks(
 def test_models_that_hang_are_missed_and_asked_once(
     run_service, backend, monkeypatch
 ):
-    monkeypatch.setattr(query_service, "_SECONDS_UNPROVEN", 0.1)
-    monkeypatch.setattr(query_service, "_PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(model_probe, "_SECONDS_UNPROVEN", 0.1)
+    monkeypatch.setattr(model_probe, "_PROBE_SECONDS", 0.1)
     go, hanging = threading.Event(), []
 
     def hang(model):
@@ -246,7 +246,7 @@ def test_models_that_hang_are_missed_and_asked_once(
 def test_probes_close_the_circuit_without_its_pause(
     run_service, backend, broken, monkeypatch
 ):
-    monkeypatch.setattr(query_service, "_SECONDS_UNPROVEN", 0.1)
+    monkeypatch.setattr(model_probe, "_SECONDS_UNPROVEN", 0.1)
 
     async def fail(service):
         backend.fault = broken
@@ -477,6 +477,28 @@ def test_empty_index_gives_no_answer(run_service, city_corpus):
 
     answered = run_service(ask)
     assert not answered.answer.found and not answered.answer.blocks
+
+
+def test_documents_are_folded_in_while_questions_are_answered(run_service):
+    async def ask_on(service, stop):
+        while not stop.is_set():
+            assert await service.ask(["who?"])
+
+    async def fold(service):
+        stop = asyncio.Event()
+        asking = asyncio.create_task(ask_on(service, stop))
+        await service.add_documents([DOCUMENT])
+        folding = asyncio.create_task(service.compact_index())
+        await asyncio.sleep(0)
+        index, _ = await service.add_documents([DOCUMENT | {"id": "later"}])
+        assert folding.done()  # the document waited for it
+        stop.set()
+        await asking
+        names = {b.document_id for b in index.blocks(index.live_block_ids())}
+        assert {"new", "later"} <= names
+        return index.version, index.corpus.path.name
+
+    assert run_service(fold) == (2, "corpus-2")
 
 
 def test_answers_are_of_one_version_while_all_changes(run_service):

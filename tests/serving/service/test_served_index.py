@@ -219,11 +219,11 @@ def test_documents_go_to_the_newest_version(served, document, fingerprint):
 def test_compacted_version_finds_its_corpus(served, document, served_qa):
     served.add(*document, served_qa.embedder_fingerprint)
     beside = served.corpus_path.with_name("corpus-2")
-    served.in_use.compact(beside, served_qa.featurizer)
-    assert served.refresh()
+    served.compact(served_qa.featurizer)
+    assert served.in_use.version == 2 and not served.refresh()
     assert served.in_use.corpus.path == beside
+    assert served.status()["corpus"] == "corpus-2"
     shutil.rmtree(beside)
-    served.index_path.joinpath("v000001")
     lost = ServedIndex(served.index_path, served.corpus_path)
     with pytest.raises(MismatchError, match="must have its corpus in"):
         lost.acquire(served_qa.embedder_fingerprint)
