@@ -255,7 +255,7 @@ class ServedIndex:
         in_use = self.in_use
         if in_use and in_use.has_words and not manifest.options.get(LEXICAL):
             raise MismatchError(
-                "A version that replaces one with a lexical part must have one. "
+                "A version in place of one with words must have words. "
                 f"Received: {folder} without. Build the index again."
             )
         index_loader.check_belongs(folder, manifest, corpus, fingerprint, False)
