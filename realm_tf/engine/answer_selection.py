@@ -45,6 +45,10 @@ def select_answers(
     Spans that spell the same answer are summed. Ties go to the better block,
     then to the shorter span, then to the leftmost.
 
+    Each answer is another one: an answer whose best span overlaps a span of a
+    more probable answer of the list is left out. Its probability is added to
+    none, so that the probability of an answer stays that of its own spelling.
+
     Args:
         logits: float32 `(num_blocks, num_spans)`, the best spans of each
             block, best first, without retrieval logits; -1e9 for what is no
@@ -83,7 +87,13 @@ def select_answers(
     )
     # What is not UTF-8 would not fit into a reply of the REST interface.
     found = tf.strings.unicode_transcode(found, "UTF-8", "UTF-8")
-    best, totals = _merged(merge_keys(found), log_probs, num_answers)
+    ranks, totals = _merged(merge_keys(found), log_probs)
+    best = tf.math.unsorted_segment_min(  # span of each answer
+        tf.range(tf.size(ranks)), ranks, tf.size(totals)
+    )
+    hides = _hides(ranks, best, blocks, byte_start, byte_end)
+    listed = _listed(hides, num_answers)
+    best, totals = tf.gather(best, listed), tf.gather(totals, listed)
     reading = tf.reshape(logits - norms[:, None], [-1])
     answers = {
         "text": tf.gather(found, best),
@@ -115,9 +125,9 @@ def select_answers(
 
 
 def _merged(
-    keys: tf.Tensor, log_probs: tf.Tensor, num_answers: tf.Tensor | int
+    keys: tf.Tensor, log_probs: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Places of the best span of each answer, and what its spans sum to."""
+    """Rank of the answer of each span, and what the spans of each sum to."""
     distinct, answer_of_span = tf.unique(keys)
     num_distinct = tf.size(distinct)
     # float64: the order of answers may hang on the last bits.
@@ -125,13 +135,58 @@ def _merged(
     totals = tf.math.unsorted_segment_sum(
         probabilities, answer_of_span, num_distinct
     )
-    first = tf.math.unsorted_segment_min(
-        tf.range(tf.size(keys)), answer_of_span, num_distinct
+    totals, ranked = tf.math.top_k(totals, num_distinct)
+    ranks = tf.gather(tf.math.invert_permutation(ranked), answer_of_span)
+    return ranks, totals
+
+
+def _hides(
+    ranks: tf.Tensor,
+    best: tf.Tensor,
+    blocks: tf.Tensor,
+    byte_start: tf.Tensor,
+    byte_end: tf.Tensor,
+) -> tf.Tensor:
+    """Whether an answer has a span that overlaps the best span of another.
+
+    Args:
+        ranks: int32 `(num_spans,)`, of the answer of each span.
+        best: int32 `(num_answers,)`, the best span of each answer.
+        blocks: int32 `(num_spans,)`, where the spans are.
+        byte_start: int32 `(num_spans,)`.
+        byte_end: int32 `(num_spans,)`.
+
+    Returns:
+        bool `(num_answers, num_answers)`, the other in the second place.
+    """
+    overlaps = (
+        (blocks[:, None] == tf.gather(blocks, best))
+        & (byte_start[:, None] < tf.gather(byte_end, best))
+        & (tf.gather(byte_start, best) < byte_end[:, None])
+    )  # (num_spans, num_answers)
+    hides = tf.math.unsorted_segment_max(
+        tf.cast(overlaps, tf.int32), ranks, tf.size(best)
     )
-    totals, ranked = tf.math.top_k(
-        totals, tf.minimum(num_answers, num_distinct)
+    return hides > 0
+
+
+def _listed(hides: tf.Tensor, num_answers: tf.Tensor | int) -> tf.Tensor:
+    """Ranks of the first answers that no answer before them hides."""
+    ranks = tf.range(tf.shape(hides)[0])
+
+    def is_open(listed: tf.Tensor, free: tf.Tensor) -> tf.Tensor:
+        num_listed = tf.math.count_nonzero(listed, dtype=tf.int32)
+        return tf.reduce_any(free) & (num_listed < num_answers)
+
+    def add(listed: tf.Tensor, free: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        first = tf.reduce_min(tf.boolean_mask(ranks, free))
+        is_first = ranks == first
+        return listed | is_first, free & ~is_first & ~tf.gather(hides, first)
+
+    listed, _ = tf.while_loop(
+        is_open, add, [ranks < 0, ranks >= 0], maximum_iterations=num_answers
     )
-    return tf.gather(first, ranked), totals
+    return tf.where(listed)[:, 0]
 
 
 def _padded(
