@@ -37,11 +37,14 @@ def select_answers(
     scores: tf.Tensor,
     texts: tf.Tensor,
     num_answers: tf.Tensor | int,
+    temperature: tf.Tensor | float = 1.0,
 ) -> dict[str, tf.Tensor]:
     """The most probable distinct answers of one question.
 
     p(y, z | x) is one softmax over all spans of all blocks that were read, of
-    the span logit plus the retrieval logit of its block (Lee et al., 2019).
+    the span logit plus the retrieval logit of its block (Lee et al., 2019),
+    divided by a temperature (Guo et al., 2017). Which answers there are, and
+    their order, is decided at temperature 1.
     Spans that spell the same answer are summed. Ties go to the better block,
     then to the shorter span, then to the leftmost.
 
@@ -54,7 +57,7 @@ def select_answers(
             block, best first, without retrieval logits; -1e9 for what is no
             span of the block.
         norms: float32 `(num_blocks,)`, log of the sum over all spans of a
-            block of the exponential of their logits.
+            block of the exponential of their logits over the temperature.
         byte_starts: int32 `(num_blocks, num_spans)`, bytes in the text.
         byte_ends: int32 `(num_blocks, num_spans)`.
         is_there: bool `(num_blocks,)`, False where no block is.
@@ -62,6 +65,7 @@ def select_answers(
             is.
         texts: string `(num_blocks,)`, of the blocks.
         num_answers: how many to return.
+        temperature: more than 1 makes answers less sure. p(z | x) has none.
 
     Returns:
         dict of tensors `(num_answers,)`, see `answer_specs`. Where there are
@@ -71,13 +75,12 @@ def select_answers(
     norms = tf.where(is_there, norms, 0.0)
     logits = tf.where(is_there[:, None], logits, MASKED_LOGIT)
     num_spans = tf.shape(logits)[1]
-    log_probs = tf.reshape(logits + scores[:, None], [-1])
-    log_probs -= tf.reduce_logsumexp(norms + scores)
+    joint = tf.reshape(logits + scores[:, None], [-1])
     # Ties go to what comes first.
-    num_merged = tf.minimum(NUM_MERGED_SPANS, tf.size(log_probs))
-    log_probs, order = tf.math.top_k(log_probs, num_merged)
+    num_merged = tf.minimum(NUM_MERGED_SPANS, tf.size(joint))
+    joint, order = tf.math.top_k(joint, num_merged)
     exists = tf.gather(tf.reshape(logits, [-1]), order) > NO_SPAN_LOGIT
-    log_probs, order = log_probs[exists], order[exists]
+    joint, order = joint[exists], order[exists]
     blocks = order // num_spans
     byte_start, byte_end = (
         tf.gather(tf.reshape(x, [-1]), order) for x in (byte_starts, byte_ends)
@@ -87,14 +90,18 @@ def select_answers(
     )
     # What is not UTF-8 would not fit into a reply of the REST interface.
     found = tf.strings.unicode_transcode(found, "UTF-8", "UTF-8")
-    ranks, totals = _merged(merge_keys(found), log_probs)
+    ranks, num_distinct = _ranks(merge_keys(found), joint)
     best = tf.math.unsorted_segment_min(  # span of each answer
-        tf.range(tf.size(ranks)), ranks, tf.size(totals)
+        tf.range(tf.size(ranks)), ranks, num_distinct
+    )
+    log_norm = tf.reduce_logsumexp(norms + scores / temperature)
+    totals = tf.math.unsorted_segment_sum(
+        tf.exp(joint / temperature - log_norm), ranks, num_distinct
     )
     hides = _hides(ranks, best, blocks, byte_start, byte_end)
     listed = _listed(hides, num_answers)
     best, totals = tf.gather(best, listed), tf.gather(totals, listed)
-    reading = tf.reshape(logits - norms[:, None], [-1])
+    reading = tf.reshape(logits / temperature - norms[:, None], [-1])
     answers = {
         "text": tf.gather(found, best),
         "block_position": tf.gather(blocks, best),
@@ -106,7 +113,7 @@ def select_answers(
         "reading_probability": tf.exp(
             tf.gather(reading, tf.gather(order, best))
         ),
-        "probability": tf.minimum(tf.cast(totals, tf.float32), 1.0),
+        "probability": tf.minimum(totals, 1.0),
     }
     paddings: dict[str, str | int] = {
         "text": "",
@@ -124,20 +131,16 @@ def select_answers(
     return padded
 
 
-def _merged(
-    keys: tf.Tensor, log_probs: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rank of the answer of each span, and what the spans of each sum to."""
+def _ranks(keys: tf.Tensor, joint: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Rank of the answer of each span, and how many answers there are."""
     distinct, answer_of_span = tf.unique(keys)
     num_distinct = tf.size(distinct)
     # float64: the order of answers may hang on the last bits.
-    probabilities = tf.exp(tf.cast(log_probs, tf.float64))
-    totals = tf.math.unsorted_segment_sum(
-        probabilities, answer_of_span, num_distinct
-    )
-    totals, ranked = tf.math.top_k(totals, num_distinct)
+    weights = tf.exp(tf.cast(joint - tf.reduce_max(joint), tf.float64))
+    totals = tf.math.unsorted_segment_sum(weights, answer_of_span, num_distinct)
+    _, ranked = tf.math.top_k(totals, num_distinct)
     ranks = tf.gather(tf.math.invert_permutation(ranked), answer_of_span)
-    return ranks, totals
+    return ranks, num_distinct
 
 
 def _hides(
@@ -184,7 +187,7 @@ def _listed(hides: tf.Tensor, num_answers: tf.Tensor | int) -> tf.Tensor:
         return listed | is_first, free & ~is_first & ~tf.gather(hides, first)
 
     listed, _ = tf.while_loop(
-        is_open, add, [ranks < 0, ranks >= 0], maximum_iterations=num_answers
+        is_open, add, (ranks < 0, ranks >= 0), maximum_iterations=num_answers
     )
     return tf.where(listed)[:, 0]
 

@@ -19,6 +19,8 @@ def describe(qa: QuestionAnswerer) -> str:
         + ("share weights" if shared else "have their own weights"),
         f"reader: spans up to {qa.reader.max_span_width} wordpieces, "
         f"{qa.num_read} blocks read",
+        f"answers: temperature {qa.calibration.temperature:.2f}, threshold "
+        f"{qa.calibration.threshold:.2f}",
         f"parameters: {sum(parts.values()):,}",
     ]
     if qa.index is not None:

@@ -180,6 +180,35 @@ def listed(case):
     return [(text, round(p, 6)) for text, p in found if text]
 
 
+def test_temperature_takes_the_root_of_probabilities():
+    answers = select_answers(
+        logits=tf.math.log([[0.8, 0.2], [0.6, 0.4]]),
+        norms=tf.math.log(
+            [0.8**0.5 + 0.2**0.5, 0.6**0.5 + 0.4**0.5]
+        ),  # at temperature 2
+        byte_starts=tf.constant([[0, 2], [0, 2]]),
+        byte_ends=tf.constant([[1, 3], [1, 3]]),
+        is_there=tf.constant([True, True]),
+        scores=tf.math.log([0.75, 0.25]),
+        texts=tf.constant(["1 2", "3 4"]),
+        num_answers=4,
+        temperature=2.0,
+    )
+    joint = np.array([0.75 * 0.8, 0.75 * 0.2, 0.25 * 0.6, 0.25 * 0.4]) ** 0.5
+    assert answers["text"].numpy().tolist() == [b"1", b"2", b"3", b"4"]
+    np.testing.assert_allclose(
+        answers["probability"], joint / joint.sum(), atol=1e-6
+    )
+    reading = np.array([0.8**0.5, 0.2**0.5]) / (0.8**0.5 + 0.2**0.5)
+    np.testing.assert_allclose(
+        answers["reading_probability"][:2], reading, atol=1e-6
+    )
+    # p(z | x) has no temperature.
+    np.testing.assert_allclose(
+        answers["retrieval_probability"], [0.75, 0.75, 0.25, 0.25], atol=1e-6
+    )
+
+
 def test_overlapping_spans_are_no_other_answers():
     words = "inventor Adolphe Sax in 1840".split()
     case = spans_of(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realm_tf.data.corpus.answer import Answer, Evidence, Span
+from realm_tf.engine.engine import Readings
 from realm_tf.errors import MismatchError
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.searchers.searcher_recall import searcher_recall_at_k
@@ -127,24 +128,29 @@ class AnswerPipeline:
         *,
         top_k: int | None,
         num_alternatives: int,
-        threshold: float,
+        threshold: float | None,
     ) -> Answered:
         """See `QueryService.ask`."""
         for is_last_try in (False, True):
             found = await self.retrieve(question, top_k or self._num_read)
             evidence = found.evidence
             if not evidence.blocks:
-                return Answered(Answer.none(evidence, threshold), found.models)
+                none = Answer.none(evidence, threshold or 0.0)
+                return Answered(none, found.models)
             with self._metrics.timed("read"):
-                spans, reader, version = await self._batchers["read"].submit(
-                    evidence
-                )
-            if await self._is_pair(found.embedder_fingerprint, reader):
+                spans, reader = await self._batchers["read"].submit(evidence)
+            if await self._is_pair(
+                found.embedder_fingerprint, reader.fingerprint
+            ):
                 break
             if is_last_try:
-                raise _other_export(found.embedder_fingerprint, reader)
+                raise _other_export(
+                    found.embedder_fingerprint, reader.fingerprint
+                )
+        if threshold is None:
+            threshold = reader.threshold
         answer = Answer.of(evidence, spans[: 1 + num_alternatives], threshold)
-        return Answered(answer, found.models | {READER: version})
+        return Answered(answer, found.models | {READER: reader.version})
 
     async def retrieve(self, question: str, top_k: int) -> Found:
         """See `QueryService.search`."""
@@ -202,14 +208,14 @@ class AnswerPipeline:
 
     def _read_batch(
         self, _: None, batch: list[Evidence]
-    ) -> list[tuple[list[Span], str, int]]:
+    ) -> list[tuple[list[Span], Readings]]:
         spans, readings = self._breakers[READER].call(
             self._backend.read_evidence,
             batch,
             self._num_read,
             self._num_answers,
         )
-        return [(own, readings.fingerprint, readings.version) for own in spans]
+        return [(own, readings) for own in spans]
 
 
 @dataclasses.dataclass(frozen=True)
