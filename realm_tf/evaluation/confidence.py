@@ -76,6 +76,18 @@ class Confidence:
         return log_loss(self.probabilities, self.is_right)
 
     @property
+    def coverage(self) -> float:
+        """Share of questions to which an answer was given."""
+        return float(self.is_found.mean())
+
+    @property
+    def risk(self) -> float | None:
+        """Share of wrong answers among those given; None if there are none."""
+        if not self.is_found.any():
+            return None
+        return float(1 - self.is_right[self.is_found].mean())
+
+    @property
     def answerability_f1(self) -> float | None:
         """F1 of "has an answer", which is predicted where one was given.
 
@@ -142,6 +154,8 @@ class Confidence:
         names = (
             "expected_calibration_error",
             "negative_log_likelihood",
+            "coverage",
+            "risk",
             "answerability_f1",
             "answerability_auroc",
         )

@@ -313,6 +313,7 @@ class QuestionAnswerer(abc.ABC):
 
     def retrieve(self, questions: Sequence[str], k: int) -> list[Evidence]:
         """The best `k` blocks of each question, as they are read."""
+        _check_count("k", k, 1)
         index = self.require_index()
         embedded = self.engine.embed_questions(questions)
         found = index.search(embedded.embeddings, k)

@@ -72,6 +72,12 @@ def test_answerability_takes_questions_of_both_kinds(is_answerable):
     assert confidence.answerability_f1 is None
 
 
+def test_coverage_and_risk_are_those_of_the_threshold():
+    confidence = make([0.9, 0.6, 0.4, 0.1], [1, 0, 0, 1], threshold=0.3)
+    assert (confidence.coverage, confidence.risk) == (3 / 4, 1 - 1 / 3)
+    assert make([0.1], [1], threshold=0.3).risk is None
+
+
 def test_risk_falls_with_coverage_where_the_surest_are_right():
     confidence = make(np.arange(10, 0, -1) / 10, [1] * 6 + [0] * 4)
     points = confidence.risk_coverage()
@@ -85,6 +91,8 @@ def test_figures_are_those_of_the_properties():
     assert figures == {
         "expected_calibration_error": 0.5,
         "negative_log_likelihood": pytest.approx(math.log(2)),
+        "coverage": 1.0,
+        "risk": 0.0,
         "answerability_f1": None,
         "answerability_auroc": None,
     }
