@@ -98,7 +98,7 @@ class LocalEngine(Engine):
         if not questions:
             return Readings(())
         inputs = _tensors(questions, titles, texts, scores)
-        found = self._reading.texts(*inputs, num_answers)
+        found = self._reading.texts(*inputs, num_answers=num_answers)
         check_finite(found["probability"])
         columns = [found[name].numpy().tolist() for name in _FIELDS]
         return Readings(
@@ -138,7 +138,7 @@ def _tensors(
     titles: Sequence[Sequence[str]],
     texts: Sequence[Sequence[str]],
     scores: npt.NDArray[np.float32],
-) -> tuple[tf.Tensor, ...]:
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """What `Engine.read` is given, for the graph."""
     block_titles, block_texts = (
         tf.constant([encoded(row) for row in rows], tf.string, scores.shape)

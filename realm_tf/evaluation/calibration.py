@@ -47,7 +47,7 @@ class Calibration:
         cls, given: "Calibration | Mapping[str, Any] | None"
     ) -> "Calibration":
         """A calibration, or the one of a preset's settings, if it has one."""
-        return given if isinstance(given, cls) else cls(**(given or {}))
+        return given if isinstance(given, Calibration) else cls(**given or {})
 
     def to_json(self) -> dict[str, float]:
         """The calibration as a JSON object."""
@@ -86,7 +86,7 @@ def best_temperature(
     """
     losses = [log_loss(row, is_right) for row in np.asarray(probabilities)]
     distances = np.abs(np.log(temperatures))
-    return int(np.lexsort([distances, losses])[0])
+    return int(np.lexsort((distances, np.array(losses)))[0])
 
 
 def log_loss(probabilities: npt.ArrayLike, is_right: npt.ArrayLike) -> float:

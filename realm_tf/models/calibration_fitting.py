@@ -73,7 +73,8 @@ def fit_calibration(
             f"{len(judged)} of {len(questions)} questions with known answers "
             f"or none, official={qa.official}."
         )
-    probabilities, is_right = [], []
+    probabilities: list[np.ndarray] = []
+    is_right: list[bool] = []
     for start in range(0, len(judged), batch_size):
         batch = judged[start : start + batch_size]
         evidence = qa.retrieve([q.question for q in batch], num_read)
