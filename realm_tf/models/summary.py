@@ -1,5 +1,6 @@
 """A `QuestionAnswerer` in a few lines."""
 
+from realm_tf.evaluation.calibration import Calibration
 from realm_tf.models.question_answerer import QuestionAnswerer
 
 
@@ -19,10 +20,13 @@ def describe(qa: QuestionAnswerer) -> str:
         + ("share weights" if shared else "have their own weights"),
         f"reader: spans up to {qa.reader.max_span_width} wordpieces, "
         f"{qa.num_read} blocks read",
-        f"answers: temperature {qa.calibration.temperature:.2f}, threshold "
-        f"{qa.calibration.threshold:.2f}",
         f"parameters: {sum(parts.values()):,}",
     ]
+    if qa.calibration != Calibration():
+        lines.append(
+            f"answers: temperature {qa.calibration.temperature:.2f}, "
+            f"threshold {qa.calibration.threshold:.2f}"
+        )
     if qa.index is not None:
         lines.append(
             f"index: {qa.index.num_blocks:,} blocks, version "
