@@ -18,6 +18,10 @@ from realm_tf.data.questions.question_sources import (
     as_questions,
 )
 from realm_tf.evaluation.evaluator import evaluate
+from realm_tf.models.calibration_fitting import (
+    CalibrationReport,
+    fit_calibration,
+)
 from realm_tf.models.index_building import Documents, open_corpus
 from realm_tf.models.keras_display import print_line, progress_bar
 from realm_tf.models.question_answerer import QuestionAnswerer
@@ -54,6 +58,8 @@ class RealmQA(QuestionAnswerer):
         official: answer as the ORQA code does, to compare with published
             figures; see `docs/parity.md`. No alternatives and no offsets then.
         encoder: `KnowledgeAugmentedEncoder`, which pre-training goes on with.
+        calibration: `Calibration` of the answers, or its fields. Defaults to
+            none: temperature 1, threshold 0.
 
     Raises:
         ValueError: if a length is beyond what a backbone was made for.
@@ -352,7 +358,8 @@ class RealmQA(QuestionAnswerer):
 
         Returns:
             dict: `exact_match`, `f1`, `answer_recall_at_5` and the others of
-            `Report`; shares are between 0 and 1.
+            `Report`, and those of `Confidence`, such as
+            `expected_calibration_error`; shares are between 0 and 1.
 
         Raises:
             ValueError: if there is no question or no index.
@@ -376,6 +383,56 @@ class RealmQA(QuestionAnswerer):
 
         report = evaluate(predict, asked, ks=ks, batch_size=batch_size)
         return report.to_json() if return_dict else report
+
+    def calibrate(
+        self,
+        questions: QuestionSource,
+        *,
+        num_read: int | None = None,
+        batch_size: int = 32,
+        verbose: int | str = "auto",
+        progress: Progress | None = None,
+    ) -> CalibrationReport:
+        """Makes probabilities say how often answers are right.
+
+        Chooses a temperature by the likelihood of right and wrong answers,
+        and the threshold of `Answer.found` by the F1 of the answers that are
+        given. Both are in `calibration`, which presets and exports keep and
+        training takes back.
+
+        Args:
+            questions: see `fit`; such that were not trained on, some hundred
+                at least. With some that have no answer, the model also learns
+                to say so.
+            num_read: blocks that are read; defaults to `self.num_read`.
+            batch_size: questions that are answered together.
+            verbose: 0 = silent, 1 = progress bar, 2 = one line at the end;
+                "auto" is 1.
+            progress: see `evaluate`.
+
+        Returns:
+            `CalibrationReport`: the figures before and after.
+
+        Raises:
+            ValueError: if no question has an answer, the model is `official`,
+                or there is no index.
+
+        Example:
+        ```python
+        report = qa.calibrate("dev.jsonl")
+        report.after.expected_calibration_error
+        qa.save_to_preset("calibrated", include_corpus=True)
+        ```
+        """
+        report = fit_calibration(
+            self,
+            as_questions(questions),
+            num_read=self.num_read if num_read is None else num_read,
+            batch_size=batch_size,
+            progress=progress or progress_bar(verbose, "question"),
+        )
+        self.calibration = report.calibration
+        return report
 
     def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
         """Prints what the model is made of, in a few lines.

@@ -99,7 +99,10 @@ class LocalBackend(Backend):
                 ("reading_probability", np.float32),
                 ("probability", np.float32),
             )
-        } | {"fingerprint": np.array([self.reader_name] * len(rows), object)}
+        } | {
+            "fingerprint": np.array([self.reader_name] * len(rows), object),
+            "threshold": np.full(len(rows), readings.threshold, np.float32),
+        }
 
 
 def span_fields(span):

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from realm_tf import realm_qa
 from realm_tf.checkpoints.named_presets import register_preset
+from realm_tf.evaluation.calibration import Calibration
 from realm_tf.evaluation.evaluator import evaluate
 from realm_tf.options import ExportOptions, FinetuneOptions
 from realm_tf.realm_qa import RealmQA
@@ -323,6 +324,29 @@ def test_evaluate_can_return_the_report(qa, city_questions):
     )
     assert list(report.answer_recall_at_k) == [1, 2]
     assert len(report.scores) == 3
+
+
+def test_calibration_is_kept_until_training(
+    make_qa, city_corpus, city_questions, tmp_path
+):
+    qa = make_qa()
+    qa.build_index(city_corpus)
+    right = qa.ask(city_questions[0].question).text
+    asked = [(q.question, right) for q in city_questions] + [("who?", [])]
+    report = qa.calibrate(asked, num_read=2, verbose=0)
+    assert qa.calibration == report.calibration != Calibration()
+    assert len(report.after.probabilities) == len(asked)
+    answer = qa.ask("who?")
+    assert answer.threshold == report.calibration.threshold
+    qa.save_to_preset(tmp_path / "preset", include_corpus=True)
+    again = RealmQA.from_preset(tmp_path / "preset")
+    assert again.calibration == report.calibration
+    assert again.ask("who?").probability == pytest.approx(answer.probability)
+    again.separate_embedders()
+    assert again.calibration == report.calibration
+    options = FinetuneOptions(retriever_epochs=0, epochs=1, num_read=1)
+    again.fit(city_questions[:4], options=options, verbose=0)
+    assert again.calibration == Calibration()
 
 
 def test_number_of_blocks_that_are_read_can_be_chosen(qa, monkeypatch):

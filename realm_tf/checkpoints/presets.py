@@ -26,6 +26,7 @@ from realm_tf._replacement import read_whole
 from realm_tf.checkpoints.weight_check import check_layer
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import FolderError
+from realm_tf.evaluation.calibration import Calibration
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,
@@ -76,6 +77,11 @@ class Parts:
         if self.block_embedder is self.query_embedder:
             del found["block_embedder"]
         return {name: part for name, part in found.items() if part is not None}
+
+    @property
+    def calibration(self) -> Calibration:
+        """Of the answers; see `Calibration`."""
+        return Calibration.of(self.options.get("calibration"))
 
     def check_answers(self, source: object) -> None:
         """Checks that there is all that answering questions takes.
@@ -181,6 +187,7 @@ def _read_parts(
         if "query_embedder" in layers:
             layers.setdefault("block_embedder", layers["query_embedder"])
         options = dict(config["options"])
+        Calibration.of(options.get("calibration"))  # checks it
         folder.check_in_place()  # Keras has read the weights by name
         return Parts(featurizer=featurizer, options=options, **layers)
     except FolderError:

@@ -7,6 +7,7 @@ import click
 
 from realm_tf import _version
 from realm_tf.cli.ask import ask
+from realm_tf.cli.calibrate import calibrate
 from realm_tf.cli.corpus import corpus
 from realm_tf.cli.demo import demo
 from realm_tf.cli.evaluate import evaluate
@@ -99,6 +100,7 @@ def main() -> None:
 
 _COMMANDS = (
     ask,
+    calibrate,
     corpus,
     demo,
     evaluate,

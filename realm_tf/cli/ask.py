@@ -45,9 +45,8 @@ _LINES_AT_ONCE = 32  # of stdin
 @click.option(
     "--threshold",
     type=options.PROBABILITY,
-    default=0.0,
-    show_default=True,
-    help="Lowest probability of an answer that is shown.",
+    help="Lowest probability of an answer that is found. Default: that of "
+    "the preset's calibration.",
 )
 @options.dtype_option()
 @click.option(
@@ -64,7 +63,7 @@ def ask(
     index: pathlib.Path | None,
     num_read: int | None,
     num_alternatives: int,
-    threshold: float,
+    threshold: float | None,
     dtype: str,
     as_json: bool,
 ) -> None:

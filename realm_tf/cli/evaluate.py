@@ -74,7 +74,9 @@ def evaluate(
     """Scores a model on questions with known answers.
 
     Exact match and F1 as in the official evaluations; recall is the share of
-    questions with an answer (or their own passage) in the best k blocks.
+    questions with an answer (or their own passage) in the best k blocks. The
+    expected calibration error compares probabilities with how often answers
+    are right. Questions without an answer have the field "answers": [].
     """
     prepare_tensorflow()
     from realm_tf.data.questions.questions import read_questions

@@ -85,7 +85,7 @@ class RealmClient:
         *,
         num_retrieved: int | None = None,
         num_alternatives: int = 4,
-        threshold: float = 0.0,
+        threshold: float | None = None,
     ) -> list[Answer]:
         """Answers questions, each with its evidence; see `RealmQA.predict`.
 

@@ -37,20 +37,27 @@ def select_answers(
     scores: tf.Tensor,
     texts: tf.Tensor,
     num_answers: tf.Tensor | int,
+    temperature: tf.Tensor | float = 1.0,
 ) -> dict[str, tf.Tensor]:
     """The most probable distinct answers of one question.
 
     p(y, z | x) is one softmax over all spans of all blocks that were read, of
-    the span logit plus the retrieval logit of its block (Lee et al., 2019).
+    the span logit plus the retrieval logit of its block (Lee et al., 2019),
+    divided by a temperature (Guo et al., 2017). Which answers there are, and
+    their order, is decided at temperature 1.
     Spans that spell the same answer are summed. Ties go to the better block,
     then to the shorter span, then to the leftmost.
+
+    Each answer is another one: an answer whose best span overlaps a span of a
+    more probable answer of the list is left out. Its probability is added to
+    none, so that the probability of an answer stays that of its own spelling.
 
     Args:
         logits: float32 `(num_blocks, num_spans)`, the best spans of each
             block, best first, without retrieval logits; -1e9 for what is no
             span of the block.
         norms: float32 `(num_blocks,)`, log of the sum over all spans of a
-            block of the exponential of their logits.
+            block of the exponential of their logits over the temperature.
         byte_starts: int32 `(num_blocks, num_spans)`, bytes in the text.
         byte_ends: int32 `(num_blocks, num_spans)`.
         is_there: bool `(num_blocks,)`, False where no block is.
@@ -58,6 +65,7 @@ def select_answers(
             is.
         texts: string `(num_blocks,)`, of the blocks.
         num_answers: how many to return.
+        temperature: more than 1 makes answers less sure. p(z | x) has none.
 
     Returns:
         dict of tensors `(num_answers,)`, see `answer_specs`. Where there are
@@ -67,13 +75,12 @@ def select_answers(
     norms = tf.where(is_there, norms, 0.0)
     logits = tf.where(is_there[:, None], logits, MASKED_LOGIT)
     num_spans = tf.shape(logits)[1]
-    log_probs = tf.reshape(logits + scores[:, None], [-1])
-    log_probs -= tf.reduce_logsumexp(norms + scores)
+    joint = tf.reshape(logits + scores[:, None], [-1])
     # Ties go to what comes first.
-    num_merged = tf.minimum(NUM_MERGED_SPANS, tf.size(log_probs))
-    log_probs, order = tf.math.top_k(log_probs, num_merged)
+    num_merged = tf.minimum(NUM_MERGED_SPANS, tf.size(joint))
+    joint, order = tf.math.top_k(joint, num_merged)
     exists = tf.gather(tf.reshape(logits, [-1]), order) > NO_SPAN_LOGIT
-    log_probs, order = log_probs[exists], order[exists]
+    joint, order = joint[exists], order[exists]
     blocks = order // num_spans
     byte_start, byte_end = (
         tf.gather(tf.reshape(x, [-1]), order) for x in (byte_starts, byte_ends)
@@ -83,8 +90,18 @@ def select_answers(
     )
     # What is not UTF-8 would not fit into a reply of the REST interface.
     found = tf.strings.unicode_transcode(found, "UTF-8", "UTF-8")
-    best, totals = _merged(merge_keys(found), log_probs, num_answers)
-    reading = tf.reshape(logits - norms[:, None], [-1])
+    ranks, num_distinct = _ranks(merge_keys(found), joint)
+    best = tf.math.unsorted_segment_min(  # span of each answer
+        tf.range(tf.size(ranks)), ranks, num_distinct
+    )
+    log_norm = tf.reduce_logsumexp(norms + scores / temperature)
+    totals = tf.math.unsorted_segment_sum(
+        tf.exp(joint / temperature - log_norm), ranks, num_distinct
+    )
+    hides = _hides(ranks, best, blocks, byte_start, byte_end)
+    listed = _listed(hides, num_answers)
+    best, totals = tf.gather(best, listed), tf.gather(totals, listed)
+    reading = tf.reshape(logits / temperature - norms[:, None], [-1])
     answers = {
         "text": tf.gather(found, best),
         "block_position": tf.gather(blocks, best),
@@ -96,7 +113,7 @@ def select_answers(
         "reading_probability": tf.exp(
             tf.gather(reading, tf.gather(order, best))
         ),
-        "probability": tf.minimum(tf.cast(totals, tf.float32), 1.0),
+        "probability": tf.minimum(totals, 1.0),
     }
     paddings: dict[str, str | int] = {
         "text": "",
@@ -114,24 +131,65 @@ def select_answers(
     return padded
 
 
-def _merged(
-    keys: tf.Tensor, log_probs: tf.Tensor, num_answers: tf.Tensor | int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Places of the best span of each answer, and what its spans sum to."""
+def _ranks(keys: tf.Tensor, joint: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Rank of the answer of each span, and how many answers there are."""
     distinct, answer_of_span = tf.unique(keys)
     num_distinct = tf.size(distinct)
     # float64: the order of answers may hang on the last bits.
-    probabilities = tf.exp(tf.cast(log_probs, tf.float64))
-    totals = tf.math.unsorted_segment_sum(
-        probabilities, answer_of_span, num_distinct
+    weights = tf.exp(tf.cast(joint - tf.reduce_max(joint), tf.float64))
+    totals = tf.math.unsorted_segment_sum(weights, answer_of_span, num_distinct)
+    _, ranked = tf.math.top_k(totals, num_distinct)
+    ranks = tf.gather(tf.math.invert_permutation(ranked), answer_of_span)
+    return ranks, num_distinct
+
+
+def _hides(
+    ranks: tf.Tensor,
+    best: tf.Tensor,
+    blocks: tf.Tensor,
+    byte_start: tf.Tensor,
+    byte_end: tf.Tensor,
+) -> tf.Tensor:
+    """Whether an answer has a span that overlaps the best span of another.
+
+    Args:
+        ranks: int32 `(num_spans,)`, of the answer of each span.
+        best: int32 `(num_answers,)`, the best span of each answer.
+        blocks: int32 `(num_spans,)`, where the spans are.
+        byte_start: int32 `(num_spans,)`.
+        byte_end: int32 `(num_spans,)`.
+
+    Returns:
+        bool `(num_answers, num_answers)`, the other in the second place.
+    """
+    overlaps = (
+        (blocks[:, None] == tf.gather(blocks, best))
+        & (byte_start[:, None] < tf.gather(byte_end, best))
+        & (tf.gather(byte_start, best) < byte_end[:, None])
+    )  # (num_spans, num_answers)
+    hides = tf.math.unsorted_segment_max(
+        tf.cast(overlaps, tf.int32), ranks, tf.size(best)
     )
-    first = tf.math.unsorted_segment_min(
-        tf.range(tf.size(keys)), answer_of_span, num_distinct
+    return hides > 0
+
+
+def _listed(hides: tf.Tensor, num_answers: tf.Tensor | int) -> tf.Tensor:
+    """Ranks of the first answers that no answer before them hides."""
+    ranks = tf.range(tf.shape(hides)[0])
+
+    def is_open(listed: tf.Tensor, free: tf.Tensor) -> tf.Tensor:
+        num_listed = tf.math.count_nonzero(listed, dtype=tf.int32)
+        return tf.reduce_any(free) & (num_listed < num_answers)
+
+    def add(listed: tf.Tensor, free: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        first = tf.reduce_min(tf.boolean_mask(ranks, free))
+        is_first = ranks == first
+        return listed | is_first, free & ~is_first & ~tf.gather(hides, first)
+
+    listed, _ = tf.while_loop(
+        is_open, add, (ranks < 0, ranks >= 0), maximum_iterations=num_answers
     )
-    totals, ranked = tf.math.top_k(
-        totals, tf.minimum(num_answers, num_distinct)
-    )
-    return tf.gather(first, ranked), totals
+    return tf.where(listed)[:, 0]
 
 
 def _padded(

@@ -82,11 +82,13 @@ class Readings:
         spans: tuple of tuples of `ReadSpan`.
         fingerprint: of the reader; "" for the layers of this process.
         version: of the model.
+        threshold: of the reader's calibration.
     """
 
     spans: tuple[tuple[ReadSpan, ...], ...]
     fingerprint: str = ""
     version: int = 0
+    threshold: float = 0.0
 
 
 class Engine(abc.ABC):
@@ -148,24 +150,31 @@ class Engine(abc.ABC):
             The answers to each question, best first; and the `Readings` that
             they come from.
         """
-        nothing = Block("")
-        blocks = [_padded(e.blocks, nothing, num_read) for e in evidence]
-        scores = [
-            _padded(e.retrieval_logits, MISSING_SCORE, num_read)
-            for e in evidence
-        ]
-        readings = self.read(
-            [e.question for e in evidence],
-            [[block.title for block in row] for row in blocks],
-            [[block.text for block in row] for row in blocks],
-            np.array(scores, np.float32),
-            num_answers,
-        )
+        readings = self.read(*to_read(evidence, num_read), num_answers)
         spans = [
             _cut(own, found)
             for own, found in zip(evidence, readings.spans, strict=True)
         ]
         return spans, readings
+
+
+def to_read(
+    evidence: Sequence[Evidence], num_read: int
+) -> tuple[
+    list[str], list[list[str]], list[list[str]], npt.NDArray[np.float32]
+]:
+    """Questions, titles, texts and scores of `Engine.read`."""
+    nothing = Block("")
+    blocks = [_padded(e.blocks, nothing, num_read) for e in evidence]
+    scores = [
+        _padded(e.retrieval_logits, MISSING_SCORE, num_read) for e in evidence
+    ]
+    return (
+        [e.question for e in evidence],
+        [[block.title for block in row] for row in blocks],
+        [[block.text for block in row] for row in blocks],
+        np.array(scores, np.float32),
+    )
 
 
 def check_finite(numbers: npt.ArrayLike) -> None:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.evaluation.calibration import Calibration
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
 
@@ -39,14 +40,20 @@ def embedder_fingerprint(embedder: Embedder, featurizer: Featurizer) -> str:
     return _fingerprint(description, embedder)
 
 
-def reader_fingerprint(reader: SpanReader, featurizer: Featurizer) -> str:
+def reader_fingerprint(
+    reader: SpanReader,
+    featurizer: Featurizer,
+    calibration: Calibration | None = None,
+) -> str:
     """SHA-256 of all that decides what is read in a block.
 
     Args:
         reader: `SpanReader`.
         featurizer: `Featurizer` that joins question and block.
+        calibration: `Calibration`. Without one, the fingerprint is that of
+            versions that had none.
     """
-    description = [
+    description: list[Any] = [
         reader.max_span_width,
         reader.layer_norm_epsilon,
         reader.backbone.num_heads,
@@ -55,6 +62,8 @@ def reader_fingerprint(reader: SpanReader, featurizer: Featurizer) -> str:
         featurizer.joint_length,
         featurizer.joint_title,
     ]
+    if calibration is not None and calibration != Calibration():
+        description.append(calibration.to_json())
     return _fingerprint(description, reader)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from realm_tf.data.corpus.answer import Evidence
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.engine.engine import (
     Embedded,
@@ -17,9 +18,11 @@ from realm_tf.engine.engine import (
     ReadSpan,
     check_finite,
     encoded,
+    to_read,
 )
 from realm_tf.engine.reading_module import ReadingModule
 from realm_tf.engine.text_embedder import TextEmbedder
+from realm_tf.evaluation.calibration import Calibration
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
 
@@ -101,21 +104,57 @@ class LocalEngine(Engine):
     ) -> Readings:
         if not questions:
             return Readings(())
-        block_titles, block_texts = (
-            tf.constant([encoded(row) for row in rows], tf.string, scores.shape)
-            for rows in (titles, texts)
-        )
+        inputs = _tensors(questions, titles, texts, scores)
         with _TURNS:
-            found = self._reading.texts(
-                tf.constant(encoded(questions), tf.string, scores.shape[:1]),
-                block_titles,
-                block_texts,
-                tf.constant(scores, tf.float32),
-                num_answers,
-            )
+            found = self._reading.texts(*inputs, num_answers=num_answers)
         check_finite(found["probability"])
         columns = [found[name].numpy().tolist() for name in _FIELDS]
-        return Readings(tuple(map(_spans, *columns)))
+        return Readings(
+            tuple(map(_spans, *columns)), threshold=self.calibration.threshold
+        )
+
+    def best_by_temperature(
+        self, evidence: Sequence[Evidence], num_read: int
+    ) -> tuple[list[str], npt.NDArray[np.float32]]:
+        """The best answers, and how probable each temperature makes them.
+
+        Returns:
+            Texts `(num_questions,)`, and their probabilities at each of
+            `TEMPERATURES`, `(num_temperatures, num_questions)`.
+        """
+        inputs = _tensors(*to_read(evidence, num_read))
+        with _TURNS:
+            found = self._reading.best_by_temperature(*inputs)
+        check_finite(found["probability"])
+        texts = found["text"][0, :, 0].numpy().tolist()
+        return (
+            [text.decode("utf-8", "replace") for text in texts],
+            found["probability"][..., 0].numpy(),
+        )
+
+    @property
+    def calibration(self) -> Calibration:
+        """What makes probabilities mean something; see `Calibration`."""
+        return self._reading.calibration
+
+    @calibration.setter
+    def calibration(self, calibration: Calibration) -> None:
+        self._reading.calibration = calibration
+
+
+def _tensors(
+    questions: Sequence[str],
+    titles: Sequence[Sequence[str]],
+    texts: Sequence[Sequence[str]],
+    scores: npt.NDArray[np.float32],
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """What `Engine.read` is given, for the graph."""
+    block_titles, block_texts = (
+        tf.constant([encoded(row) for row in rows], tf.string, scores.shape)
+        for rows in (titles, texts)
+    )
+    question = tf.constant(encoded(questions), tf.string, scores.shape[:1])
+    return question, block_titles, block_texts, tf.constant(scores, tf.float32)
 
 
 def _spans(texts: list[bytes], *columns: list[Any]) -> tuple[ReadSpan, ...]:

@@ -12,6 +12,7 @@ from realm_tf.engine.checked_inputs import checked
 from realm_tf.engine.inference_backbone import inference_backbone
 from realm_tf.engine.packed_backbone import PackedTokens
 from realm_tf.engine.token_budget import default_token_budget, in_groups
+from realm_tf.evaluation.calibration import TEMPERATURES, Calibration
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.span_reader import SpanReader
 
@@ -26,9 +27,9 @@ class ReadingModule(tf.Module):
     Signature serving_default: `question` string `(batch,)`, `block_titles`
     and `block_texts` string, `retrieval_scores` float32 `(batch, num_blocks)`,
     to what `answer_specs` lists, with `batch` in front, and `fingerprint`
-    string `(batch,)`. p(z | x) is over the blocks that are given. One is
-    missing where its score is not finite or at most -1e30, in whatever place.
-    A question without a letter or digit has no answers.
+    string and `threshold` float32 `(batch,)`. p(z | x) is over the blocks that
+    are given. One is missing where its score is not finite or at most -1e30,
+    in whatever place. A question without a letter or digit has no answers.
 
     Each pair of question and block is a row of its own; rows are computed in
     groups of about equal length, whichever question they belong to.
@@ -42,6 +43,8 @@ class ReadingModule(tf.Module):
         featurizer: `Featurizer`.
         num_answers: how many the signature returns.
         fingerprint: what is returned for every question.
+        calibration: `Calibration`. Its threshold is returned for every
+            question, and applied by whoever asks.
         jit_compile: compile the backbone with XLA.
         token_budget: see `in_groups`. Defaults to what this machine is good
             at.
@@ -54,6 +57,7 @@ class ReadingModule(tf.Module):
         *,
         num_answers: int = 1,
         fingerprint: str = "",
+        calibration: Calibration | None = None,
         jit_compile: bool = False,
         token_budget: int | None = None,
     ):
@@ -64,11 +68,19 @@ class ReadingModule(tf.Module):
         self._featurizer = featurizer
         self._num_answers = num_answers
         self._fingerprint = fingerprint
+        self.calibration = calibration or Calibration()
         self._token_budget = token_budget or default_token_budget()
         self._read_texts = tf.function(
             self.read,
-            [*_text_specs(), tf.TensorSpec([], tf.int32)],
+            [
+                *_text_specs(),
+                tf.TensorSpec([], tf.int32, "num_answers"),
+                tf.TensorSpec([], tf.float32, "temperature"),
+            ],
             autograph=False,
+        )
+        self._best_texts = tf.function(
+            self._best_by_temperature, _text_specs(), autograph=False
         )
 
     @property
@@ -85,15 +97,42 @@ class ReadingModule(tf.Module):
         retrieval_scores: tf.Tensor,
         num_answers: int,
     ) -> dict[str, tf.Tensor]:
-        """`read`, compiled, with the current weights."""
+        """`read`, compiled, with the current weights and temperature."""
         self._backbone.refresh()
         return self._read_texts(
-            question, block_titles, block_texts, retrieval_scores, num_answers
+            question,
+            block_titles,
+            block_texts,
+            retrieval_scores,
+            num_answers,
+            self.calibration.temperature,
         )
 
-    def fingerprints(self, question: tf.Tensor) -> tf.Tensor:
-        """The fingerprint, once for each question."""
-        return tf.fill(tf.shape(question), self._fingerprint)
+    def best_by_temperature(
+        self,
+        question: tf.Tensor,
+        block_titles: tf.Tensor,
+        block_texts: tf.Tensor,
+        retrieval_scores: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """The best answer at each of `TEMPERATURES`, read once.
+
+        Returns:
+            dict of tensors `(num_temperatures, batch, 1)`, see `answer_specs`.
+        """
+        self._backbone.refresh()
+        return self._best_texts(
+            question, block_titles, block_texts, retrieval_scores
+        )
+
+    def of_export(self, question: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Fingerprint and threshold, once for each question."""
+        facts = {
+            "fingerprint": self._fingerprint,
+            "threshold": tf.constant(self.calibration.threshold, tf.float32),
+        }
+        size = tf.shape(question)
+        return {name: tf.fill(size, value) for name, value in facts.items()}
 
     def read(
         self,
@@ -102,6 +141,7 @@ class ReadingModule(tf.Module):
         texts: tf.Tensor,
         scores: tf.Tensor,
         num_answers: tf.Tensor | int,
+        temperature: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
         """Answers questions, within a graph.
 
@@ -111,9 +151,52 @@ class ReadingModule(tf.Module):
             texts: string `(batch, num_blocks)`.
             scores: float32 `(batch, num_blocks)`.
             num_answers: how many are wanted of each.
+            temperature: defaults to that of `calibration`, as a constant.
 
         Returns:
             dict of tensors, see `answer_specs`, with `batch` in front.
+        """
+        if temperature is None:
+            temperature = tf.constant(self.calibration.temperature, tf.float32)
+        spans, norms = self._read_spans(
+            question, titles, texts, scores, temperature[None]
+        )
+        return _answers(spans, norms[0], num_answers, temperature)
+
+    def _best_by_temperature(
+        self,
+        question: tf.Tensor,
+        titles: tf.Tensor,
+        texts: tf.Tensor,
+        scores: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        temperatures = tf.constant(TEMPERATURES, tf.float32)
+        spans, norms = self._read_spans(
+            question, titles, texts, scores, temperatures
+        )
+        specs = {
+            name: tf.TensorSpec([None, *spec.shape], spec.dtype)
+            for name, spec in answer_specs(1).items()
+        }
+        return tf.map_fn(
+            lambda at: _answers(spans, at[0], 1, at[1]),
+            (norms, temperatures),
+            fn_output_signature=specs,
+        )
+
+    def _read_spans(
+        self,
+        question: tf.Tensor,
+        titles: tf.Tensor,
+        texts: tf.Tensor,
+        scores: tf.Tensor,
+        temperatures: tf.Tensor,
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """Inputs of `select_answers` but for norms, with `batch` in front.
+
+        Returns:
+            The inputs; and their norms at each temperature, float32
+            `(num_temperatures, batch, num_blocks)`.
         """
         is_there = tf.math.is_finite(scores) & (scores > _LEAST_SCORE)
         is_there &= _has_words(question)[:, None]
@@ -124,7 +207,7 @@ class ReadingModule(tf.Module):
             tf.gather_nd(titles, places),
             tf.gather_nd(texts, places),
         )
-        spans = self._read_rows(joint)
+        spans = self._read_rows(joint, temperatures)
         shape = tf.shape(scores, tf.int64)
         # (batch, num_blocks, ...) again; zeros where a block is missing.
         spans = {
@@ -135,16 +218,10 @@ class ReadingModule(tf.Module):
             )
             for name, rows in spans.items()
         }
+        norms = tf.transpose(spans.pop("norms"), [2, 0, 1])
         scores = _relative(scores, is_there)
-
-        def select(row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            return select_answers(**row, num_answers=num_answers)
-
-        return tf.map_fn(
-            select,
-            {**spans, "is_there": is_there, "scores": scores, "texts": texts},
-            fn_output_signature=answer_specs(num_answers),
-        )
+        others = {"is_there": is_there, "scores": scores, "texts": texts}
+        return spans | others, norms
 
     def _serve(
         self,
@@ -165,17 +242,21 @@ class ReadingModule(tf.Module):
             name: tf.ensure_shape(values, shape)
             for name, values in answers.items()
         }
-        return answers | {"fingerprint": self.fingerprints(question)}
+        return answers | self.of_export(question)
 
-    def _read_rows(self, joint: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _read_rows(
+        self, joint: dict[str, tf.Tensor], temperatures: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """The most probable spans of each row, and the log of the sum of all.
 
         Args:
             joint: of `Featurizer.joint`, `(num_rows, joint_length)`.
+            temperatures: float32 `(num_temperatures,)`.
 
         Returns:
             dict of `(num_rows, NUM_MERGED_SPANS)` tensors `logits`,
-            `byte_starts`, `byte_ends`, and `norms` `(num_rows,)`.
+            `byte_starts`, `byte_ends`, and `norms` `(num_rows,
+            num_temperatures)`.
         """
 
         def read_some(rows: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -183,7 +264,7 @@ class ReadingModule(tf.Module):
                 name: tf.gather(joint[name], rows)
                 for name in (*FEATURES, *_OFFSETS)
             }
-            return self._read_packed(some)
+            return self._read_packed(some, temperatures)
 
         spans = [None, NUM_MERGED_SPANS]
         return in_groups(
@@ -193,12 +274,14 @@ class ReadingModule(tf.Module):
                 "logits": tf.TensorSpec(spans, tf.float32),
                 "byte_starts": tf.TensorSpec(spans, tf.int32),
                 "byte_ends": tf.TensorSpec(spans, tf.int32),
-                "norms": tf.TensorSpec([None], tf.float32),
+                "norms": tf.TensorSpec([None, *temperatures.shape], tf.float32),
             },
             token_budget=self._token_budget,
         )
 
-    def _read_packed(self, joint: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _read_packed(
+        self, joint: dict[str, tf.Tensor], temperatures: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         tokens = PackedTokens.of(joint)
         states = self._backbone(tokens)
         # Answers are made of tokens of the block alone. The first token of all
@@ -218,6 +301,7 @@ class ReadingModule(tf.Module):
             first,
             tf.gather_nd(joint["starts"], places),
             tf.gather_nd(joint["ends"], places),
+            temperatures,
         )
 
     def _span_logits(
@@ -280,12 +364,38 @@ def _span_scores(
     return (dot - mean * tf.reduce_sum(weighted)) * scale + shift
 
 
+def _answers(
+    spans: dict[str, tf.Tensor],
+    norms: tf.Tensor,
+    num_answers: tf.Tensor | int,
+    temperature: tf.Tensor,
+) -> dict[str, tf.Tensor]:
+    """`select_answers` of each question."""
+
+    def select(row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return select_answers(
+            **row, num_answers=num_answers, temperature=temperature
+        )
+
+    return tf.map_fn(
+        select,
+        spans | {"norms": norms},
+        fn_output_signature=answer_specs(num_answers),
+    )
+
+
 def _best_spans(
-    logits: tf.Tensor, first: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor
+    logits: tf.Tensor,
+    first: tf.Tensor,
+    starts: tf.Tensor,
+    ends: tf.Tensor,
+    temperatures: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
     num_rows, longest = tf.shape(logits)[0], tf.shape(logits)[2]
     logits = tf.reshape(logits, [num_rows, -1])
-    norms = tf.reduce_logsumexp(logits, axis=1)
+    norms = tf.reduce_logsumexp(
+        logits[:, None] / temperatures[:, None], axis=2
+    )  # (num_rows, num_temperatures)
     kept = tf.minimum(NUM_MERGED_SPANS, tf.shape(logits)[1])
     logits, spans = tf.math.top_k(logits, kept)  # ties: what comes first
     last_token = tf.size(starts) - 1

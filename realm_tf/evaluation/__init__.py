@@ -1,4 +1,4 @@
-"""Exact match, F1, recall, and the report over a set of questions.
+"""Exact match, F1, recall, confidence, and the report over questions.
 
 No model is built here: `open_qa.evaluate` takes any function that answers.
 Start with `open_qa.py`.

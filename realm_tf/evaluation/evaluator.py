@@ -34,6 +34,9 @@ class Prediction(Protocol):
     def score(self) -> float: ...
 
     @property
+    def found(self) -> bool: ...
+
+    @property
     def blocks(self) -> Sequence[EvidenceBlock]: ...
 
 
@@ -51,9 +54,9 @@ def evaluate(
 
     Args:
         predict: function from questions to predictions, such as
-            `RealmQA.predict`. A prediction has the answer's `text` and
-            `score`, and as evidence `blocks` with `text` and `document_id`,
-            best first.
+            `RealmQA.predict`. A prediction has the answer's `text`, `score`
+            and whether it is `found`, and as evidence `blocks` with `text` and
+            `document_id`, best first.
         questions: sequence of `Question`.
         ks: iterable of int. Cut-offs of recall. Those beyond the number of
             retrieved blocks are skipped.
@@ -98,6 +101,7 @@ def _score(
         question=question,
         prediction=prediction.text,
         score=float(prediction.score),
+        found=bool(prediction.found),
         exact_match=exact_match,
         f1=f1,
         answer_rank=recall.first_rank(
@@ -169,6 +173,7 @@ def _report(
     block_ranks = [
         score.block_rank for score in scores if score.question.own_passages
     ]
+    num_unanswerable = sum(s.question.is_unanswerable for s in scores)
     has_block_ranks = bool(ks and block_ranks)
     return Report(
         num_questions=len(scores),
@@ -190,7 +195,8 @@ def _report(
             if has_block_ranks
             else None
         ),
-        num_without_answers=len(scores) - len(answered),
+        num_without_answers=len(scores) - len(answered) - num_unanswerable,
+        num_unanswerable=num_unanswerable,
         num_invalid_regexes=regex_outcomes[RegexOutcome.INVALID],
         num_regex_timeouts=regex_outcomes[RegexOutcome.TIMED_OUT],
         scores=tuple(scores),

@@ -5,7 +5,10 @@ import json
 import os
 from typing import Any
 
+import numpy as np
+
 from realm_tf.data.questions.questions import Question
+from realm_tf.evaluation.confidence import Confidence
 from realm_tf.evaluation.recall import Rank
 
 
@@ -17,6 +20,7 @@ class QuestionScore:
         question: `Question` that was asked.
         prediction: str.
         score: float. The model's own score of its answer.
+        found: bool. Whether the prediction was given as the answer.
         exact_match: bool. Whether the prediction is right; None without
             answers.
         f1: float, or None where answers are regular expressions, or missing.
@@ -28,10 +32,19 @@ class QuestionScore:
     question: Question
     prediction: str
     score: float
+    found: bool
     exact_match: bool | None
     f1: float | None
     answer_rank: Rank
     block_rank: Rank
+
+    @property
+    def is_right(self) -> bool | None:
+        """Whether the prediction is right; None if that is not known.
+
+        To a question that has no answer, every prediction is wrong.
+        """
+        return False if self.question.is_unanswerable else self.exact_match
 
     def to_json(self) -> dict[str, Any]:
         """The score as a JSON object."""
@@ -43,6 +56,7 @@ class QuestionScore:
             "exact_match": self.exact_match,
             "f1": self.f1,
             "score": self.score,
+            "found": self.found,
             "answer_rank": self.answer_rank,
             "block_rank": self.block_rank,
         }
@@ -70,6 +84,8 @@ class Report:
         mean_reciprocal_rank: float or None. Of the first block of the
             question's own passages, among the blocks that were returned.
         num_without_answers: int. Questions of which only passages are known.
+        num_unanswerable: int. Questions that have no answer. None of the
+            measures above is over these.
         num_invalid_regexes: int. Answers that are no valid expressions; they
             match nothing.
         num_regex_timeouts: int. Searches that were given up; they count as no
@@ -85,9 +101,27 @@ class Report:
     block_recall_at_k: dict[int, float]
     mean_reciprocal_rank: float | None
     num_without_answers: int
+    num_unanswerable: int
     num_invalid_regexes: int
     num_regex_timeouts: int
     scores: tuple[QuestionScore, ...] = dataclasses.field(repr=False)
+
+    @property
+    def confidence(self) -> Confidence | None:
+        """How sure the answers are, and how often they are right.
+
+        Over all questions but those of which only passages are known. None if
+        there are no others, or if scores are no probabilities.
+        """
+        judged = [s for s in self.scores if s.is_right is not None]
+        if not judged or not all(0 <= s.score <= 1 for s in judged):
+            return None
+        return Confidence(
+            np.array([s.score for s in judged]),
+            np.array([bool(s.is_right) for s in judged]),
+            np.array([not s.question.is_unanswerable for s in judged]),
+            np.array([s.found for s in judged]),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The overall scores as a flat JSON object."""
@@ -99,7 +133,7 @@ class Report:
                 flat |= {f"{name}_{k}": share for k, share in value.items()}
             elif field.name != "scores":
                 flat[field.name] = value
-        return flat
+        return flat | (self.confidence.to_json() if self.confidence else {})
 
     def write_scores(self, path: str | os.PathLike[str]) -> None:
         """Writes one JSON line for each question."""

@@ -1,9 +1,8 @@
 """QuestionAnswerer: answers questions with its parts and its index."""
 
 import abc
-import numbers
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -27,6 +26,7 @@ from realm_tf.engine.fingerprints import (
 )
 from realm_tf.engine.local_engine import LocalEngine
 from realm_tf.engine.official_engine import OfficialEngine
+from realm_tf.evaluation.calibration import Calibration, check_threshold
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.knowledge_augmented_encoder import (
     KnowledgeAugmentedEncoder,
@@ -65,6 +65,7 @@ class QuestionAnswerer(abc.ABC):
         projection_fitted: bool = True,
         official: bool = False,
         encoder: KnowledgeAugmentedEncoder | None = None,
+        calibration: Calibration | Mapping[str, float] | None = None,
     ):
         for layer in (query_embedder, block_embedder, reader):
             presets.build(layer)
@@ -75,11 +76,19 @@ class QuestionAnswerer(abc.ABC):
         self.official = official
         self.encoder = encoder
         self.index: BlockIndex | None = None
-        self._set_embedders(query_embedder, block_embedder)
-        self.lexical_weight = lexical_weight
+        self._set_embedders(
+            query_embedder,
+            block_embedder,
+            Calibration.of(calibration),
+            lexical_weight,
+        )
 
     def _set_embedders(
-        self, query_embedder: Embedder, block_embedder: Embedder
+        self,
+        query_embedder: Embedder,
+        block_embedder: Embedder,
+        calibration: Calibration,
+        lexical_weight: float,
     ) -> None:
         self.query_embedder = query_embedder
         self.block_embedder = block_embedder
@@ -92,11 +101,14 @@ class QuestionAnswerer(abc.ABC):
         local = LocalEngine(
             self.featurizer, query_embedder, block_embedder, self.reader
         )
+        local.calibration = calibration
+        self.local_engine = local
         self.question_embedding = local.question_embedding
         self.block_embedding = local.block_embedding
         self.engine: Engine = local
         if self.official:
             self.engine = OfficialEngine(local, self.reader)
+        self.lexical_weight = lexical_weight
 
     @property
     def lexical_weight(self) -> float:
@@ -124,6 +136,15 @@ class QuestionAnswerer(abc.ABC):
             )
 
     @property
+    def calibration(self) -> Calibration:
+        """Temperature and threshold of the answers; see `calibrate`."""
+        return self.local_engine.calibration
+
+    @calibration.setter
+    def calibration(self, calibration: Calibration) -> None:
+        self.local_engine.calibration = calibration
+
+    @property
     def parts(self) -> presets.Parts:
         """The parts of a preset."""
         return presets.Parts(
@@ -137,6 +158,7 @@ class QuestionAnswerer(abc.ABC):
                 "lexical_weight": self.lexical_weight,
                 "projection_fitted": self.projection_fitted,
                 "official": self.official,
+                "calibration": self.calibration.to_json(),
             },
         )
 
@@ -240,24 +262,30 @@ class QuestionAnswerer(abc.ABC):
     def separate_embedders(self) -> None:
         """Gives questions an embedder of their own: a copy of the blocks'."""
         if self.query_embedder is self.block_embedder:
-            weight = self.lexical_weight
             copy = presets.copy_layer(self.block_embedder)
-            self._set_embedders(copy, self.block_embedder)
-            self.lexical_weight = weight
+            self._set_embedders(
+                copy,
+                self.block_embedder,
+                self.calibration,
+                self.lexical_weight,
+            )
 
     def move_to(self, strategy: tf.distribute.Strategy) -> None:
         """Makes the variables anew in the scope of a strategy, once."""
         if self.model.distribute_strategy is strategy:
             return
-        weight = self.lexical_weight
         with strategy.scope():
             block_embedder = presets.copy_layer(self.block_embedder)
             query_embedder = block_embedder
             if self.query_embedder is not self.block_embedder:
                 query_embedder = presets.copy_layer(self.query_embedder)
             self.reader = presets.copy_layer(self.reader)
-            self._set_embedders(query_embedder, block_embedder)
-        self.lexical_weight = weight
+            self._set_embedders(
+                query_embedder,
+                block_embedder,
+                self.calibration,
+                self.lexical_weight,
+            )
 
     @property
     def embedder_fingerprint(self) -> str:
@@ -267,7 +295,9 @@ class QuestionAnswerer(abc.ABC):
     @property
     def reader_fingerprint(self) -> str:
         """SHA-256 of all that decides what is read in a block."""
-        return reader_fingerprint(self.reader, self.featurizer)
+        return reader_fingerprint(
+            self.reader, self.featurizer, self.calibration
+        )
 
     def ask(self, question: str, **options: Any) -> Answer:
         """Answers one question; see `predict`."""
@@ -281,7 +311,7 @@ class QuestionAnswerer(abc.ABC):
         num_read: int | None = None,
         num_retrieved: int | None = None,
         num_alternatives: int = 4,
-        threshold: float = 0.0,
+        threshold: float | None = None,
     ) -> list[Answer]:
         """Answers questions, each with its evidence.
 
@@ -297,6 +327,7 @@ class QuestionAnswerer(abc.ABC):
                 read. p(z | x) is over these.
             num_alternatives: most other answers in `Answer.alternatives`.
             threshold: probability an answer needs for `Answer.found`.
+                Defaults to that of `calibration`.
 
         Returns:
             list of `Answer`, in the order of `questions`.
@@ -312,26 +343,24 @@ class QuestionAnswerer(abc.ABC):
         _check_count("num_read", num_read, 1)
         _check_count("num_retrieved", num_retrieved, num_read)
         _check_count("num_alternatives", num_alternatives, 0)
-        if not isinstance(threshold, numbers.Real) or not 0 <= threshold <= 1:
-            raise ValueError(
-                "`threshold` must be a probability. Received: "
-                f"threshold={threshold!r}."
-            )
+        if threshold is not None:
+            check_threshold(threshold)
         answers: list[Answer] = []
         at_once = max(1, _BLOCKS_AT_ONCE // num_retrieved)
         for start in range(0, len(texts), at_once):
-            evidence = self._retrieve(
+            evidence = self.retrieve(
                 texts[start : start + at_once], num_retrieved
             )
-            spans, _ = self.engine.read_evidence(
+            spans, readings = self.engine.read_evidence(
                 evidence, num_read, 1 + num_alternatives
             )
-            answers += map(
-                Answer.of, evidence, spans, [threshold] * len(evidence)
-            )
+            needed = readings.threshold if threshold is None else threshold
+            answers += map(Answer.of, evidence, spans, [needed] * len(evidence))
         return answers
 
-    def _retrieve(self, questions: list[str], k: int) -> list[Evidence]:
+    def retrieve(self, questions: Sequence[str], k: int) -> list[Evidence]:
+        """The best `k` blocks of each question, as they are read."""
+        _check_count("k", k, 1)
         embedded = self.engine.embed_questions(questions)
         return self.require_index().retrieve(
             questions,

@@ -1,5 +1,6 @@
 """A `QuestionAnswerer` in a few lines."""
 
+from realm_tf.evaluation.calibration import Calibration
 from realm_tf.models.question_answerer import QuestionAnswerer
 
 
@@ -21,6 +22,11 @@ def describe(qa: QuestionAnswerer) -> str:
         f"{qa.num_read} blocks read",
         f"parameters: {sum(parts.values()):,}",
     ]
+    if qa.calibration != Calibration():
+        lines.append(
+            f"answers: temperature {qa.calibration.temperature:.2f}, "
+            f"threshold {qa.calibration.threshold:.2f}"
+        )
     if qa.index is not None:
         lines.append(
             f"index: {qa.index.num_blocks:,} blocks, version "

@@ -12,6 +12,7 @@ import numpy as np
 
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question
+from realm_tf.evaluation.calibration import Calibration
 from realm_tf.losses.in_batch_loss import InBatchLoss
 from realm_tf.losses.marginal_loss import MarginalLoss
 from realm_tf.metrics.open_qa_metrics import (
@@ -117,6 +118,7 @@ def finetune(
             f"more. Received: strategy={type(strategy).__name__}. Make the "
             "model in the scope of a `MirroredStrategy`, or of none."
         )
+    qa.calibration = Calibration()  # that of the weights before
     run = _Run(
         qa, corpus, options or FinetuneOptions(), StageFitting(**fitting)
     )

@@ -12,6 +12,7 @@ from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.spans.date_number_tagger import DateNumberTagger
 from realm_tf.data.spans.salient_spans import default_path, tag_corpus
 from realm_tf.data.spans.sentence_masks import SentenceMasks, make_masks
+from realm_tf.evaluation.calibration import Calibration
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.options import (
     InverseClozeOptions,
@@ -61,6 +62,7 @@ def pretrain_task(
             f"`task` must be one of {TASKS}. Received: task={task!r}. Begin "
             f"with {INVERSE_CLOZE!r}."
         )
+    qa.calibration = Calibration()  # that of the weights before
     options.setdefault("learning_rate", _LEARNING_RATES[task])
     training = _taken(TrainingOptions, options)
     if task == INVERSE_CLOZE:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -11,6 +12,7 @@ from realm_tf import _manifest
 from realm_tf.checkpoints import presets
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import FolderError
+from realm_tf.evaluation.calibration import Calibration
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
 
@@ -226,6 +228,22 @@ def test_verify_false_skips_the_hashes(preset, tmp_path):
     with pytest.raises(FolderError, match="config.json"):
         presets.read_preset(folder)
     assert presets.read_preset(folder, verify=False).options["num_read"] == 4
+
+
+def test_calibration_is_checked(parts, tmp_path):
+    options = OPTIONS | {"calibration": {"temperature": 2.0, "threshold": 0.5}}
+    read = presets.read_preset(
+        write(tmp_path / "good", dataclasses.replace(parts, options=options))
+    )
+    assert read.calibration == Calibration(2.0, 0.5)
+    assert parts.calibration == Calibration()
+    for bad in ({"temperature": 0.0}, {"slope": 1.0}, 5):
+        options = OPTIONS | {"calibration": bad}
+        folder = write(
+            tmp_path / repr(bad), dataclasses.replace(parts, options=options)
+        )
+        with pytest.raises(FolderError, match="must hold the settings of"):
+            presets.read_preset(folder)
 
 
 def test_a_folder_that_is_no_preset_is_refused(tmp_path):

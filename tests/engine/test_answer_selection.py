@@ -90,7 +90,7 @@ def python_answers(logits, scores, starts, ends, texts):
     logits = logits.astype(np.float64)
     weights = np.exp(logits + scores[:, None])
     total = weights.sum()
-    best, totals = {}, {}
+    best, totals, places = {}, {}, {}
     for place in np.argsort(-(logits + scores[:, None]).ravel(), kind="stable"):
         z, span = divmod(place, NUM_SPANS)
         if logits[z, span] < -1e8:
@@ -101,8 +101,10 @@ def python_answers(logits, scores, starts, ends, texts):
         reading = weights[z, span] / weights[z].sum()
         best.setdefault(key, (evidence.blocks[z], start, end, z, reading))
         totals[key] = totals.get(key, 0.0) + weights[z, span] / total
+        places.setdefault(key, []).append((z, start, end))
     # Equal sums of equal numbers, added in another order, still tie.
-    ranked = sorted(totals, key=lambda key: -round(totals[key], 12))[:ANSWERS]
+    ranked = sorted(totals, key=lambda key: -round(totals[key], 12))
+    ranked = without_overlaps(ranked, best, places)[:ANSWERS]
     return [
         Span.cut(
             *best[key][:3],
@@ -112,6 +114,16 @@ def python_answers(logits, scores, starts, ends, texts):
         )
         for key in ranked
     ]
+
+
+def without_overlaps(ranked, best, places):
+    listed = []
+    for key in ranked:
+        _, start, end, z, _ = best[key]
+        taken = [place for other in listed for place in places[other]]
+        if not any(z == b and s < end and start < e for b, s, e in taken):
+            listed.append(key)
+    return listed
 
 
 @settings(max_examples=150, deadline=None)
@@ -143,6 +155,102 @@ def test_answers_are_those_of_python(blocks, seed):
         assert got[name].tolist() == want
     want = [span.block.block_id for span in spans] + [-1] * missing
     assert got["block_position"].tolist() == want
+
+
+def spans_of(blocks, probabilities):
+    """A case in which only the named spans of blocks have a probability.
+
+    Args:
+        blocks: lists of words.
+        probabilities: (block, first word, last word) -> probability.
+    """
+    logits, scores, starts, ends, texts = make_case(blocks, 0)
+    first, last = span_positions(LENGTH, WIDTH)
+    logits[:] = -1e9
+    for (block, start, end), probability in probabilities.items():
+        span = np.flatnonzero((first == start) & (last == end))
+        logits[block, span] = np.log(probability)
+    return logits, 0 * scores, starts, ends, texts
+
+
+def listed(case):
+    answers = select(*case)
+    texts = [text.decode() for text in answers["text"].numpy()]
+    found = zip(texts, answers["probability"].numpy().tolist(), strict=True)
+    return [(text, round(p, 6)) for text, p in found if text]
+
+
+def test_temperature_takes_the_root_of_probabilities():
+    answers = select_answers(
+        logits=tf.math.log([[0.8, 0.2], [0.6, 0.4]]),
+        norms=tf.math.log(
+            [0.8**0.5 + 0.2**0.5, 0.6**0.5 + 0.4**0.5]
+        ),  # at temperature 2
+        byte_starts=tf.constant([[0, 2], [0, 2]]),
+        byte_ends=tf.constant([[1, 3], [1, 3]]),
+        is_there=tf.constant([True, True]),
+        scores=tf.math.log([0.75, 0.25]),
+        texts=tf.constant(["1 2", "3 4"]),
+        num_answers=4,
+        temperature=2.0,
+    )
+    joint = np.array([0.75 * 0.8, 0.75 * 0.2, 0.25 * 0.6, 0.25 * 0.4]) ** 0.5
+    assert answers["text"].numpy().tolist() == [b"1", b"2", b"3", b"4"]
+    np.testing.assert_allclose(
+        answers["probability"], joint / joint.sum(), atol=1e-6
+    )
+    reading = np.array([0.8**0.5, 0.2**0.5]) / (0.8**0.5 + 0.2**0.5)
+    np.testing.assert_allclose(
+        answers["reading_probability"][:2], reading, atol=1e-6
+    )
+    # p(z | x) has no temperature.
+    np.testing.assert_allclose(
+        answers["retrieval_probability"], [0.75, 0.75, 0.25, 0.25], atol=1e-6
+    )
+
+
+def test_overlapping_spans_are_no_other_answers():
+    words = "inventor Adolphe Sax in 1840".split()
+    case = spans_of(
+        [words],
+        {
+            (0, 1, 2): 0.4,  # Adolphe Sax
+            (0, 0, 2): 0.3,  # inventor Adolphe Sax
+            (0, 2, 4): 0.2,  # Sax in 1840
+            (0, 4, 4): 0.1,  # 1840: overlaps what is not listed alone
+        },
+    )
+    # The .3 and .2 go to no other answer.
+    assert listed(case) == [("Adolphe Sax", 0.4), ("1840", 0.1)]
+
+
+def test_same_place_in_another_block_is_another_answer():
+    case = spans_of(
+        [["Emma", "1"], ["é", "1"]], {(0, 0, 1): 0.6, (1, 0, 1): 0.4}
+    )
+    assert listed(case) == [("Emma 1", 0.6), ("é 1", 0.4)]
+
+
+def test_every_place_of_an_answer_is_taken():
+    case = spans_of(
+        [["Emma", "1"], ["1", "Emma"]],
+        {
+            (0, 0, 0): 0.5,  # Emma
+            (1, 1, 1): 0.1,  # Emma
+            (1, 0, 1): 0.3,  # 1 Emma: overlaps the Emma of its block
+            (1, 0, 0): 0.1,  # 1
+        },
+    )
+    assert listed(case) == [("Emma", 0.6), ("1", 0.1)]
+
+
+def test_an_answer_with_a_better_place_elsewhere_stays():
+    case = spans_of(
+        [["Emma", "1"], ["1"]],
+        {(0, 0, 1): 0.55, (0, 1, 1): 0.05, (1, 0, 0): 0.4},
+    )
+    # "1" is read in the second block; that in the first counts too.
+    assert listed(case) == [("Emma 1", 0.55), ("1", 0.45)]
 
 
 def test_no_blocks_give_padding_only():

@@ -6,6 +6,7 @@ from realm_tf.engine.fingerprints import (
     embedder_fingerprint,
     reader_fingerprint,
 )
+from realm_tf.evaluation.calibration import Calibration
 from realm_tf.layers.span_reader import SpanReader
 
 
@@ -120,6 +121,9 @@ def test_reader_fingerprint_is_that_of_weights_and_featurizer(
     presets.build(reader)
     first = reader_fingerprint(reader, small_featurizer)
     assert reader_fingerprint(reader, small_featurizer) == first
+    assert reader_fingerprint(reader, small_featurizer, Calibration()) == first
+    warmer = Calibration(temperature=2.0)
+    assert reader_fingerprint(reader, small_featurizer, warmer) != first
     longer = make_featurizer(featurizer.vocabulary, joint_length=65)
     assert reader_fingerprint(reader, longer) != first
     bias = reader.score_dense.bias

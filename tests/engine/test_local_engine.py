@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 
+from realm_tf.data.corpus.answer import Evidence
+from realm_tf.data.corpus.blocks import Block
 from realm_tf.engine.engine import MISSING_SCORE
 from realm_tf.engine.local_engine import LocalEngine
 from realm_tf.errors import BackendError
+from realm_tf.evaluation.calibration import TEMPERATURES, Calibration
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,35 @@ def test_blocks_are_read_with_as_many_answers_as_asked_for(engine):
         assert text[span.byte_start : span.byte_end].decode() == span.text
     none = engine.read([], [], [], np.zeros((0, 2), np.float32), 3)
     assert none.spans == ()
+
+
+def test_temperature_divides_all_logits(engine):
+    evidence = [
+        Evidence(
+            question=question,
+            blocks=(Block("a city in France"), Block("a town")),
+            retrieval_logits=np.array([1.0, 0.5], np.float32),
+            truncated=False,
+        )
+        for question in ("where?", "who?")
+    ]
+    texts, probabilities = engine.best_by_temperature(evidence, 3)
+    assert probabilities.shape == (len(TEMPERATURES), 2)
+    # Colder answers are surer.
+    assert (probabilities[0] > probabilities[-1]).all()
+    try:
+        for i in (0, 6, 20):
+            engine.calibration = Calibration(TEMPERATURES[i], 0.25)
+            spans, readings = engine.read_evidence(evidence, 3, 1)
+            assert readings.threshold == 0.25
+            assert [row[0].text for row in spans] == texts
+            np.testing.assert_allclose(
+                [row[0].probability for row in spans],
+                probabilities[i],
+                atol=1e-6,
+            )
+    finally:
+        engine.calibration = Calibration()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -39,6 +39,7 @@ def test_signature_has_the_documented_names_and_shapes(qa):
     assert [spec.name for spec in specs] == names
     outputs = serve.structured_outputs
     assert outputs.pop("fingerprint").shape.as_list() == [None]
+    assert outputs.pop("threshold").shape.as_list() == [None]
     assert set(outputs) == {
         "text",
         "block_position",

@@ -16,6 +16,7 @@ class FakeAnswer:
     text: str
     score: float
     blocks: tuple[Block, ...]
+    found: bool = True
 
 
 EMMA = Block("Emma is by Jane Austen.", document_id="emma")
@@ -56,6 +57,33 @@ def test_questions_without_answers_are_scored_by_their_passages():
     assert (alone.exact_match, alone.f1) == (None, None)
     assert alone.answer_recall_at_k == {}
     assert alone.block_recall_at_k == {1: 1.0}
+
+
+def test_every_answer_to_a_question_without_one_is_wrong():
+    # An unanswerable question names the passage that it was asked about.
+    emma = Question("q7", "what is emma", (), passage_id="baikal")
+    lake = Question("q8", "how deep is lake baikal", ("1,642",))
+    right = QUESTIONS[0]
+    report = evaluate(predict, [right, lake, emma], ks=(1,))
+    assert (report.num_unanswerable, report.num_without_answers) == (1, 0)
+    assert (report.exact_match, report.num_with_passage) == (1.0, 1)
+    assert [score.is_right for score in report.scores] == [True, True, False]
+    figures = report.to_json()
+    # Probabilities .9, .5, .1, each in a bin of its own.
+    assert figures["expected_calibration_error"] == pytest.approx(
+        (0.1 + 0.5 + 0.1) / 3
+    )
+    assert figures["answerability_auroc"] == 1.0
+    assert figures["answerability_f1"] == 2 * 2 / (3 + 2)
+
+
+def test_scores_that_are_no_probabilities_have_no_confidence():
+    def scored(questions):
+        return [dataclasses.replace(ANSWERS[q], score=-3.0) for q in questions]
+
+    report = evaluate(scored, QUESTIONS, ks=())
+    assert report.confidence is None
+    assert "expected_calibration_error" not in report.to_json()
 
 
 def test_evaluate_scores_answers_and_evidence():

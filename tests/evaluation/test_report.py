@@ -7,6 +7,7 @@ SCORE = QuestionScore(
     question=Question("q1", "Wer ist müde?", ("a", "b"), passage_id="p"),
     prediction="café",
     score=0.5,
+    found=True,
     exact_match=False,
     f1=0.25,
     answer_rank=2,
@@ -21,6 +22,7 @@ REPORT = Report(
     block_recall_at_k={1: 0.0, 5: 0.0},
     mean_reciprocal_rank=0.0,
     num_without_answers=0,
+    num_unanswerable=0,
     num_invalid_regexes=0,
     num_regex_timeouts=0,
     scores=(SCORE,),
@@ -50,6 +52,7 @@ def test_write_scores_writes_a_line_for_each_question(tmp_path):
             "exact_match": False,
             "f1": 0.25,
             "score": 0.5,
+            "found": True,
             "answer_rank": 2,
             "block_rank": None,
         }

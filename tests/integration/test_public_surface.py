@@ -31,7 +31,8 @@ SURFACE = {
         tag_corpus
     """,
     "realm_tf.evaluation": """
-        Report answer_recall_at_k block_recall_at_k evaluate
+        Calibration Confidence Report answer_recall_at_k block_recall_at_k
+        evaluate
     """,
     "realm_tf.layers": """
         Embedder KnowledgeAugmentedEncoder Retriever SpanReader TokenClassifier

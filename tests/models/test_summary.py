@@ -4,6 +4,7 @@ import keras_hub
 import pytest
 
 from realm_tf.data.text.featurizer import Featurizer
+from realm_tf.evaluation.calibration import Calibration
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.span_reader import SpanReader
 from realm_tf.models.summary import describe
@@ -56,6 +57,13 @@ def test_describe_separate_embedders(make_own_qa):
     lines = describe(make_own_qa(shared=False)).splitlines()
     assert lines[1].endswith("questions and blocks have their own weights")
     assert lines[3] == f"parameters: {2 * EMBEDDER + READER:,}"
+
+
+def test_describe_a_calibration(make_own_qa):
+    qa = make_own_qa(shared=True)
+    qa.calibration = Calibration(temperature=1.5, threshold=0.25)
+    last = describe(qa).splitlines()[-1]
+    assert last == "answers: temperature 1.50, threshold 0.25"
 
 
 @pytest.mark.parametrize(

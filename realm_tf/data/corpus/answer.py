@@ -108,6 +108,9 @@ class Evidence:
 class Answer(Span):
     """The best answer to a question, with all evidence.
 
+    Whether it is one, or there is none, says `found`; `text` is then the best
+    guess.
+
     Args:
         question: as it was asked.
         blocks: the blocks that were retrieved, best first.
@@ -174,5 +177,5 @@ class Answer(Span):
 
     @property
     def found(self) -> bool:
-        """Whether the answer is probable enough to be given."""
+        """Whether there is an answer: `text` is as probable as it must be."""
         return bool(self.text) and self.probability >= self.threshold

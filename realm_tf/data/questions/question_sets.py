@@ -222,6 +222,5 @@ def _squad(articles: list[Any]) -> Iterator[Question]:
         for paragraph in article["paragraphs"]:
             for record in paragraph["qas"]:
                 texts = [answer["text"] for answer in record["answers"]]
-                if texts:
-                    answers = tuple(dict.fromkeys(texts))
-                    yield Question(record["id"], record["question"], answers)
+                answers = tuple(dict.fromkeys(texts))  # none in SQuAD 2.0
+                yield Question(record["id"], record["question"], answers)

@@ -22,7 +22,8 @@ class Question:
         question_id: str. Name of the question in reports.
         question: str. The text that is asked.
         answers: tuple of str. Spellings of the answer, any of which is right.
-            Empty where only relevant passages are known (BEIR).
+            Empty where only relevant passages are known (BEIR), and where the
+            question has none (SQuAD 2.0), see `is_unanswerable`.
         passage_id: str or None. Document that holds the answer.
         answer_starts: tuple of int. Where each answer starts in that document,
             in characters; empty if not known.
@@ -42,9 +43,17 @@ class Question:
     passage_ids: tuple[str, ...] = ()
 
     @property
+    def is_unanswerable(self) -> bool:
+        """Whether no answer is right: there are none, and no `passage_ids`."""
+        return not self.answers and not self.passage_ids
+
+    @property
     def own_passages(self) -> tuple[str, ...]:
         """All documents that are known to be right."""
-        first = () if self.passage_id is None else (self.passage_id,)
+        if self.passage_id is None or self.is_unanswerable:
+            first: tuple[str, ...] = ()
+        else:
+            first = (self.passage_id,)
         return tuple(dict.fromkeys((*first, *self.passage_ids)))
 
 
@@ -62,9 +71,10 @@ def read_questions(
     list with one for each answer), `split` and `regex`; other fields are passed
     over. The answers of SQuAD in `datasets`, `{"text": [...]}`, are read, and
     ids may be whole numbers. Answers may be missing where `passage_ids` are
-    given. The official form of ORQA, `{"question", "answer"}`, is read too. A
-    record without an id is named after its file and line. Questions that occur
-    twice are kept twice.
+    given. `"answers": []` without them says that the question has no answer,
+    as in SQuAD 2.0. The official form of ORQA, `{"question", "answer"}`, is
+    read too. A record without an id is named after its file and line. Questions
+    that occur twice are kept twice.
 
     Args:
         paths: one file or several.
@@ -188,14 +198,12 @@ def _answers(record: dict[str, Any]) -> tuple[str, ...]:
     if answers is None:
         fields = reprlib.repr(sorted(record))
         raise ValueError(f"`answers` must be given. Received: fields {fields}.")
-    if (
-        not isinstance(answers, list)
-        or not answers
-        or not all(isinstance(answer, str) for answer in answers)
+    if not isinstance(answers, list) or not all(
+        isinstance(answer, str) for answer in answers
     ):
         raise ValueError(
-            f"`{name}` must be a list of texts with at least one. Received: "
-            f"{name}={reprlib.repr(answers)}."
+            f"`{name}` must be a list of texts, empty for a question without "
+            f"an answer. Received: {name}={reprlib.repr(answers)}."
         )
     return tuple(answers)
 

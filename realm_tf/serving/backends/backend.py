@@ -164,7 +164,23 @@ class Backend(Engine):
         outputs, version = self.predict(READER, _READ, inputs)
         fingerprint = _fingerprint(outputs, len(texts))
         spans = tuple(s[:num_answers] for s in _spans(outputs, texts))
-        return Readings(spans, fingerprint, version)
+        return Readings(
+            spans, fingerprint, version, threshold_of(outputs, len(texts))
+        )
+
+
+def threshold_of(outputs: Outputs, batch: int) -> float:
+    """Threshold of a model's answers; 0 of one without a calibration.
+
+    Raises:
+        BackendError: if it is none.
+    """
+    if "threshold" not in outputs:  # exported by an earlier version
+        return 0.0
+    thresholds = _field(outputs, "threshold", "f", batch)
+    if thresholds.ndim != 1 or len(set(thresholds.tolist())) > 1:
+        raise _nonsense("threshold", thresholds)
+    return float(thresholds[0]) if batch else 0.0
 
     def _read_word(self, num_read: int) -> Readings:
         scores = np.zeros((1, num_read), np.float32)

@@ -8,7 +8,11 @@ from realm_tf.data.corpus.answer import Answer, Span
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.questions.question_texts import check_questions
 from realm_tf.errors import BackendError
-from realm_tf.serving.backends.backend import Backend, encoded
+from realm_tf.serving.backends.backend import (
+    Backend,
+    encoded,
+    threshold_of,
+)
 from realm_tf.serving.backends.grpc_backend import GrpcBackend
 from realm_tf.serving.backends.rest_backend import RestBackend
 from realm_tf.serving.bundle import QA
@@ -74,7 +78,7 @@ class ModelServerClient:
         questions: Sequence[str],
         *,
         num_alternatives: int = 4,
-        threshold: float = 0.0,
+        threshold: float | None = None,
     ) -> list[Answer]:
         """Answers questions; see `RealmQA.predict`.
 
@@ -85,6 +89,8 @@ class ModelServerClient:
         if not texts:
             return []
         outputs = self._predict({"question": encoded(texts)})
+        if threshold is None:
+            threshold = threshold_of(outputs, len(texts))
         try:
             columns = [outputs[name].tolist() for name in _FIELDS]
             rows = [

@@ -115,7 +115,9 @@ def _fingerprints(parts: Parts) -> dict[str, str]:
     featurizer = parts.featurizer
     return {
         "embedder": embedder_fingerprint(parts.block_embedder, featurizer),
-        "reader": reader_fingerprint(parts.reader, featurizer),
+        "reader": reader_fingerprint(
+            parts.reader, featurizer, parts.calibration
+        ),
         "tokenizer": featurizer.fingerprint,
     }
 

@@ -117,6 +117,7 @@ class ModuleBuilder:
             self._parts.featurizer,
             num_answers=self._options.num_answers,
             fingerprint=self._fingerprints["reader"],
+            calibration=self._parts.calibration,
             jit_compile=self._options.jit_compile,
         )
 

@@ -89,7 +89,7 @@ class QAModule(tf.Module):
             name: tf.ensure_shape(values, shape)
             for name, values in {**answers, **found}.items()
         }
-        return outputs | {"fingerprint": self._reading.fingerprints(question)}
+        return outputs | self._reading.of_export(question)
 
 
 def _at(values: tf.Tensor, places: tf.Tensor, missing: int | str) -> tf.Tensor:

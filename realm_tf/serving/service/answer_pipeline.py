@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realm_tf.data.corpus.answer import Answer, Evidence, Span
+from realm_tf.engine.engine import Readings
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.searchers.searcher_recall import searcher_recall_at_k
 from realm_tf.serving.backends.backend import (
@@ -117,20 +118,21 @@ class AnswerPipeline:
         *,
         top_k: int | None,
         num_alternatives: int,
-        threshold: float,
+        threshold: float | None,
     ) -> Answered:
         """See `QueryService.ask`."""
         found = await self.retrieve(question, top_k or self.bundle.num_read)
         evidence = found.evidence
         if not evidence.blocks:
-            return Answered(Answer.none(evidence, threshold), found.models)
+            none = Answer.none(evidence, threshold or 0.0)
+            return Answered(none, found.models)
         with self._metrics.timed("read"):
-            spans, reader, version = await self._batchers["read"].submit(
-                evidence
-            )
-        self.bundle.check_pair(found.embedder_fingerprint, reader)
+            spans, reader = await self._batchers["read"].submit(evidence)
+        self.bundle.check_pair(found.embedder_fingerprint, reader.fingerprint)
+        if threshold is None:
+            threshold = reader.threshold
         answer = Answer.of(evidence, spans[: 1 + num_alternatives], threshold)
-        return Answered(answer, found.models | {READER: version})
+        return Answered(answer, found.models | {READER: reader.version})
 
     async def retrieve(self, question: str, top_k: int) -> Found:
         """See `QueryService.search`."""
@@ -175,14 +177,14 @@ class AnswerPipeline:
 
     def _read_batch(
         self, _: None, batch: list[Evidence]
-    ) -> list[tuple[list[Span], str, int]]:
+    ) -> list[tuple[list[Span], Readings]]:
         spans, readings = self._breakers[READER].call(
             self.backend.read_evidence,
             batch,
             self.bundle.num_read,  # a server joins only equally wide requests
             self.bundle.num_answers,
         )
-        return [(own, readings.fingerprint, readings.version) for own in spans]
+        return [(own, readings) for own in spans]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -73,11 +73,12 @@ class AskRequest(Questions):
         le=MOST_ALTERNATIVES,
         description="Most other answers, of those that the reader exports.",
     )
-    threshold: float = pydantic.Field(
-        0.0,
+    threshold: float | None = pydantic.Field(
+        None,
         ge=0,
         le=1,
-        description="Probability that `found` asks for.",
+        description="Probability that `found` asks for; default: that of the "
+        "model's calibration.",
     )
 
 
@@ -168,7 +169,13 @@ class AnswerReply(SpanReply):
     """The best answer to a question, with all evidence."""
 
     question: str
-    found: bool
+    found: Annotated[
+        bool,
+        pydantic.Field(
+            description="`probability` reaches `threshold`. If not, there is "
+            "no answer, and `answer` is a guess."
+        ),
+    ]
     alternatives: list[SpanReply]
     blocks: list[RankedBlockReply]
     truncated: Annotated[

@@ -142,7 +142,7 @@ class QueryService:
         *,
         top_k: int | None = None,
         num_alternatives: int = 4,
-        threshold: float = 0.0,
+        threshold: float | None = None,
     ) -> list[Answered]:
         """Answers questions, each with its evidence.
 
@@ -150,7 +150,8 @@ class QueryService:
             questions: texts that `check_questions` accepts.
             top_k: blocks retrieved; default: as many as are read.
             num_alternatives: most other answers, of those the reader exports.
-            threshold: probability an answer needs for `Answer.found`.
+            threshold: probability an answer needs for `Answer.found`;
+                default: that of the reader's calibration.
 
         Raises:
             ServiceUnavailableError: if there is no answer for now.

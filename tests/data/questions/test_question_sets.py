@@ -144,8 +144,10 @@ def test_squad_is_read(tmp_path):
     path.write_text(
         json.dumps({"data": [{"title": "x", "paragraphs": paragraphs}]})
     )
-    [question] = read_question_set(path)
+    question, impossible = read_question_set(path)
     assert (question.question_id, question.answers) == ("a", ("1815",))
+    assert impossible.question_id == "b"
+    assert impossible.is_unanswerable
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_a_single_question_is_not_several(source):
 
 
 @pytest.mark.parametrize(
-    "given", [("who?", []), ("who?", 5), {"question": "who?"}, (5, "x")]
+    "given", [("who?", [5]), ("who?", 5), {"question": "who?"}, (5, "x")]
 )
 def test_bad_fields_are_told_with_their_position(given):
     with pytest.raises(ValueError, match="must .* At position 1"):

@@ -64,6 +64,17 @@ def test_read_joins_several_files_and_keeps_duplicates(write):
     assert {question.question_id for question in questions} == {"q1"}
 
 
+def test_questions_may_have_no_answer(write):
+    none = FULL | {"answers": [], "answer_start": []}
+    squad = none | {"answers": {"text": [], "answer_start": []}}
+    relevant = none | {"passage_ids": ["emma"]}
+    for question in read_questions(write(none, squad)):
+        assert question.is_unanswerable
+        assert question.own_passages == ()
+    assert not read_questions(write(FULL))[0].is_unanswerable
+    assert not read_questions(write(relevant))[0].is_unanswerable
+
+
 def test_split_keeps_only_its_questions(write):
     path = write(FULL, FULL | {"id": "q2", "split": "test"})
     assert len(read_questions(path)) == 2
@@ -94,7 +105,7 @@ def without(name):
         (FULL | {"question": 5}, "`question` must be text"),
         (FULL | {"id": True}, "`id` must be text"),
         (FULL | {"answers": "Austen"}, "`answers` must be a list of texts"),
-        (FULL | {"answers": []}, "`answers` must be a list .* at least one"),
+        (FULL | {"answers": None}, "`answers` must be given"),
         (FULL | {"answers": ["Austen", 5]}, "`answers` must be a list of text"),
         (FULL | {"passage_id": None}, "`passage_id` must be text"),
         (FULL | {"split": 1}, "`split` must be text"),

@@ -93,8 +93,14 @@ def test_blocks_must_be_embedded_by_one_version():
 def test_padded_answers_are_left_out():
     readings = call_read(Canned(read))
     assert (readings.fingerprint, readings.version) == ("r", 3)
+    assert readings.threshold == 0.0  # of an export without one
     (spans,) = readings.spans
     assert spans == (ReadSpan("Zoë", 1, 3, 7, 0.5, 0.25),)
+
+
+def test_threshold_is_the_reader_s():
+    threshold = np.array([0.25], np.float32)
+    assert call_read(changed(read, threshold=threshold)).threshold == 0.25
 
 
 @pytest.mark.parametrize(
@@ -129,6 +135,9 @@ def test_nonsense_of_an_embedder_is_refused(name, value):
         ("probability", np.array([[np.inf, 0.0]], np.float32)),
         ("reading_probability", None),
         ("fingerprint", None),
+        ("threshold", np.array([[0.5]], np.float32)),
+        ("threshold", np.array([np.nan], np.float32)),
+        ("threshold", np.array([b"0.5"], object)),
     ],
 )
 def test_nonsense_of_a_reader_is_refused(name, value):

@@ -77,6 +77,17 @@ def test_answers_are_those_of_the_model(client, served_qa):
     assert client.predict([]) == []
 
 
+def test_threshold_is_that_of_the_export(client, backend, served_qa):
+    def calibrated(model, signature, inputs):
+        outputs = qa_outputs(served_qa, inputs["question"])
+        size = len(inputs["question"])
+        return outputs | {"threshold": np.full(size, 0.75, np.float32)}, 4
+
+    backend.predict = calibrated
+    assert client.ask("who?").threshold == 0.75
+    assert client.ask("who?", threshold=0.0).threshold == 0.0
+
+
 def test_server_without_the_model_is_an_error(client, backend):
     del backend.versions[QA]
     with pytest.raises(BackendError, match="realm_qa"):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from realm_tf.evaluation.calibration import Calibration
 from realm_tf.options import ExportOptions
 from realm_tf.serving import bundle as bundles
 from realm_tf.serving.export.module_builder import ModuleBuilder
@@ -47,6 +48,22 @@ def test_answering_model_knows_the_documents_that_can_be_found(
             [a.probability for a in answers],
             atol=1e-5,
         )
+
+
+def test_calibration_is_exported(changed):
+    changed.calibration = Calibration(temperature=0.5, threshold=0.25)
+    options = ExportOptions(models=("qa",))
+    builder = ModuleBuilder(changed.parts, changed.index, options, FINGERPRINTS)
+    with builder.module(bundles.QA) as module:
+        (serve,) = module.signatures.values()
+        got = serve(question=tf.constant(["Where is Rome?"]))
+    np.testing.assert_array_equal(got["threshold"], [0.25])
+    answer = changed.ask("Where is Rome?")
+    assert answer.threshold == 0.25
+    best = float(got["probability"][0, 0])
+    assert best == pytest.approx(answer.probability, abs=1e-5)
+    changed.calibration = Calibration()
+    assert changed.ask("Where is Rome?").probability < best - 0.01
 
 
 @pytest.mark.parametrize("name", bundles.MODEL_NAMES[:3])

@@ -16,3 +16,4 @@ def test_signature_has_the_documented_names_and_shapes(qa):
     for name in ("text", "block_id", "block_title", "block_text"):
         assert outputs[name].shape.as_list() == [None, 2]
     assert outputs["fingerprint"].shape.as_list() == [None]
+    assert outputs["threshold"].shape.as_list() == [None]

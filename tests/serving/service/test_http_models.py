@@ -57,6 +57,11 @@ def test_threshold_must_be_a_probability(threshold):
         AskRequest(question="who?", threshold=threshold)
 
 
+def test_threshold_defaults_to_that_of_the_model():
+    assert AskRequest(question="who?").threshold is None
+    assert AskRequest(question="who?", threshold=None).threshold is None
+
+
 @pytest.mark.parametrize("alternatives", [-1, 21, None])
 def test_alternatives_must_be_a_count(alternatives):
     with pytest.raises(pydantic.ValidationError, match="alternatives"):

@@ -12,6 +12,7 @@ from realm_tf.errors import (
     MismatchError,
     ServiceUnavailableError,
 )
+from realm_tf.evaluation.calibration import Calibration
 from realm_tf.retrieval.index import index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.serving.bundle import (
@@ -38,6 +39,24 @@ def test_answers_are_those_of_the_model(run_service, served_qa, rounded):
     assert [each.answer for each in answered] == rounded(expected)
     assert answered[0].answer.index_version == 1
     assert answered[0].models == {"realm_query_embedder": 1, "realm_reader": 1}
+
+
+def test_threshold_is_that_of_the_calibration(
+    run_service, served_qa, monkeypatch
+):
+    calibration = Calibration(temperature=2.0, threshold=0.9)
+    monkeypatch.setattr(served_qa, "calibration", calibration)
+
+    async def ask(service):
+        asked = [await service.ask(["who?"], threshold=t) for t in (None, 0.0)]
+        return [answered.answer for [answered] in asked]
+
+    calibrated, asked_for = run_service(ask)
+    expected = served_qa.ask("who?")
+    assert calibrated.threshold == pytest.approx(0.9)
+    assert not calibrated.found and not expected.found
+    assert calibrated.probability == pytest.approx(expected.probability)
+    assert (asked_for.threshold, asked_for.found) == (0.0, True)
 
 
 def test_fewer_blocks_than_are_read_can_be_retrieved(

@@ -3,6 +3,7 @@ const ALTERNATIVES = 4;
 const STATUS_INTERVAL = 15000; // milliseconds
 
 const at = (id) => document.getElementById(id);
+const numberOrNull = (x) => (Number.isNaN(x) ? null : x);
 const percent = (x) => `${(100 * x).toFixed(x < 0.1 ? 1 : 0)}%`;
 
 function make(tag, text, className) {
@@ -157,7 +158,7 @@ at("ask").addEventListener("submit", (event) => {
       question: at("question").value,
       top_k: at("top-k").valueAsNumber || null,
       alternatives: ALTERNATIVES,
-      threshold: at("threshold").valueAsNumber || 0, // NaN if it is empty
+      threshold: numberOrNull(at("threshold").valueAsNumber),
     });
     say(at("message"), "");
     showAnswer(reply.answers[0]);
