@@ -1,6 +1,7 @@
 """QuestionAnswerer: answers questions with its parts and its index."""
 
 import abc
+import numbers
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
