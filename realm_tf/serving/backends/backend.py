@@ -168,6 +168,11 @@ class Backend(Engine):
             spans, fingerprint, version, threshold_of(outputs, len(texts))
         )
 
+    def _read_word(self, num_read: int) -> Readings:
+        scores = np.zeros((1, num_read), np.float32)
+        blocks = [[_WORD] * num_read]
+        return self.read([_WORD], blocks, blocks, scores, 1)
+
 
 def threshold_of(outputs: Outputs, batch: int) -> float:
     """Threshold of a model's answers; 0 of one without a calibration.
