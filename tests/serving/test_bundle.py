@@ -79,6 +79,8 @@ def test_numbers_are_taken_whatever_is_under_them(tmp_path):
         {"models": {"../x": 1}},
         {"models": []},
         {"featurizer": []},
+        {"lexical_weight": "1"},
+        {"lexical_weight": float("nan")},
         {"unknown": 1},
     ],
     ids=str,
@@ -92,7 +94,7 @@ def test_read_refuses_what_no_export_writes(bundle, changes):
 def test_read_refuses_other_folders_and_newer_formats(bundle, tmp_path):
     with pytest.raises(FolderError, match="must be a folder with bundle.json"):
         read_bundle(tmp_path / "nothing")
-    change(bundle, format_version=3)
+    change(bundle, format_version=4)
     with pytest.raises(FolderError, match="Upgrade realm_tf"):
         read_bundle(bundle.path)
     file = bundle.path / bundles.BUNDLE_NAME
@@ -123,9 +125,15 @@ def test_flipped_bits_are_told(bundle):
 def test_a_bundle_of_the_former_format_is_read(bundle):
     file = bundle.path / bundles.BUNDLE_NAME
     content = json.loads(file.read_text()) | {"format_version": 1}
-    del content["sha256"]
+    del content["sha256"], content["lexical_weight"]
     file.write_text(json.dumps(content))
     assert read_bundle(bundle.path) == bundle
+
+
+def test_the_weight_of_words_comes_back(bundle):
+    own = dataclasses.replace(bundle, lexical_weight=0.7)
+    bundles.write_bundle(own)
+    assert read_bundle(bundle.path) == own
 
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "emma", "##s"]

@@ -289,6 +289,19 @@ def test_export_refuses_an_index_of_another_model(make_qa, cities, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_export_refuses_an_index_without_the_words_that_count(
+    make_qa, cities, tmp_path
+):
+    qa = make_qa()
+    qa.lexical_weight = 0.5
+    qa.build_index(cities, tmp_path / "index", analyzer=None)
+    with pytest.raises(MismatchError, match="must have a lexical part"):
+        qa.export(tmp_path / "out")
+    qa.build_index(qa.index.corpus, tmp_path / "index")
+    bundle = qa.export(tmp_path / "out", models=("reader",))
+    assert read_bundle(bundle.path).lexical_weight == 0.5
+
+
 def test_export_without_an_index_has_models_only(make_qa, tmp_path):
     qa = make_qa()
     with pytest.raises(ValueError, match="must have an index"):

@@ -1,5 +1,6 @@
 import asyncio
 import concurrent.futures
+import dataclasses
 
 import numpy as np
 import pytest
@@ -56,6 +57,15 @@ def ask(pipeline):
         "who?", top_k=None, num_alternatives=4, threshold=0.0
     )
     return asyncio.run(answering).answer
+
+
+def test_words_are_compared_with_the_weight_of_the_export(pipeline):
+    assert set(ask(pipeline).lexical_scores) == {0.0}
+    block = ask(pipeline).blocks[-1]
+    pipeline.bundle = dataclasses.replace(pipeline.bundle, lexical_weight=50.0)
+    found = asyncio.run(pipeline.retrieve(block.title, 2)).evidence
+    assert found.lexical_scores[0] > 10
+    assert found.retrieval_logits[0] > 10
 
 
 def test_reader_of_another_export_is_refused(pipeline, backend):

@@ -40,7 +40,7 @@ def document(served_qa):
     return blocks, served_qa.block_embedding.blocks(blocks)
 
 
-def build_version(served, corpus, fingerprint, shift=0.0):
+def build_version(served, corpus, fingerprint, shift=0.0, **options):
     """Adds a version of an embedder of its own."""
     rows = np.eye(4, dtype=np.float32)[np.arange(corpus.num_blocks) % 4]
     return BlockIndex.build(
@@ -48,6 +48,7 @@ def build_version(served, corpus, fingerprint, shift=0.0):
         corpus,
         rows + np.float32(shift),
         embedder_fingerprint=fingerprint,
+        **options,
     ).version
 
 
@@ -257,3 +258,14 @@ def test_searches_go_on_while_versions_are_swapped(served, fingerprint):
             done.result()
     assert served.in_use.version == 51 and len(seen) > 1
     assert len(index_versions.list_versions(served.index_path)) == 3
+
+
+def test_a_version_without_words_does_not_replace_one_with_words(
+    served, fingerprint
+):
+    assert served.status()["analyzer"] == "english"
+    corpus = served.in_use.corpus
+    build_version(served, corpus, fingerprint, analyzer=None)
+    with pytest.raises(MismatchError, match="must have words"):
+        served.refresh()
+    assert served.in_use.version == 1
