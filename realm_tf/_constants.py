@@ -65,6 +65,9 @@ ANALYZERS = (
 STORAGES = ("float32", "bfloat16")
 """Types in which embeddings are stored."""
 
+WEIGHT_STORAGES = ("float32", "int8")
+"""Types in which a preset stores weights."""
+
 MODEL_NAMES = (
     "realm_query_embedder",
     "realm_block_embedder",

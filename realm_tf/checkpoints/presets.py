@@ -1,10 +1,10 @@
 """Presets: a folder with everything a `RealmQA` is made of.
 
 config.json                    settings of the parts; no class names
-query_embedder.weights.h5      float32
-block_embedder.weights.h5      only if it has weights of its own
-reader.weights.h5
-encoder.weights.h5             only of a model that predicts masked words
+query_embedder.safetensors     see `weight_files`
+block_embedder.safetensors     only if it has weights of its own
+reader.safetensors
+encoder.safetensors            only of a model that predicts masked words
 vocabulary.txt
 manifest.json                  sizes, hashes, fingerprints
 corpus/, index/                optional, described by themselves
@@ -24,6 +24,11 @@ import keras_hub
 from realm_tf import _manifest
 from realm_tf._replacement import read_whole
 from realm_tf.checkpoints.weight_check import check_layer
+from realm_tf.checkpoints.weight_files import (
+    as_model,
+    read_layer,
+    write_layers,
+)
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import FolderError
 from realm_tf.evaluation.calibration import Calibration
@@ -106,6 +111,7 @@ def save(
     *,
     embedder_fingerprint: str,
     overwrite: bool,
+    storage: str = "float32",
 ) -> None:
     """Writes a preset, whole or not at all.
 
@@ -115,9 +121,10 @@ def save(
         index: goes into it together with its corpus.
         embedder_fingerprint: of the block embedder.
         overwrite: replace what is there.
+        storage: of the weights, see `write_layers`.
     """
     with _manifest.write_folder(path, KIND, overwrite=overwrite) as writer:
-        write_preset(writer.path, parts)
+        write_preset(writer.path, parts, storage)
         if index is not None:
             write_index(writer.path, index)
         writer.describe(
@@ -128,7 +135,9 @@ def save(
         )
 
 
-def write_preset(folder: pathlib.Path, parts: Parts) -> None:
+def write_preset(
+    folder: pathlib.Path, parts: Parts, storage: str = "float32"
+) -> None:
     """Writes the files of a preset into an existing folder."""
     words = parts.featurizer.vocabulary
     (folder / VOCABULARY_NAME).write_text(
@@ -140,7 +149,7 @@ def write_preset(folder: pathlib.Path, parts: Parts) -> None:
     }
     for name, layer in parts.layers.items():
         config[name] = _settings(layer)
-        _as_model(layer).save_weights(folder / f"{name}.weights.h5")
+    write_layers(folder, parts.layers, storage)
     text = json.dumps(config, indent=1, sort_keys=True)
     (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
 
@@ -285,9 +294,12 @@ def _read_layer(
     backbone = keras_hub.models.BertBackbone(**config)
     layer = _LAYERS[name](**{**settings, "backbone": backbone})
     build(layer)
-    file = path / f"{name}.weights.h5"
-    _as_model(layer).load_weights(file)
-    check_layer(layer, file)
+    file = path / f"{name}.weights.h5"  # of presets before 0.2
+    if file.exists():
+        as_model(layer).load_weights(file)
+    else:
+        read_layer(path, name, layer)
+    check_layer(layer, f"{name} of {path}")
     return layer
 
 
@@ -304,11 +316,3 @@ def copy_layer(layer: Any) -> Any:
     build(copy)
     copy.set_weights(layer.get_weights())
     return copy
-
-
-def _as_model(layer: keras.layers.Layer) -> keras.Model:
-    # Layers alone cannot save weights, and this model has no inputs that would
-    # tell it that it is built.
-    model = keras.Sequential([layer])
-    model.built = True
-    return model

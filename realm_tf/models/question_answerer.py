@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from realm_tf.checkpoints import presets
+from realm_tf.checkpoints.weight_files import check_storage, round_layer
 from realm_tf.data.corpus.answer import Answer, Evidence
 from realm_tf.data.corpus.article import ArticleLike
 from realm_tf.data.corpus.corpus import Corpus
@@ -37,7 +38,7 @@ from realm_tf.models.index_building import Documents, build_block_index
 from realm_tf.models.open_qa import OpenQA
 from realm_tf.models.projection import fit_projection
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.retrieval.index.index_builder import EmbeddingChunks
+from realm_tf.retrieval.index.index_builder import LEXICAL, EmbeddingChunks
 from realm_tf.retrieval.searchers.searcher import SearchResult
 
 MAX_READ = 1000
@@ -169,6 +170,7 @@ class QuestionAnswerer(abc.ABC):
         *,
         include_corpus: bool = False,
         overwrite: bool = False,
+        storage: str = "float32",
     ) -> None:
         """Writes a preset folder, whole or not at all.
 
@@ -178,21 +180,51 @@ class QuestionAnswerer(abc.ABC):
                 index into it, with all documents that were added, so that it
                 answers out of the box.
             overwrite: replace a preset that is there, with all that is in it.
+            storage: "float32"; or "int8", a quarter of it, for which weights
+                are rounded channel by channel. The preset has what is read
+                from it: a corpus is embedded anew, by the rounded weights.
 
         Raises:
             FolderError: if `path` exists and may not be replaced, or holds the
                 corpus that is answered from and that would not be copied.
             OSError: if the disk is full; nothing is kept.
         """
+        check_storage(storage)
         if overwrite and not include_corpus and self.index is not None:
             presets.check_outside(self.index.corpus.path, path)
+        saved = self
+        if storage == "int8":
+            saved = self._rounded(include_corpus)
         presets.save(
             path,
-            self.parts,
-            self.require_index() if include_corpus else None,
-            embedder_fingerprint=self.embedder_fingerprint,
+            saved.parts,
+            saved.require_index() if include_corpus else None,
+            embedder_fingerprint=saved.embedder_fingerprint,
             overwrite=overwrite,
+            storage=storage,
         )
+
+    def _rounded(self, with_index: bool) -> "QuestionAnswerer":
+        """A copy with the weights that int8 stores, and an index of them."""
+        parts = self.parts
+        copies = {
+            name: presets.copy_layer(layer)
+            for name, layer in parts.layers.items()
+        }
+        for layer in copies.values():
+            round_layer(layer)
+        copies.setdefault("block_embedder", copies["query_embedder"])
+        rounded = type(self)(parts.featurizer, **copies, **parts.options)
+        if with_index:
+            index = self.require_index()
+            stored = index.manifest.options
+            rounded.build_index(
+                index.whole_corpus(),
+                searcher=stored["searcher"],
+                dtype=stored["dtype"],
+                analyzer=stored.get(LEXICAL),
+            )
+        return rounded
 
     def build_index(
         self,

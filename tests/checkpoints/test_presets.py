@@ -7,6 +7,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from realm_tf import _manifest
 from realm_tf.checkpoints import presets
@@ -141,7 +142,7 @@ def test_shared_embedders_come_back_shared(parts, tmp_path):
         {},
     )
     folder = write(tmp_path / "shared", shared)
-    assert not (folder / "block_embedder.weights.h5").exists()
+    assert not (folder / "block_embedder.safetensors").exists()
     read = presets.read_preset(folder)
     assert read.block_embedder is read.query_embedder
     assert_equal_layers(read.query_embedder, parts.query_embedder)
@@ -200,9 +201,9 @@ def test_dropout_is_that_of_backbones_and_embeddings_in_training(
     [
         "config.json",
         "vocabulary.txt",
-        "query_embedder.weights.h5",
-        "block_embedder.weights.h5",
-        "reader.weights.h5",
+        "query_embedder.safetensors",
+        "block_embedder.safetensors",
+        "reader.safetensors",
     ],
 )
 def test_a_damaged_file_is_named(preset, tmp_path, name):
@@ -358,22 +359,25 @@ def huge(group, name, tmp_path):
     group.create_dataset(name, (10**12,), np.float32, chunks=(1024,))
 
 
+def write_old_reader(folder, edit=lambda weights, name: None):
+    """Gives a preset the file that readers had before, edited."""
+    file = folder / "reader.safetensors"
+    arrays = load_file(file)
+    file.unlink()
+    with h5py.File(folder / "reader.weights.h5", "w") as weights:
+        for name, array in arrays.items():
+            weights[name] = array
+        edit(weights, min(arrays))
+
+
 def with_reader(edit):
-    """Spoils a preset: edits the first weight of its reader's file."""
+    """Spoils a preset: edits the first weight of its reader's old file."""
+    return lambda folder: write_old_reader(folder, edit)
 
-    def spoil(folder):
-        with h5py.File(folder / "reader.weights.h5", "a") as weights:
-            names = []
-            weights.visititems(
-                lambda name, item: (
-                    names.append(name)
-                    if isinstance(item, h5py.Dataset)
-                    else None
-                )
-            )
-            edit(weights, names[0])
 
-    return spoil
+def test_weights_of_the_former_format_are_read(craft, parts):
+    read = presets.read_preset(craft(spoil=write_old_reader))
+    assert_equal_layers(read.reader, parts.reader)
 
 
 # Keras says so before it refuses the file.

@@ -701,3 +701,25 @@ def test_the_official_way_compares_no_words(make_qa, city_corpus):
     assert not qa.build_index(city_corpus).has_words
     with pytest.raises(ValueError, match="must be 0 where `official`"):
         qa.lexical_weight = 1.0
+
+
+def test_int8_weights_answer_with_an_index_of_their_own(
+    own_index, texts, tmp_path
+):
+    own_index.lexical_weight = 0.5
+    own_index.index = own_index.index.compact(
+        tmp_path / "corpus", own_index.featurizer
+    )
+    for storage in ("float32", "int8"):
+        own_index.save_to_preset(
+            tmp_path / storage, include_corpus=True, storage=storage
+        )
+    loaded = RealmQA.from_preset(tmp_path / "int8")
+    assert loaded.lexical_weight == 0.5
+    assert loaded.index.has_words
+    assert loaded.index.embedder_fingerprint == loaded.embedder_fingerprint
+    assert len(loaded.ask(texts[0]).blocks) == 5
+    before = own_index.embedder_fingerprint
+    assert (
+        RealmQA.from_preset(tmp_path / "float32").embedder_fingerprint == before
+    )

@@ -33,6 +33,11 @@ class SafetensorsFile(TensorFile):
         for name in self._file.keys():  # noqa: SIM118
             self.shapes[name] = tuple(self._file.get_slice(name).get_shape())
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Texts that its header holds."""
+        return self._file.metadata() or {}
+
     def read(self, name: str) -> np.ndarray:
         return self._file.get_tensor(name)
 
