@@ -101,12 +101,15 @@ def run(args: argparse.Namespace, folder: pathlib.Path) -> None:
         qa.build_index(corpus, folder / "index")
     if args.bert:
         show_scores("before fine-tuning", sets, predictor(qa, num_read=1))
+        show_embeddings(qa, sets)
         train_sets = read_sets(args.questions, "train")
         seconds = train(qa, corpus, train_sets, options, folder / "index")
         if args.output:
             qa.save_to_preset(args.output, overwrite=True)
+    show_embeddings(qa, sets)
     for num_read in args.blocks_read:
         show_scores(f"realm_tf, {num_read} read", sets, predictor(qa, num_read))
+    print(f"\nweight of words: {qa.lexical_weight:.3f}")
     if args.bert:
         print("\nfine-tuning |", " | ".join(seconds))
         print("--- |", " | ".join("---:" for _ in seconds))
@@ -142,6 +145,14 @@ def predictor(qa: RealmQA, num_read: int) -> Predict:
     return functools.partial(
         qa.predict, num_read=num_read, num_retrieved=max(num_read, *KS)
     )
+
+
+def show_embeddings(qa: RealmQA, sets: dict[str, list[Question]]) -> None:
+    """Scores the search by embeddings alone."""
+    weight = qa.lexical_weight
+    qa.lexical_weight = 0.0
+    show_scores("embeddings alone, 1 read", sets, predictor(qa, num_read=1))
+    qa.lexical_weight = weight
 
 
 def show_scores(

@@ -142,6 +142,7 @@ def finetune(
     _save(qa, output, include_corpus, overwrite)
     facts = {"preset": str(output), "includes_corpus": include_corpus}
     facts |= _facts(history.report)
+    facts["lexical_weight"] = round(qa.lexical_weight, 4)
     if dev_questions:
         scores = score_questions(qa, dev_questions, qa.num_read).to_json()
         facts |= {f"dev_{name}": score for name, score in scores.items()}
