@@ -193,8 +193,8 @@ class RealmQA(QuestionAnswerer):
 
         1. *retriever*: the embedder learns to bring questions to their blocks.
         2. *index*: all blocks are embedded anew, and the weight of words in
-           the search is fitted (`lexical_weight`), to `validation_data` if
-           there is any.
+           the search (`lexical_weight`) is fitted to `validation_data`, or to
+           some questions that the first stage leaves out.
         3. *reader*: the reader learns to find the answers in the blocks that
            are retrieved. Questions are answered from the new index afterwards.
 

@@ -22,6 +22,8 @@ def describe(qa: QuestionAnswerer) -> str:
         f"{qa.num_read} blocks read",
         f"parameters: {sum(parts.values()):,}",
     ]
+    if qa.lexical_weight:
+        lines.append(f"search: words with the weight {qa.lexical_weight:.2f}")
     if qa.calibration != Calibration():
         lines.append(
             f"answers: temperature {qa.calibration.temperature:.2f}, "

@@ -82,9 +82,11 @@ def finetune(
        two) learns from the questions' blocks, with the other blocks of a batch
        as negatives.
     2. *index*: all blocks are embedded, and frozen from then on.
-    3. *words*: the weight of BM25 in the retrieval logit is fitted, to
-       `validation_data` if there is any: of the questions that it was trained
-       on, the embedder knows the blocks by heart.
+    3. *words*: the weight of BM25 in the retrieval logit is fitted to
+       `validation_data` or, without it, to a twentieth of the questions (500
+       at most) that the first stage leaves out: of those that it was trained
+       on, the embedder knows the blocks by heart. Fewer than 400 questions are
+       all used for both.
     4. *reader*: the reader learns from ORQA's reader loss; with
        `train_query_embedder` the question embedder learns from both losses.
        Retrieval is at the start of every epoch.
@@ -125,6 +127,9 @@ def finetune(
     return run.finetune(questions, validation_data, index_path)
 
 
+# Questions that the weight of words is fitted to.
+_SHARE_HELD_OUT, _LEAST_HELD_OUT, _MOST_HELD_OUT = 0.05, 20, 500
+
 _Labeled = tuple[Sequence[Question], AnswerLabels]
 
 
@@ -156,15 +161,17 @@ class _Run:
     ) -> FinetuneReport:
         sets = [questions, *([validation_data] if validation_data else [])]
         labeled = self._timed("answers", lambda: self._label(sets))
+        held_out = self._held_out(len(questions)) if len(sets) == 1 else []
         if self.options.retriever_epochs:
             positives = self._timed(
                 "positives", lambda: [self._positives(s) for s in labeled]
             )
+            positives[0][held_out] = -1
             self._timed(
                 RETRIEVER, lambda: self._train_retriever(sets, positives)
             )
         self._timed("index", lambda: self._build_index("index", index_path))
-        self._timed("words", lambda: self._fit_words(labeled[-1]))
+        self._timed("words", lambda: self._fit_words(*labeled[-1], held_out))
         num_left_out = self._timed(READER, lambda: self._train_reader(labeled))
         return FinetuneReport(
             seconds=self.seconds,
@@ -195,14 +202,28 @@ class _Run:
             progress=lambda _, *done: report(stage, *done),
         )
 
-    def _fit_words(self, labeled: _Labeled) -> None:
+    def _held_out(self, num_questions: int) -> np.ndarray:
+        """Questions that the retriever does not learn from, but w does."""
+        count = min(_MOST_HELD_OUT, int(_SHARE_HELD_OUT * num_questions))
+        if count < _LEAST_HELD_OUT:
+            count = 0
+        rng = np.random.default_rng(self.options.seed)
+        return rng.permutation(num_questions)[:count]
+
+    def _fit_words(
+        self,
+        questions: Sequence[Question],
+        labels: AnswerLabels,
+        chosen: Sequence[int] | np.ndarray,
+    ) -> None:
         if self.qa.official or not self.qa.require_index().has_words:
             return
-        questions, labels = labeled
+        if not len(chosen):
+            chosen = range(len(questions))
         self.qa.lexical_weight = fit_lexical_weight(
             self.qa,
-            [question.question for question in questions],
-            [labels.question(i) for i in range(len(questions))],
+            [questions[i].question for i in chosen],
+            [labels.question(i) for i in chosen],
             seed=self.options.seed,
         )
 

@@ -59,6 +59,12 @@ def test_describe_separate_embedders(make_own_qa):
     assert lines[3] == f"parameters: {2 * EMBEDDER + READER:,}"
 
 
+def test_describe_the_weight_of_words(make_own_qa):
+    qa = make_own_qa(shared=True)
+    qa.lexical_weight = 0.8
+    assert describe(qa).splitlines()[-1] == "search: words with the weight 0.80"
+
+
 def test_describe_a_calibration(make_own_qa):
     qa = make_own_qa(shared=True)
     qa.calibration = Calibration(temperature=1.5, threshold=0.25)
