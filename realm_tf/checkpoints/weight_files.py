@@ -133,8 +133,8 @@ def _pack(name: str, array: _Floats) -> tuple[npt.NDArray[np.int8], _Floats]:
     """An array as int8 and the scales of its channels.
 
     A channel is a column of what a kernel makes, or a row of a table. Scales
-    have 16 bits, so that 127 of them are a float and rounded weights are rounded
-    to themselves.
+    have 16 bits, so that 127 of them are a float, and rounded weights are
+    rounded to themselves.
     """
     matrix = array.reshape(_matrix_shape(array.shape))
     largest = np.abs(matrix).max(axis=_axis(name), keepdims=True) / _LARGEST

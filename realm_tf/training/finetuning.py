@@ -161,7 +161,8 @@ class _Run:
     ) -> FinetuneReport:
         sets = [questions, *([validation_data] if validation_data else [])]
         labeled = self._timed("answers", lambda: self._label(sets))
-        held_out = self._held_out(len(questions)) if len(sets) == 1 else []
+        num_to_hold_out = 0 if validation_data else len(questions)
+        held_out = self._held_out(num_to_hold_out)
         if self.options.retriever_epochs:
             positives = self._timed(
                 "positives", lambda: [self._positives(s) for s in labeled]
@@ -171,7 +172,7 @@ class _Run:
                 RETRIEVER, lambda: self._train_retriever(sets, positives)
             )
         self._timed("index", lambda: self._build_index("index", index_path))
-        self._timed("words", lambda: self._fit_words(*labeled[-1], held_out))
+        self._timed("words", lambda: self._fit_words(labeled[-1], held_out))
         num_left_out = self._timed(READER, lambda: self._train_reader(labeled))
         return FinetuneReport(
             seconds=self.seconds,
@@ -210,16 +211,11 @@ class _Run:
         rng = np.random.default_rng(self.options.seed)
         return rng.permutation(num_questions)[:count]
 
-    def _fit_words(
-        self,
-        questions: Sequence[Question],
-        labels: AnswerLabels,
-        chosen: Sequence[int] | np.ndarray,
-    ) -> None:
+    def _fit_words(self, labeled: _Labeled, held_out: np.ndarray) -> None:
         if self.qa.official or not self.qa.require_index().has_words:
             return
-        if not len(chosen):
-            chosen = range(len(questions))
+        questions, labels = labeled
+        chosen = held_out if len(held_out) else range(len(questions))
         self.qa.lexical_weight = fit_lexical_weight(
             self.qa,
             [questions[i].question for i in chosen],
