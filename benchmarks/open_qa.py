@@ -27,7 +27,13 @@ import keras
 import machine
 
 from realm_tf import Answer, RealmQA
-from realm_tf.data import Corpus, Question, build_corpus, read_questions
+from realm_tf.data import (
+    Article,
+    Corpus,
+    Question,
+    build_corpus,
+    read_questions,
+)
 from realm_tf.evaluation import evaluate
 from realm_tf.options import FinetuneOptions
 
@@ -132,8 +138,7 @@ def everything(sets: dict[str, list[Question]]) -> list[Question]:
 
 def show_bm25(corpus: Corpus, sets: dict[str, list[Question]]) -> None:
     passages = [
-        {"id": block.document_id, "title": block.title, "text": block.text}
-        for block in corpus.blocks(range(corpus.num_blocks))
+        Article(block.document_id, block.title, block.text) for block in corpus
     ]
     retriever = bm25.index(passages, k1=0.9, b=0.4)
     for name, questions in sets.items():

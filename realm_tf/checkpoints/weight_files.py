@@ -55,7 +55,7 @@ def write_layers(
         tensors: dict[str, npt.NDArray[Any]] = {}
         same: dict[str, list[str]] = {}
         for name, array in _arrays(layer):
-            key = (array.shape, hashlib.sha256(array).digest())
+            key = (array.shape, hashlib.sha256(array.tobytes()).digest())
             if key in places and array.size >= _MIN_SIZE:
                 same[name] = places[key]
                 continue

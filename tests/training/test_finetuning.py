@@ -11,8 +11,11 @@ from realm_tf.data.corpus.corpus_builder import build_corpus
 from realm_tf.data.questions.questions import Question
 from realm_tf.models.question_answerer import QuestionAnswerer
 from realm_tf.options import FinetuneOptions, ReadingOptions
+from realm_tf.retrieval.index.block_index import BlockIndex
+from realm_tf.training import finetuning
 from realm_tf.training.datasets.answer_labels import AnswerLabels
 from realm_tf.training.datasets.reading_dataset import ReadingDataset
+from realm_tf.training.datasets.retriever_dataset import RetrieverDataset
 from realm_tf.training.finetuning import compile_open_qa, finetune
 
 NOWHERE = Question("nowhere", "when was it not founded?", ("England",))
@@ -314,3 +317,59 @@ def test_a_marked_place_needs_no_search(
         options=FinetuneOptions(retriever_batch_size=2, num_read=1),
     )
     assert report.num_questions == 2
+
+
+@pytest.mark.parametrize("with_validation", [False, True])
+def test_the_weight_of_words_is_fitted_to_questions_that_are_not_learned(
+    make_qa, town_corpus, town_questions, monkeypatch, with_validation
+):
+    fitted, learned = [], []
+
+    def fit(qa, texts, labels, seed):
+        fitted.extend(texts)
+        assert len(labels) == len(texts)
+        return 0.625
+
+    def dataset(questions, positives, *arguments, **options):
+        pairs = zip(questions, positives, strict=True)
+        learned.append({q.question for q, block in pairs if block >= 0})
+        return RetrieverDataset(questions, positives, *arguments, **options)
+
+    monkeypatch.setattr(finetuning, "fit_lexical_weight", fit)
+    monkeypatch.setattr(finetuning, "RetrieverDataset", dataset)
+    asked = [
+        dataclasses.replace(q, question=f"{q.question} {i}")
+        for i in range(40)
+        for q in town_questions
+    ]
+    qa = make_qa(width=8)
+    finetune(
+        qa,
+        town_corpus,
+        asked,
+        FinetuneOptions(retriever_epochs=1, retriever_batch_size=2, epochs=0),
+        validation_data=town_questions[:3] if with_validation else (),
+    )
+    assert qa.lexical_weight == 0.625
+    if with_validation:
+        assert fitted == [q.question for q in town_questions[:3]]
+        assert len(learned[0]) == 400
+    else:
+        assert len(set(fitted)) == 20
+        assert not learned[0] & set(fitted)
+        assert len(learned[0]) == 380
+
+
+def test_an_index_without_words_keeps_the_weight(
+    make_qa, town_corpus, town_questions, monkeypatch
+):
+    qa = make_qa(width=8)
+    monkeypatch.setattr(BlockIndex, "has_words", False)
+    qa.lexical_weight = 0.0
+    finetune(
+        qa,
+        town_corpus,
+        town_questions,
+        FinetuneOptions(retriever_epochs=0, epochs=0),
+    )
+    assert qa.lexical_weight == 0.0
