@@ -48,18 +48,18 @@ def write_layers(
     Args:
         folder: where to.
         layers: names of parts and built layers.
-        storage: "float32", or "int8", which rounds: see `rounded`.
+        storage: "float32", or "int8", which rounds.
     """
-    places: dict[tuple[Any, ...], list[str]] = {}  # array -> part and name
+    places: dict[tuple[Any, ...], tuple[str, str]] = {}
     for part, layer in layers.items():
         tensors: dict[str, npt.NDArray[Any]] = {}
-        same: dict[str, list[str]] = {}
+        same: dict[str, tuple[str, str]] = {}
         for name, array in _arrays(layer):
             key = (array.shape, hashlib.sha256(array.tobytes()).digest())
             if key in places and array.size >= _MIN_SIZE:
                 same[name] = places[key]
                 continue
-            places[key] = [part, name]
+            places[key] = part, name
             if storage == "int8" and _is_rounded(array):
                 tensors[name], tensors[name + _SCALE] = _pack(name, array)
             else:
@@ -76,7 +76,10 @@ def read_layer(folder: pathlib.Path, part: str, layer: Any) -> None:
         ValueError: if the weights are not those of the layer.
     """
     file = SafetensorsFile(folder / file_name(part))
-    same = json.loads(file.metadata.get(_SAME_AS, "{}"))
+    names = [name for name in file.shapes if not name.endswith(_SCALE)]
+    same = _same_as(file)
+    if len(names) + len(same) > len(layer.weights):
+        raise file.damaged(f"more than the {len(layer.weights)} weights")
     others = {
         other: SafetensorsFile(folder / file_name(other))
         for other in {other for other, _ in same.values()}
@@ -84,9 +87,8 @@ def read_layer(folder: pathlib.Path, part: str, layer: Any) -> None:
     with tempfile.TemporaryDirectory(prefix="realm_tf-") as temporary:
         path = pathlib.Path(temporary) / "layer.weights.h5"
         with h5py.File(path, "w") as weights:
-            for name in file.shapes:
-                if not name.endswith(_SCALE):
-                    weights[name] = _unpack(file, name)
+            for name in names:
+                weights[name] = _unpack(file, name)
             for name, (other, there) in same.items():
                 weights[name] = _unpack(others[other], there)
         as_model(layer).load_weights(path)
@@ -123,6 +125,19 @@ def _arrays(layer: Any) -> Iterator[tuple[str, _Floats]]:
             for name in names:
                 if isinstance(weights[name], h5py.Dataset):
                     yield name, np.ascontiguousarray(weights[name])
+
+
+def _same_as(file: SafetensorsFile) -> dict[str, tuple[str, str]]:
+    """Name of a weight -> part and name where it is written."""
+    try:
+        found = json.loads(file.metadata.get(_SAME_AS, "{}"))
+        same = {name: (part, there) for name, (part, there) in found.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise file.damaged(error) from error
+    for part, _ in same.values():
+        if not str(part).isidentifier():  # a path leads out of the folder
+            raise file.damaged(f"a part named {part!r}")
+    return same
 
 
 def _is_rounded(array: _Floats) -> bool:

@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -136,6 +138,24 @@ def test_a_file_of_another_layer_is_refused(make_layer, tmp_path):
     arrays = {name: array[..., :1] for name, array in arrays.items()}
     save_file(arrays, file, metadata)
     with pytest.raises(ValueError, match="could not be loaded"):
+        read_layer(tmp_path, "part", make_layer())
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        "{",
+        "[]",
+        '{"a": 1}',
+        '{"a": ["../part", "b"]}',
+        json.dumps({str(i): ["part", "b"] for i in range(100)}),
+    ],
+)
+def test_references_that_nobody_wrote_are_refused(make_layer, tmp_path, same):
+    write_layers(tmp_path, {"part": make_layer()}, "float32")
+    file = tmp_path / "part.safetensors"
+    save_file(load_file(file), file, {"same_as": same})
+    with pytest.raises(CheckpointError, match=r"part\.safetensors"):
         read_layer(tmp_path, "part", make_layer())
 
 
