@@ -1,6 +1,9 @@
 """realm-tf import: a published checkpoint to a preset."""
 
+import contextlib
+import os
 import pathlib
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +13,7 @@ from realm_tf.cli.ui import options
 from realm_tf.cli.ui.class_options import class_options
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.model import kept_index
+from realm_tf.cli.ui.output import check_output
 from realm_tf.cli.ui.progress import progress_bar
 from realm_tf.cli.ui.tables import folder_bytes, show_facts
 from realm_tf.options import LoadOptions
@@ -88,6 +92,7 @@ def import_checkpoint(
     disk, at gs:// or hf://. Several are combined, such as an embedder and an
     encoder. Pickled code is never executed.
     """
+    check_output(output, overwrite)
     prepare_tensorflow()
     from realm_tf.checkpoints.loading import combine, load
     from realm_tf.checkpoints.tf1 import open_embeddings
@@ -100,19 +105,27 @@ def import_checkpoint(
     matrix = checkpoint.embeddings
     if embeddings is not None:
         matrix = open_embeddings(embeddings)
-    corpus = None
-    if corpus_output is not None:
-        corpus = _build_corpus(
-            checkpoint, records or checkpoint.records, corpus_output, matrix
-        )
-    checkpoint.save(output, overwrite=overwrite)
     facts = _facts(checkpoint) | {"output": str(output)}
-    if corpus is not None:
-        facts |= {"corpus": str(corpus.path), **corpus.manifest.counts}
-    if corpus is not None and matrix is not None:
-        index = kept_index(output, corpus)
-        _build_index(checkpoint, corpus, matrix, index, searcher)
-        facts |= {"index": str(index)}
+    with contextlib.ExitStack() as undo:  # all of it or nothing
+        corpus = index = None
+        if corpus_output is not None:
+            _check_embedder(checkpoint, matrix)
+            corpus = _build_corpus(
+                checkpoint, records or checkpoint.records, corpus_output, matrix
+            )
+            undo.callback(shutil.rmtree, corpus_output)
+            facts |= {"corpus": str(corpus.path), **corpus.manifest.counts}
+        if corpus is not None and matrix is not None:
+            index = output.with_name(f".{output.name}.index-{os.getpid()}")
+            undo.callback(shutil.rmtree, index, ignore_errors=True)
+            _build_index(checkpoint, corpus, matrix, index, searcher)
+        checkpoint.save(output, overwrite=overwrite)
+        undo.pop_all()
+    if corpus is not None and index is not None:
+        place = kept_index(output, corpus)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        index.rename(place)
+        facts |= {"index": str(place)}
     facts |= {
         "bytes": folder_bytes(output),
         "seconds": round(time.monotonic() - start, 2),
@@ -120,6 +133,16 @@ def import_checkpoint(
     if not as_json:
         facts |= {"skipped": _reasons(checkpoint)}
     show_facts(facts, as_json)
+
+
+def _check_embedder(
+    checkpoint: "Checkpoint", matrix: "Embeddings | None"
+) -> None:
+    if matrix is not None and checkpoint.parts.block_embedder is None:
+        raise click.UsageError(
+            "Embeddings need the embedder that made them: "
+            f"{checkpoint.source} has none. Import one with it."
+        )
 
 
 def _build_corpus(
@@ -162,11 +185,6 @@ def _build_index(
     from realm_tf.retrieval.index.block_index import BlockIndex
 
     parts = checkpoint.parts
-    if parts.block_embedder is None:
-        raise click.UsageError(
-            "Embeddings need the embedder that made them: "
-            f"{checkpoint.source} has none. Import one with it."
-        )
     num_rows, dim = matrix.file.shapes[matrix.name]
     check_disk_space(path, 4 * num_rows * dim)
     with progress_bar("index") as bar:

@@ -1,5 +1,6 @@
 import importlib.util
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -137,8 +138,8 @@ def test_a_preset_without_a_reader_says_what_it_lacks(
     run("import", source, "-o", tmp_path / "preset")
     with pytest.raises(ValueError, match="with encoder, without query_embed"):
         RealmQA.from_preset(tmp_path / "preset")
-    again = fail("import", source, "-o", tmp_path / "preset")
-    assert "must be written to a path that does not exist" in again
+    again = fail("import", source, "-o", tmp_path / "preset", code=2)
+    assert "exists. Add --overwrite to replace it" in again
     run("import", source, "-o", tmp_path / "preset", "--overwrite")
 
 
@@ -157,9 +158,10 @@ def test_another_number_of_blocks_is_refused(
     assert not corpus.exists() and not (tmp_path / "preset").exists()
 
 
-def test_a_row_that_is_not_finite_is_refused(
-    release, embeddings, tmp_path, fail
+def test_a_row_that_is_not_finite_is_refused_and_nothing_is_left(
+    release, embeddings, tmp_path, run, fail
 ):
+    whole = embeddings.copy()
     embeddings[3, 2] = np.nan
     module = release.write_tf1(
         tmp_path / "embedder", "embedder", embeddings=embeddings
@@ -180,6 +182,25 @@ def test_a_row_that_is_not_finite_is_refused(
         4,
     )
     assert "[3]" in message
+    # Nothing is left of it, and the command can be repeated.
+    assert {p.name for p in tmp_path.iterdir()} == {"embedder", "enwiki"}
+    shutil.rmtree(module)
+    release.write_tf1(module, "embedder", embeddings=whole)
+    run(
+        "import",
+        module,
+        "-o",
+        tmp_path / "preset",
+        "--records",
+        records,
+        "--corpus-output",
+        tmp_path / "corpus",
+        "--embeddings",
+        module / "encoded/encoded.ckpt",
+        "--num-heads",
+        4,
+    )
+    assert list((tmp_path / "preset" / "indexes").iterdir())
 
 
 def test_embeddings_need_their_embedder(release, embeddings, tmp_path, fail):
