@@ -87,6 +87,37 @@ class OpenQA(keras.Model):
         reading = spans + ops.expand_dims(read, axis=-1)
         return {RETRIEVAL: retrieval, READING: reading}
 
+    def export(self, filepath, *args, input_signature=None, **kwargs):
+        """See `keras.Model.export`; any sizes, unless a signature says."""
+        super().export(
+            filepath,
+            *args,
+            input_signature=input_signature or [self._signature()],
+            **kwargs,
+        )
+
+    def _signature(self):
+        shapes = {
+            **{f"query_{name}": 2 for name in FEATURES},
+            **{f"joint_{name}": 3 for name in FEATURES},
+            "block_mask": 3,
+            "read_mask": 2,
+        }
+        signature = {
+            name: keras.InputSpec(shape=(None,) * rank, dtype="int32")
+            for name, rank in shapes.items()
+        }
+        width = self.query_embedder.embedding_dim
+        for part in ("retrieved", "read"):
+            signature[f"{part}_embeddings"] = keras.InputSpec(
+                shape=(None, None, width), dtype="float32"
+            )
+            if self.retriever.lexical:
+                signature[f"{part}_bm25"] = keras.InputSpec(
+                    shape=(None, None), dtype="float32"
+                )
+        return signature
+
     def get_config(self):
         return {
             **super().get_config(),

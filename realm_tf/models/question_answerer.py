@@ -100,6 +100,7 @@ class QuestionAnswerer(abc.ABC):
             lexical=not self.official,
             name="open_qa",
         )
+        self.model.build(None)  # its parts have their weights
         local = LocalEngine(
             self.featurizer, query_embedder, block_embedder, self.reader
         )

@@ -1,6 +1,7 @@
 import dataclasses
 import threading
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -723,3 +724,21 @@ def test_int8_weights_answer_with_an_index_of_their_own(
     assert (
         RealmQA.from_preset(tmp_path / "float32").embedder_fingerprint == before
     )
+
+
+def test_the_model_has_the_habits_of_keras(make_qa, tmp_path):
+    qa, other = make_qa(), make_qa(seed=1)
+    assert qa.model.count_params() == sum(
+        w.numpy().size for w in qa.model.weights
+    )
+    qa.model.save_weights(tmp_path / "model.weights.h5")
+    other.model.load_weights(tmp_path / "model.weights.h5")
+    assert other.embedder_fingerprint == qa.embedder_fingerprint
+    qa.model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    pairs = zip(loaded.get_weights(), qa.model.get_weights(), strict=True)
+    assert all(np.array_equal(one, same) for one, same in pairs)
+    qa.model.export(tmp_path / "exported", verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "exported"))
+    outputs = served.signatures["serving_default"].structured_outputs
+    assert set(outputs) == {"retrieval", "reading"}
