@@ -1,5 +1,6 @@
 """realm-tf ask: questions to answers with their evidence."""
 
+import codecs
 import itertools
 import pathlib
 import sys
@@ -48,6 +49,11 @@ _LINES_AT_ONCE = 32  # of stdin
     help="Lowest probability of an answer that is found. Default: that of "
     "the preset's calibration.",
 )
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Compare the SHA-256 of every file first.",
+)
 @options.dtype_option()
 @click.option(
     "--json",
@@ -64,16 +70,19 @@ def ask(
     num_read: int | None,
     num_alternatives: int,
     threshold: float | None,
+    verify: bool,
     dtype: str,
     as_json: bool,
 ) -> None:
     """Answers questions, and shows where the answers were read.
 
-    Without a question, every line of the standard input is a question.
+    Without a question, every line of the standard input is a question. Lines
+    that are none are named and left out; the exit code is 1 then.
     """
     prepare_tensorflow()
-    qa = open_model(preset, corpus, index, dtype=dtype, verify=False)
-    for batch in [questions] if questions else read_lines():
+    qa = open_model(preset, corpus, index, dtype=dtype, verify=verify)
+    lines = _Lines()
+    for batch in [questions] if questions else lines:
         answers = qa.predict(
             batch,
             num_read=num_read,
@@ -81,6 +90,10 @@ def ask(
             threshold=threshold,
         )
         show_answers(answers, as_json)
+    if lines.num_left_out:
+        raise click.ClickException(
+            f"{lines.num_left_out} lines were no questions."
+        )
 
 
 def show_answers(answers: Iterable["Answer"], as_json: bool) -> None:
@@ -94,13 +107,43 @@ def show_answers(answers: Iterable["Answer"], as_json: bool) -> None:
             console.stdout().print(answer_text(answer))
 
 
-def read_lines() -> Iterator[Sequence[str]]:
-    """Lines of stdin that are not empty, some at once unless it is typed."""
-    typed = sys.stdin.isatty()
-    if typed:
-        console.print_note("Type a question and press Enter. Ctrl-D ends.")
-    lines = filter(None, map(str.strip, sys.stdin))
-    while batch := list(
-        itertools.islice(lines, 1 if typed else _LINES_AT_ONCE)
-    ):
-        yield batch
+class _Lines:
+    """The questions of stdin, without the lines that are none.
+
+    A line that is not UTF-8 or has no letter and no digit is named and left
+    out. Lines are taken some at once, unless they are typed.
+    """
+
+    def __init__(self) -> None:
+        self.num_left_out = 0
+
+    def __iter__(self) -> Iterator[Sequence[str]]:
+        typed = sys.stdin.isatty()
+        if typed:
+            console.print_note("Type a question and press Enter. Ctrl-D ends.")
+        questions = self._questions()
+        while batch := list(
+            itertools.islice(questions, 1 if typed else _LINES_AT_ONCE)
+        ):
+            yield batch
+
+    def _questions(self) -> Iterator[str]:
+        from realm_tf.data.questions.question_texts import check_questions
+
+        for number, line in enumerate(sys.stdin.buffer, 1):
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
+            try:
+                question = line.decode().strip()
+                if not question:
+                    continue
+                check_questions([question])
+            except UnicodeDecodeError:
+                problem = "It is not UTF-8. Convert the file with iconv."
+            except ValueError:
+                problem = "A question must have a letter or a digit."
+            else:
+                yield question
+                continue
+            self.num_left_out += 1
+            console.print_note(f"Line {number} is left out. {problem}")

@@ -1,7 +1,10 @@
 import json
 import shutil
 
+import click.testing
 import pytest
+
+from realm_tf.cli.app import main
 
 QUESTION = "Who wrote Emma?"
 
@@ -55,6 +58,31 @@ def test_ask_reads_questions_from_the_input(full_preset, run):
 
 def test_ask_answers_nothing_from_no_input(full_preset, run):
     assert run("ask", "--preset", full_preset, stdin="\n").stdout == ""
+
+
+def test_lines_that_are_no_questions_are_named_and_left_out(full_preset):
+    lines = ["\ufeffWho wrote Emma?", "", "?!", "When was the war?"]
+    stdin = "\n".join(lines).encode() + b"\nWho wrote caf\xe9?\n"
+    result = click.testing.CliRunner().invoke(
+        main, ["ask", "--preset", str(full_preset), "--json"], input=stdin
+    )
+    assert result.exit_code == 1
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    questions = [answer["question"] for answer in answers]
+    assert questions == ["Who wrote Emma?", "When was the war?"]
+    assert "Line 3 is left out. A question must have" in result.stderr
+    assert "Line 5 is left out. It is not UTF-8" in result.stderr
+    assert "2 lines were no questions" in result.stderr
+
+
+def test_ask_verifies_on_request(full_preset, fail, tmp_path):
+    preset = shutil.copytree(full_preset, tmp_path / "preset")
+    (file,) = preset.glob("index/v*/embeddings-*.npy")
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    message = fail("ask", "--preset", preset, QUESTION, "--verify")
+    assert "must hold what its manifest" in message
 
 
 def test_ask_passes_options_on(full_preset, run):
