@@ -147,23 +147,23 @@ def evaluate(
     given = click.get_current_context().params
     _check_usage(**{name: bool(value) for name, value in given.items()})
     outputs = _Outputs(report_file, html_file, run_file)
-    facts: dict[str, Any] = {
-        "questions": [str(path) for path in questions],
-        "split": split,
-        "library_version": _version.__version__,
-    }
+    facts: dict[str, Any] = {"library_version": _version.__version__}
+    if questions:
+        facts |= {"questions": [str(p) for p in questions], "split": split}
     if qrels is not None:
         facts["qrels"] = str(qrels)
     if from_runs:
-        from realm_tf.data.questions.qrels import read_qrels
+        from realm_tf.data.questions.qrels import qrels_of, read_qrels
 
         if qrels is not None:
             judgements = read_qrels(qrels)
         else:
             asked = _read_questions(questions, split, regex, skip_bad)
-            judgements = {q.question_id: q.judgements for q in asked}
+            judgements = qrels_of(asked)
         rankings = _score_runs(from_runs, judgements)
-        outputs.write_rankings("Retrieval", rankings, facts)
+        facts["runs"] = [str(path) for path in from_runs]
+        facts["num_queries"] = next(iter(rankings.values())).num_queries
+        outputs.write_rankings(rankings, facts)
         return
     if preset is None:
         _refuse("--preset or --from-run must be given.")
@@ -180,7 +180,7 @@ def evaluate(
         facts |= found.to_json()
         facts["seconds"] = round(time.monotonic() - start, 2)
         outputs.write_runs(found)
-        outputs.write_rankings("Retrieval", found.rankings, facts)
+        outputs.write_rankings(found.rankings, facts)
         return
     num_read = num_read or qa.num_read
     report = score_questions(qa, asked, num_read)
@@ -255,8 +255,12 @@ def _score_runs(
     from realm_tf.evaluation.ranking import evaluate_run
     from realm_tf.evaluation.trec_run import read_run
 
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
     return {
-        str(path): evaluate_run(read_run(path), judgements) for path in paths
+        name: evaluate_run(read_run(path), judgements)
+        for name, path in zip(names, paths, strict=True)
     }
 
 
@@ -326,7 +330,6 @@ class _Outputs:
 
     def write_rankings(
         self,
-        title: str,
         rankings: "Mapping[str, RankingReport]",
         facts: dict[str, Any],
     ) -> None:
@@ -343,9 +346,9 @@ class _Outputs:
             )
         facts = {k: v for k, v in facts.items() if k != "rankings"}
         if self.html is not None:
-            _write_text(self.html, retrieval_html(title, rankings, facts))
+            _write_text(self.html, retrieval_html("Retrieval", rankings, facts))
         show_facts(facts, as_json=False)
-        show_table(title, *ranking_table(rankings))
+        show_table("Retrieval", *ranking_table(rankings))
 
     def write_runs(self, report: "RetrievalReport") -> None:
         """Writes a run of each of the features."""

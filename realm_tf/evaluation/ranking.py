@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+import logging
 import os
 import statistics
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 NDCG, MAP, MRR = (
     "ndcg_at_10",
@@ -25,8 +28,8 @@ class RankingReport:
 
     Args:
         num_queries: int. Judged queries, with a relevant document each.
-        num_unranked: int. Those of them that the run does not have; all their
-            measures are 0.
+        num_unranked: int. Those of them that have no document in the run; all
+            their measures are 0.
         num_unjudged: int. Queries of the run that are left out, because no
             document is relevant to them.
         ndcg_at_10: float. Normalised discounted cumulative gain of the first
@@ -96,7 +99,17 @@ def evaluate_run(
             f"1. Received: {len(qrels)} queries, {len(judged)} with a relevant "
             f"document, ks={ks}."
         )
-    ranked = {name: dict(run[name]) for name in run if name in judged}
+    ranked = {name: dict(run[name]) for name in judged if run.get(name)}
+    num_unranked = len(judged) - len(ranked)
+    num_unjudged = len(run.keys() - judged)
+    if num_unranked or num_unjudged:
+        logger.warning(
+            "%d of %d judged queries have no document in the run and count 0. "
+            "%d others in the run are left out.",
+            num_unranked,
+            len(judged),
+            num_unjudged,
+        )
     scores = _scores(ranked, judged, ks)
     means = {
         name: statistics.fmean(score[name] for score in scores.values())
@@ -104,8 +117,8 @@ def evaluate_run(
     }
     return RankingReport(
         num_queries=len(judged),
-        num_unranked=len(judged) - len(ranked),
-        num_unjudged=len(run) - len(ranked),
+        num_unranked=num_unranked,
+        num_unjudged=num_unjudged,
         ndcg_at_10=means[NDCG],
         mean_average_precision=means[MAP],
         mean_reciprocal_rank=means[MRR],
@@ -139,13 +152,16 @@ def write_scores(
 def ranking_table(
     rankings: Mapping[str, RankingReport],
 ) -> tuple[list[str], list[list[Any]]]:
-    """The main measures of several rankings: columns, and a row for each."""
+    """The main measures of several rankings: columns, and a row for each.
+
+    R@k is recall in the first k.
+    """
     ks = [
         k
         for k in _SHOWN_KS
         if all(k in ranking.recall_at_k for ranking in rankings.values())
     ]
-    columns = ["", "nDCG@10", "MAP", "MRR", *(f"recall@{k}" for k in ks)]
+    columns = ["", "nDCG@10", "MAP", "MRR", *(f"R@{k}" for k in ks)]
     rows = [
         [
             name,
@@ -186,7 +202,7 @@ def import_ir_measures() -> ModuleType:
     try:
         import ir_measures
     except ImportError as error:
-        raise ImportError(
+        raise ModuleNotFoundError(
             "Measures of rankings need ir-measures. Install it with `pip "
             f"install 'realm-tf[eval]'`. Received: {error}"
         ) from error

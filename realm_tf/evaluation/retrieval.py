@@ -2,8 +2,7 @@
 
 import dataclasses
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from realm_tf._constants import MISSING_BLOCK_ID
 from realm_tf._progress import Progress
+from realm_tf.data.questions.qrels import Qrels, qrels_of
 from realm_tf.data.questions.questions import Question
 from realm_tf.evaluation.ranking import (
     RankingReport,
@@ -84,8 +84,8 @@ def evaluate_retrieval(
     """
     import_ir_measures()  # before the work, not after it
     features = _checked_features(features, index, lexical_weight)
+    qrels = qrels_of(questions)
     asked = [question for question in questions if question.own_passages]
-    _check_ids(asked, len(questions))
     ks = sorted(set(ks))
     depth = max(_MIN_DEPTH, *ks)
     ranker = _DocumentRanker(index, depth)
@@ -99,7 +99,6 @@ def evaluate_retrieval(
             ids = (question.question_id for question in batch)
             run.update(zip(ids, ranked, strict=True))
         progress("retrieval", start + len(batch), len(asked), {})
-    qrels = {q.question_id: q.judgements for q in asked}
     return RetrievalReport(
         num_questions=len(asked),
         num_without_passages=len(questions) - len(asked),
@@ -190,26 +189,7 @@ def _checked_features(
     return [name for name in FEATURES if name in features]
 
 
-def _check_ids(asked: Sequence[Question], num_questions: int) -> None:
-    if not asked:
-        raise ValueError(
-            "`questions` must have known passages, by `passage_id`, "
-            f"`passage_ids` or judgements. Received: {num_questions} questions "
-            "without."
-        )
-    counts = Counter(question.question_id for question in asked)
-    name, count = counts.most_common(1)[0]
-    if count > 1:
-        raise ValueError(
-            "`questions` must have an id each, by which they are judged. "
-            f"Received: {name!r} {count} times. Choose one `split`, or give "
-            "each an id of its own."
-        )
-
-
-def _count_unknown(
-    index: BlockIndex, qrels: Mapping[str, Mapping[str, int]]
-) -> int:
+def _count_unknown(index: BlockIndex, qrels: Qrels) -> int:
     judged = sorted({name for grades in qrels.values() for name in grades})
     unknown = [name for name in judged if not index.has_document(name)]
     if unknown:

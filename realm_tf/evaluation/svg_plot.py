@@ -1,8 +1,10 @@
 """Plots of shares, as SVG that stands in an HTML page."""
 
 import html
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 _COLOURS = ("#1f6feb", "#d1570c", "#1a7f37", "#8250df")
 _WIDTH, _HEIGHT = 440, 320  # pixels
@@ -56,20 +58,32 @@ def svg_plot(
     middle = _TOP + height / 2
     turned = f"transform='rotate(-90 14 {middle:g})'"
     parts.append(_text(14, middle, y_label, "middle", turned))
-    for number, (name, points) in enumerate(lines.items()):
-        colour = _COLOURS[number % len(_COLOURS)]
+    for colour, points in zip(_colours(lines), lines.values(), strict=True):
         places = [place(x, y) for x, y in points]
         parts.append(_line(places, "l", f"stroke='{colour}'"))
         parts += [
             f"<circle cx='{x:.1f}' cy='{y:.1f}' r='3' fill='{colour}'/>"
             for x, y in places
         ]
-        if len(lines) > 1:
-            x, y = _WIDTH - _RIGHT - 8, _HEIGHT - _BOTTOM - 10 - 18 * number
-            parts.append(_text(x, y, name, "end", f"style='fill:{colour}'"))
+    if len(lines) > 1:
+        parts.append(_legend(lines))
     return (
         f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' width='{_WIDTH}' role='img' "
         f"aria-label='{html.escape(title)}'>{''.join(parts)}</svg>"
+    )
+
+
+def _colours(lines: Mapping[str, Any]) -> Iterator[str]:
+    return itertools.islice(itertools.cycle(_COLOURS), len(lines))
+
+
+def _legend(lines: Mapping[str, Any]) -> str:
+    names = " \u00a0".join(
+        f"<tspan style='fill:{colour}'>{html.escape(name)}</tspan>"
+        for colour, name in zip(_colours(lines), lines, strict=True)
+    )
+    return (
+        f"<text x='{_WIDTH - _RIGHT}' y='20' text-anchor='end'>{names}</text>"
     )
 
 

@@ -73,7 +73,7 @@ def test_report_is_flat_json_without_the_queries():
 def test_table_has_a_row_for_each_ranking():
     report = evaluate_run(RUN, QRELS, ks=[1, 2, 5])
     columns, rows = ranking_table({"a": report, "b": report})
-    assert columns[1:] == ["nDCG@10", "MAP", "MRR", "recall@1", "recall@5"]
+    assert columns[1:] == ["nDCG@10", "MAP", "MRR", "R@1", "R@5"]
     assert [row[0] for row in rows] == ["a", "b"]
     assert rows[0][1:] == [report.ndcg_at_10, 0.25, 0.25, 0.0, 0.5]
 

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from realm_tf.data.corpus.decompressed_file import DecompressedFile
@@ -72,6 +73,33 @@ def _judgement(fields: list[str]) -> tuple[str, str, int] | None:
         return (query, document, int(grade)) if grade.is_integer() else None
     except (ValueError, OverflowError):
         return None
+
+
+def qrels_of(questions: Sequence[Question]) -> Qrels:
+    """The judgements of questions, by their known passages.
+
+    Questions without any are left out.
+
+    Raises:
+        ValueError: if no question has a known passage, or two of those that
+            have one have the same id.
+    """
+    judged = [question for question in questions if question.own_passages]
+    if not judged:
+        raise ValueError(
+            "`questions` must have known passages, by `passage_id`, "
+            f"`passage_ids` or judgements. Received: {len(questions)} "
+            "questions without."
+        )
+    counts = Counter(question.question_id for question in judged)
+    name, count = counts.most_common(1)[0]
+    if count > 1:
+        raise ValueError(
+            "`questions` must have an id each, by which they are judged. "
+            f"Received: {name!r} {count} times. Choose one `split`, or give "
+            "each an id of its own."
+        )
+    return {q.question_id: q.judgements for q in judged}
 
 
 def judged_questions(

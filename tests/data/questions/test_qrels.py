@@ -2,7 +2,11 @@ import gzip
 
 import pytest
 
-from realm_tf.data.questions.qrels import judged_questions, read_qrels
+from realm_tf.data.questions.qrels import (
+    judged_questions,
+    qrels_of,
+    read_qrels,
+)
 from realm_tf.data.questions.questions import Question
 from realm_tf.errors import BadRecordError
 
@@ -61,3 +65,19 @@ def test_judged_queries_without_a_question_are_counted(caplog):
 def test_judgements_of_other_questions_are_refused():
     with pytest.raises(ValueError, match="must judge some of the questions"):
         judged_questions(QUESTIONS, {"x": {"a": 1}})
+
+
+def test_known_passages_are_judgements():
+    two = Question("q2", "two", (), passage_ids=("a",), relevances=(3,))
+    expected = {"q1": {"old": 1}, "q2": {"a": 3}}
+    assert qrels_of([QUESTIONS[0], two, QUESTIONS[2]]) == expected
+
+
+def test_questions_without_passages_are_refused():
+    with pytest.raises(ValueError, match="Received: 2 questions without"):
+        qrels_of(QUESTIONS[1:])
+
+
+def test_judged_questions_need_an_id_each():
+    with pytest.raises(ValueError, match="Received: 'q1' 2 times"):
+        qrels_of([QUESTIONS[0], QUESTIONS[0]])
