@@ -17,7 +17,10 @@ from realm_tf.data.questions.question_sources import (
     QuestionSource,
     as_questions,
 )
+from realm_tf.data.questions.question_texts import check_questions
 from realm_tf.evaluation.evaluator import evaluate
+from realm_tf.evaluation.ranking import KS
+from realm_tf.evaluation.retrieval import evaluate_retrieval
 from realm_tf.models.calibration_fitting import (
     CalibrationReport,
     fit_calibration,
@@ -383,6 +386,61 @@ class RealmQA(QuestionAnswerer):
 
         report = evaluate(predict, asked, ks=ks, batch_size=batch_size)
         return report.to_json() if return_dict else report
+
+    def evaluate_retrieval(
+        self,
+        questions: QuestionSource,
+        *,
+        features: Sequence[str] | None = None,
+        ks: Sequence[int] = KS,
+        batch_size: int = 32,
+        verbose: int | str = "auto",
+        return_dict: bool = True,
+        progress: Progress | None = None,
+    ) -> Any:
+        """Scores the search alone, as the literature on retrieval does.
+
+        Documents are ranked by their best blocks and compared with the known
+        passages of the questions, whose graded relevance counts for nDCG.
+
+        Args:
+            questions: see `fit`; also the folder of a BEIR set. Those without
+                known passages are left out.
+            features: what blocks are compared by: "embeddings", "words" (BM25
+                alone, with the analyzer of the index), "both", with
+                `lexical_weight`. Defaults to all that the index and the model
+                have.
+            ks: cut-offs of recall; as many documents are ranked, 10 at least.
+            batch_size: questions that are embedded together.
+            verbose: 0 = silent, 1 = progress bar, 2 = one line at the end;
+                "auto" is 1.
+            return_dict: `False` returns the `RetrievalReport`, which also has
+                the runs and the measures of every question.
+            progress: see `evaluate`.
+
+        Returns:
+            dict: of each of the features, `ndcg_at_10`,
+            `mean_average_precision`, `mean_reciprocal_rank`, `recall_at_5` and
+            the others of `RankingReport`.
+
+        Raises:
+            ImportError: if ir-measures is not installed.
+            ValueError: if no question has a known passage, two have the same
+                id, or there is no index.
+        """
+        report = evaluate_retrieval(
+            self.require_index(),
+            lambda texts: (
+                self.engine.embed_questions(check_questions(texts)).embeddings
+            ),
+            as_questions(questions),
+            features=features,
+            lexical_weight=self.lexical_weight,
+            ks=ks,
+            batch_size=batch_size,
+            progress=progress or progress_bar(verbose, "question"),
+        )
+        return report.to_json()["rankings"] if return_dict else report
 
     def calibrate(
         self,

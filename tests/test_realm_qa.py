@@ -326,6 +326,33 @@ def test_evaluate_can_return_the_report(qa, city_questions):
     assert len(report.scores) == 3
 
 
+def test_evaluate_retrieval_scores_the_search(qa, city_questions, capsys):
+    before = qa.lexical_weight
+    qa.lexical_weight = 0.5
+    try:
+        scores = qa.evaluate_retrieval(
+            city_questions[:5], ks=(1, 5), batch_size=2, verbose=0
+        )
+        report = qa.evaluate_retrieval(
+            city_questions[:5], features=["both"], return_dict=False
+        )
+        found = qa.search([city_questions[0].question], 1)
+    finally:
+        qa.lexical_weight = before
+    assert list(scores) == ["embeddings", "words", "both"]
+    assert scores["words"]["recall_at_5"] > 0
+    assert "recall_at_20" not in scores["words"]
+    assert "5/5" in capsys.readouterr().out
+    assert list(report.runs) == ["both"]
+    best = max(report.runs["both"][city_questions[0].question_id].values())
+    assert best == pytest.approx(float(found.scores[0, 0]), rel=1e-5)
+
+
+def test_evaluate_retrieval_needs_passages(qa):
+    with pytest.raises(ValueError, match="must have known passages"):
+        qa.evaluate_retrieval(PAIRS, verbose=0)
+
+
 def test_calibration_is_kept_until_training(
     make_qa, city_corpus, city_questions, tmp_path
 ):

@@ -2,19 +2,16 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
-import rich.table
-import rich.text
 
-from realm_tf.cli.ui import console, options
+from realm_tf.cli.ui import options
 from realm_tf.cli.ui.environment import prepare_tensorflow
 from realm_tf.cli.ui.model import open_model
 from realm_tf.cli.ui.output import check_output
 from realm_tf.cli.ui.progress import progress_bar
-from realm_tf.cli.ui.tables import show_facts
+from realm_tf.cli.ui.tables import show_facts, show_table
 
 if TYPE_CHECKING:
     from realm_tf.evaluation.confidence import Confidence
@@ -120,30 +117,14 @@ def _show_reliability(before: "Confidence", after: "Confidence") -> None:
         ]
         rows.append([edges, *cells])
     columns = ("answers", "probability", "right")
-    _show("Reliability before and after", ("bin", *columns, *columns), rows)
+    show_table(
+        "Reliability before and after", ("bin", *columns, *columns), rows
+    )
 
 
 def _show_risk(confidence: "Confidence") -> None:
-    _show(
+    show_table(
         "Share of wrong answers, if only the surest are given",
         ("coverage", "wrong", "probability from"),
         confidence.risk_coverage(),
     )
-
-
-def _show(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> None:
-    table = rich.table.Table(box=None, padding=(0, 2, 0, 0))
-    for name in columns:
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(*map(_cell, row))
-    console.stdout().print(rich.text.Text(f"\n{title}", "bold"))
-    console.stdout().print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

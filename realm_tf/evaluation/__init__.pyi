@@ -1,6 +1,11 @@
 from realm_tf.evaluation.calibration import Calibration as Calibration
 from realm_tf.evaluation.confidence import Confidence as Confidence
 from realm_tf.evaluation.evaluator import evaluate as evaluate
+from realm_tf.evaluation.ranking import RankingReport as RankingReport
+from realm_tf.evaluation.ranking import evaluate_run as evaluate_run
 from realm_tf.evaluation.recall import answer_recall_at_k as answer_recall_at_k
 from realm_tf.evaluation.recall import block_recall_at_k as block_recall_at_k
 from realm_tf.evaluation.report import Report as Report
+from realm_tf.evaluation.retrieval import RetrievalReport as RetrievalReport
+from realm_tf.evaluation.trec_run import read_run as read_run
+from realm_tf.evaluation.trec_run import write_run as write_run

@@ -27,12 +27,13 @@ SURFACE = {
     "realm_tf.client": "RealmClient",
     "realm_tf.data": """
         Article Block CombinedTagger Corpus DateNumberTagger Featurizer
-        Question build_corpus make_masks read_articles read_questions
-        tag_corpus
+        Question build_corpus make_masks read_articles read_qrels
+        read_questions tag_corpus
     """,
     "realm_tf.evaluation": """
-        Calibration Confidence Report answer_recall_at_k block_recall_at_k
-        evaluate
+        Calibration Confidence RankingReport Report RetrievalReport
+        answer_recall_at_k block_recall_at_k evaluate evaluate_run read_run
+        write_run
     """,
     "realm_tf.layers": """
         Embedder KnowledgeAugmentedEncoder Retriever SpanReader TokenClassifier

@@ -27,6 +27,7 @@ _STAGES = {
     "retriever": ("Training the retriever", "steps"),
     "reader": ("Training the reader", "steps"),
     "questions": ("Answering", "questions"),
+    "retrieval": ("Searching", "questions"),
     "export": ("Exporting", "parts"),
 }
 _FIGURES = ("loss", "retrieval_utility", "accuracy", "index_age", "recall_at_5")

@@ -2,9 +2,11 @@
 
 import os
 import pathlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import rich.table
+import rich.text
 
 from realm_tf.cli.ui import console
 
@@ -23,10 +25,29 @@ def show_facts(facts: dict[str, Any], as_json: bool) -> None:
     console.stdout().print(table)
 
 
+def show_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Prints figures below a title; the first cell of a row is its name."""
+    table = rich.table.Table(box=None, padding=(0, 2, 0, 0))
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(console.neutralise(_figure(cell)) for cell in row))
+    console.stdout().print(rich.text.Text(f"\n{title}", "bold"))
+    console.stdout().print(table)
+
+
 def folder_bytes(folder: str | os.PathLike[str]) -> int:
     """Bytes of all files below a folder."""
     files = pathlib.Path(folder).rglob("*")
     return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _figure(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _readable(name: str, value: Any) -> str:

@@ -1,12 +1,14 @@
 """Folders of the BEIR benchmark -> `Question`s with relevant passages."""
 
-import csv
 import logging
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 from realm_tf.data.corpus import jsonl
+from realm_tf.data.corpus.decompressed_file import DecompressedFile
+from realm_tf.data.questions.qrels import read_judgements, with_judgements
 from realm_tf.data.questions.questions import Question
 from realm_tf.errors import BadRecordError
 
@@ -14,7 +16,6 @@ logger = logging.getLogger(__name__)
 
 QUERIES_NAME = "queries.jsonl"
 _JUDGEMENTS = "qrels"
-_COLUMNS = ["query-id", "corpus-id", "score"]
 
 
 def read_beir(folder: pathlib.Path) -> list[Question]:
@@ -26,9 +27,9 @@ def read_beir(folder: pathlib.Path) -> list[Question]:
 
     Returns:
         list of `Question` without answers, whose `passage_ids` are judged
-        better than 0. Questions of several splits occur in each of them.
-        Judgements of questions that are not there, as in NFCorpus, are left
-        out, and a warning counts them.
+        better than 0, with these `relevances`. Questions of several splits
+        occur in each of them. Judgements of questions that are not there, as
+        in NFCorpus, are left out, and a warning counts them.
 
     Raises:
         ValueError: if a file is missing or is none of BEIR.
@@ -41,44 +42,68 @@ def read_beir(folder: pathlib.Path) -> list[Question]:
             f"Received: {folder}. Name a file in place of the folder, or "
             "unpack the data set again."
         )
-    records = jsonl.read_jsonl(queries, parse=_query)
-    texts = dict(query for _, query in records)
+    texts = {q.question_id: q.question for q in read_queries(queries)}
     return [question for file in files for question in _read_split(file, texts)]
 
 
-def _query(record: dict[str, Any]) -> tuple[str, str]:
+def read_queries(path: str | os.PathLike[str]) -> list[Question]:
+    """Reads queries whose judgements are elsewhere; see `judged_questions`.
+
+    Args:
+        path: JSON lines with "_id" or "id" and "text" or "question" (BEIR), or
+            lines of id and text with a tab between (topics of TREC); plain or
+            compressed.
+
+    Returns:
+        list of `Question` without answers.
+
+    Raises:
+        BadRecordError: at a line that is neither.
+    """
+    with DecompressedFile(path) as file:
+        if file.read(4096).lstrip(b"\xef\xbb\xbf\r\n\t ").startswith(b"{"):
+            records = jsonl.read_jsonl(path, parse=_query)
+            return [query for _, query in records]
+    return list(_read_topics(path))
+
+
+def _query(record: dict[str, Any]) -> Question:
     name = record.get("_id", record.get("id"))
     if type(name) is int:
         name = str(name)
-    text = jsonl.text_field(record, "text")
-    return jsonl.text_field({"_id": name}, "_id"), text
+    field = "question" if "question" in record else "text"
+    text = jsonl.text_field(record, field)
+    return Question(jsonl.text_field({"_id": name}, "_id"), text, ())
+
+
+def _read_topics(path: str | os.PathLike[str]) -> Iterator[Question]:
+    with DecompressedFile(path) as file:
+        for number, line in file.lines():
+            text = line.decode("utf-8", "replace").strip()
+            name, tab, query = text.partition("\t")
+            if not text:
+                continue
+            if not tab:
+                raise BadRecordError(
+                    os.fspath(path),
+                    number,
+                    "A query must be an id and a text with a tab between, or "
+                    f"a JSON object. Received: {text[:200]!r}.",
+                    "Correct the line.",
+                )
+            yield Question(name, query.strip(), ())
 
 
 def _read_split(
     file: pathlib.Path, texts: dict[str, str]
 ) -> Iterator[Question]:
-    relevant: dict[str, list[str]] = {}
+    relevant: dict[str, dict[str, int]] = {}
     unknown: dict[str, int] = {}
-    with open(file, encoding="utf-8", newline="") as lines:
-        rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        for row in rows:
-            if rows.line_num == 1 and row == _COLUMNS:
-                continue
-            judgement = _judgement(row)
-            if judgement is None:
-                raise BadRecordError(
-                    str(file),
-                    rows.line_num,
-                    f"A judgement must be {', '.join(_COLUMNS)}. Received: "
-                    f"{str(row)[:200]}.",
-                    "Unpack the data set again.",
-                )
-            query, passage, score = judgement
-            if query not in texts:
-                unknown[query] = rows.line_num
-                continue
-            if score > 0:
-                relevant.setdefault(query, []).append(passage)
+    for line, query, passage, relevance in read_judgements(file):
+        if query not in texts:
+            unknown[query] = line
+        elif relevance > 0:
+            relevant.setdefault(query, {})[passage] = relevance
     if unknown:
         query, line = next(iter(unknown.items()))
         logger.warning(
@@ -90,19 +115,6 @@ def _read_split(
             file,
             line,
         )
-    for query, passages in relevant.items():
-        yield Question(
-            question_id=query,
-            question=texts[query],
-            answers=(),
-            split=file.stem,
-            passage_ids=tuple(dict.fromkeys(passages)),
-        )
-
-
-def _judgement(row: list[str]) -> tuple[str, str, float] | None:
-    try:
-        query, passage, score = row
-        return query, passage, float(score)
-    except ValueError:
-        return None
+    for query, grades in relevant.items():
+        question = Question(query, texts[query], (), split=file.stem)
+        yield with_judgements(question, grades)

@@ -144,6 +144,8 @@ def write_questions(
                 record["passage_id"] = question.passage_id
             if question.passage_ids:
                 record["passage_ids"] = list(question.passage_ids)
+            if question.relevances:
+                record["relevances"] = list(question.relevances)
             if question.answer_starts:
                 record["answer_start"] = list(question.answer_starts)
             if question.split is not None:

@@ -31,6 +31,8 @@ class Question:
         regex: bool. The answers are regular expressions.
         passage_ids: tuple of str. Documents that are relevant, where there
             may be several.
+        relevances: tuple of int. Graded relevance of each of `passage_ids`, 1
+            or more; empty where all are 1.
     """
 
     question_id: str
@@ -41,6 +43,7 @@ class Question:
     split: str | None = None
     regex: bool = False
     passage_ids: tuple[str, ...] = ()
+    relevances: tuple[int, ...] = ()
 
     @property
     def is_unanswerable(self) -> bool:
@@ -50,11 +53,16 @@ class Question:
     @property
     def own_passages(self) -> tuple[str, ...]:
         """All documents that are known to be right."""
-        if self.passage_id is None or self.is_unanswerable:
-            first: tuple[str, ...] = ()
-        else:
-            first = (self.passage_id,)
-        return tuple(dict.fromkeys((*first, *self.passage_ids)))
+        return tuple(self.judgements)
+
+    @property
+    def judgements(self) -> dict[str, int]:
+        """Relevance of each of `own_passages`."""
+        judged: dict[str, int] = {}
+        if self.passage_id is not None and not self.is_unanswerable:
+            judged[self.passage_id] = 1
+        relevances = self.relevances or (1,) * len(self.passage_ids)
+        return judged | dict(zip(self.passage_ids, relevances, strict=True))
 
 
 def read_questions(
@@ -67,14 +75,15 @@ def read_questions(
     """Reads questions from JSON-lines files, plain or gzip-compressed.
 
     A record is `{"id", "question", "answers"}` with the optional fields
-    `passage_id`, `passage_ids`, `answer_start` (characters: one number, or a
-    list with one for each answer), `split` and `regex`; other fields are passed
-    over. The answers of SQuAD in `datasets`, `{"text": [...]}`, are read, and
-    ids may be whole numbers. Answers may be missing where `passage_ids` are
-    given. `"answers": []` without them says that the question has no answer,
-    as in SQuAD 2.0. The official form of ORQA, `{"question", "answer"}`, is
-    read too. A record without an id is named after its file and line. Questions
-    that occur twice are kept twice.
+    `passage_id`, `passage_ids`, `relevances` (one for each of these),
+    `answer_start` (characters: one number, or a list with one for each answer),
+    `split` and `regex`; other fields are passed over. The answers of SQuAD in
+    `datasets`, `{"text": [...]}`, are read, and ids may be whole numbers.
+    Answers may be missing where `passage_ids` are given. `"answers": []`
+    without them says that the question has no answer, as in SQuAD 2.0. The
+    official form of ORQA, `{"question", "answer"}`, is read too. A record
+    without an id is named after its file and line. Questions that occur twice
+    are kept twice.
 
     Args:
         paths: one file or several.
@@ -106,6 +115,17 @@ def read_questions(
         ]
         _check_rule(os.fspath(path), named, regex)
         questions += named
+    return select_split(questions, split)
+
+
+def select_split(
+    questions: list[Question], split: str | None
+) -> list[Question]:
+    """The questions of a split; all of them for None.
+
+    Raises:
+        ValueError: if there are questions, but none of `split`.
+    """
     if split is None:
         return questions
     kept = [question for question in questions if question.split == split]
@@ -161,6 +181,7 @@ def question_of_record(record: dict[str, Any]) -> Question:
         split=_optional_text(record, "split"),
         regex=_flag(record, "regex"),
         passage_ids=passage_ids,
+        relevances=_relevances(record, len(passage_ids)),
     )
 
 
@@ -224,6 +245,23 @@ def _answer_starts(record: dict[str, Any], num_answers: int) -> tuple[int, ...]:
             f"{len(starts)} offsets, {num_answers} answers."
         )
     return tuple(starts)
+
+
+def _relevances(record: dict[str, Any], num_passages: int) -> tuple[int, ...]:
+    grades = record.get("relevances", [])
+    if not isinstance(grades, list) or not all(
+        type(grade) is int and grade >= 1 for grade in grades
+    ):
+        raise ValueError(
+            "`relevances` must be whole numbers of 1 or more. Received: "
+            f"relevances={reprlib.repr(grades)}."
+        )
+    if grades and len(grades) != num_passages:
+        raise ValueError(
+            "`relevances` must hold one number for each of `passage_ids`. "
+            f"Received: {len(grades)} relevances, {num_passages} passages."
+        )
+    return tuple(grades)
 
 
 def _optional_text(record: dict[str, Any], name: str) -> str | None:

@@ -309,7 +309,13 @@ class BlockIndex:
     @property
     def has_words(self) -> bool:
         """Whether it was built with a lexical part."""
-        return self.manifest.options.get(LEXICAL) is not None
+        return self.analyzer is not None
+
+    @property
+    def analyzer(self) -> str | None:
+        """Analyzer of the lexical part, see `Analyzer`; None without one."""
+        name: str | None = self.manifest.options.get(LEXICAL)
+        return name
 
     def search(
         self,
@@ -364,6 +370,30 @@ class BlockIndex:
             score=functools.partial(lexical.score, added=added),
             embeddings=self.embeddings,
         )
+
+    def search_words(self, texts: Sequence[str], k: int) -> SearchResult:
+        """Returns the `k` best blocks of each text by BM25 alone.
+
+        Args:
+            texts: `(batch,)`.
+            k: number of results, 1 or more; missing ones are padded: a block
+                without a word of the text is not found.
+
+        Raises:
+            MismatchError: if there is no lexical part.
+            ImportError: if Tantivy, which it needs, is not installed.
+        """
+        snapshot = self._updates.follow()
+        lexical = self._require_lexical(1.0)
+        check_k(k)
+        added = self._updates.blocks[: snapshot.matrix.num_rows]
+        hidden = self._hidden(snapshot.deleted)
+        result = SearchResult.empty(len(texts), k)
+        for row, text in enumerate(texts):
+            found = lexical.search(text, k, added=added, hidden=hidden)
+            result.scores[row] = found.scores[0]
+            result.block_ids[row] = found.block_ids[0]
+        return result
 
     def retrieve(
         self,
@@ -468,6 +498,11 @@ class BlockIndex:
             next(from_corpus) if block_id < first else added[block_id - first]
             for block_id in ids
         ]
+
+    def has_document(self, document_id: str) -> bool:
+        """Whether a document can be found."""
+        self._updates.follow()
+        return self._updates.has_document(document_id)
 
     def live_block_ids(self) -> npt.NDArray[np.int64]:
         """Ids of the blocks that can be found, ascending."""

@@ -167,6 +167,10 @@ class BlockUpdates:
         """Whether the version has no updates."""
         return not self.blocks and not len(self.snapshot.deleted)
 
+    def has_document(self, document_id: str) -> bool:
+        """Whether a document of the corpus, or an added one, exists."""
+        return len(self._ids(document_id, self._state)) > 0
+
     def catch_up(self) -> None:
         """Applies new updates, of this process and of others."""
         with self._lock:

@@ -19,6 +19,7 @@ COMMANDS = dict(commands())
 def test_the_commands_are_those_promised():
     assert {" ".join(path) for path in COMMANDS} == {
         "ask",
+        "calibrate",
         "corpus build",
         "corpus info",
         "corpus verify",

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from realm_tf.cli.ui.tables import folder_bytes, show_facts
+from realm_tf.cli.ui.tables import folder_bytes, show_facts, show_table
 
 FACTS = {
     "path": "a\x1b[31m",
@@ -40,6 +40,19 @@ def test_facts_for_people_are_readable(line, capsys):
     show_facts(FACTS, as_json=False)
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert line in lines
+
+
+def test_tables_have_a_title_and_names_on_the_left(capsys):
+    rows = [("a\x1b", 0.51239, None), ("longer", 2, 1.0)]
+    show_table("Title", ("", "f1", "recall"), rows)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "",
+        "Title",
+        "           f1  recall",
+        "a␛      0.512       -",
+        "longer      2   1.000",
+    ]
 
 
 def test_folder_bytes_counts_all_files_below(tmp_path):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from realm_tf.data.corpus.articles import read_articles
-from realm_tf.data.questions.beir import read_beir
+from realm_tf.data.questions.beir import read_beir, read_queries
 from realm_tf.data.questions.question_sets import read_question_set
 from realm_tf.errors import BadRecordError
 
@@ -39,6 +39,7 @@ def test_questions_have_their_relevant_passages(folder):
     ]
     assert [q.question for q in found] == ["query 1", "query 0", "query 2"]
     assert not any(q.answers for q in found)
+    assert [q.relevances for q in found] == [(), (2,), ()]
 
 
 def test_articles_keep_their_ids(folder):
@@ -52,7 +53,7 @@ def test_articles_keep_their_ids(folder):
 @pytest.mark.parametrize("row", ["q0\td0", "q0\td0\thigh"])
 def test_bad_judgements_are_named(folder, row):
     (folder / "qrels/test.tsv").write_text(f"{HEADER}q1\td3\t1\n{row}\n")
-    with pytest.raises(BadRecordError, match="must be query-id.*line 3"):
+    with pytest.raises(BadRecordError, match="must be query.*line 3"):
         read_beir(folder)
 
 
@@ -83,3 +84,15 @@ def test_another_folder_is_refused(folder):
     (folder / "queries.jsonl").unlink()
     with pytest.raises(ValueError, match="must hold queries.jsonl and qrels"):
         read_question_set(folder)
+
+
+def test_queries_are_read_without_their_judgements(folder, tmp_path):
+    expected = [(f"q{i}", f"query {i}") for i in range(3)]
+    topics = tmp_path / "topics.tsv"
+    topics.write_text("".join("\t".join(pair) + "\n" for pair in expected))
+    for path in (folder / "queries.jsonl", topics):
+        found = read_queries(path)
+        assert [(q.question_id, q.question) for q in found] == expected
+    topics.write_text("q0\tquery 0\n\nquery 1\n")
+    with pytest.raises(BadRecordError, match="with a tab between.*line 3"):
+        read_queries(topics)

@@ -155,16 +155,36 @@ def test_rule_that_does_not_go_with_the_file_is_logged(
 def test_relevant_passages_may_stand_for_answers(write, tmp_path):
     path = write(
         {"question": "a", "passage_ids": ["1", "2"]},
-        {"question": "b", "answers": [], "passage_ids": ["3"]},
+        {"question": "b", "passage_ids": ["3", "4"], "relevances": [2, 1]},
         {"question": "c", "answers": ["x"], "passage_id": "3"},
     )
     found = read_questions(path)
     assert [q.answers for q in found] == [(), (), ("x",)]
-    assert [q.passage_ids for q in found] == [("1", "2"), ("3",), ()]
-    assert [q.own_passages for q in found] == [("1", "2"), ("3",), ("3",)]
+    assert [q.passage_ids for q in found] == [("1", "2"), ("3", "4"), ()]
+    assert [q.own_passages for q in found] == [("1", "2"), ("3", "4"), ("3",)]
+    assert [q.judgements for q in found] == [
+        {"1": 1, "2": 1},
+        {"3": 2, "4": 1},
+        {"3": 1},
+    ]
     copy = tmp_path / "copy.jsonl"
     write_questions(found, copy)
     assert read_questions(copy) == found
+
+
+@pytest.mark.parametrize(
+    ("relevances", "problem"),
+    [
+        (1, "must be whole numbers"),
+        ([0, 1], "must be whole numbers"),
+        ([True, 1], "must be whole numbers"),
+        ([1], "Received: 1 relevances, 2 passages"),
+    ],
+)
+def test_relevances_must_fit_the_passages(relevances, problem, write):
+    record = {"question": "a", "passage_ids": ["1", "2"]}
+    with pytest.raises(BadRecordError, match=f"`relevances` .*{problem}"):
+        read_questions(write(record | {"relevances": relevances}))
 
 
 def test_passages_must_be_texts(write):

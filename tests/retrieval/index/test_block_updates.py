@@ -47,6 +47,17 @@ def test_added_blocks_follow_the_corpus(
     )
 
 
+def test_documents_exist_until_they_are_deleted(
+    open_updates, make_blocks, make_embeddings
+):
+    updates = open_updates()
+    updates.add(make_blocks("a"), make_embeddings(1))
+    names = ("a", "doc-3", "doc-10")
+    assert [updates.has_document(n) for n in names] == [True, True, False]
+    updates.delete(["a", "doc-3"])
+    assert not any(updates.has_document(name) for name in names)
+
+
 def test_i23_add_delete_add_again(open_updates, make_blocks, make_embeddings):
     updates = open_updates()
     updates.add(make_blocks("a", 2), make_embeddings(2))

@@ -97,6 +97,27 @@ def test_a_query_alone_is_searched_as_in_a_batch(build_index, queries):
     assert np.isneginf(batch.scores[:, 20:]).all()
 
 
+def test_words_alone_are_ranked_by_bm25(build_index, make_blocks):
+    index = build_index()
+    index.add(make_blocks("new", 2), np.ones((2, 8)))
+    index.delete(["doc-3"])
+    texts = ["title 3 text", "block new", "nowhere"]
+    found = index.search_words(texts, 25)
+    bm25 = index.bm25(texts, np.tile(index.live_block_ids(), (3, 1)))
+    for row, scores in enumerate(bm25):
+        order = np.lexsort((index.live_block_ids(), -scores))
+        ids = index.live_block_ids()[order[: np.count_nonzero(scores)]]
+        expected = np.full(25, -1)
+        expected[: len(ids)] = ids
+        np.testing.assert_array_equal(found.block_ids[row], expected)
+        np.testing.assert_array_equal(
+            found.scores[row, : len(ids)], scores[order[: len(ids)]]
+        )
+    assert (found.block_ids[2] == -1).all()
+    with pytest.raises(ValueError, match="`k` must be an integer"):
+        index.search_words(texts, 0)
+
+
 def test_texts_must_be_given_with_a_weight(build_index, queries):
     index = build_index()
     with pytest.raises(ValueError, match="Expected: 4. Received: none"):
@@ -107,7 +128,7 @@ def test_texts_must_be_given_with_a_weight(build_index, queries):
 
 def test_the_analyzer_is_chosen_and_kept(build_index, tmp_path):
     plain = build_index(path=tmp_path / "plain", analyzer="plain")
-    assert plain.manifest.options["lexical"] == "plain"
+    assert plain.analyzer == "plain"
     found = plain.bm25(["texts titles"], np.array([[0, 1]]))
     assert not found.any()
     english = build_index(path=tmp_path / "english", analyzer="english")
@@ -120,6 +141,9 @@ def test_the_analyzer_is_chosen_and_kept(build_index, tmp_path):
 def test_an_index_without_words_refuses_a_weight(build_index, queries):
     index = build_index(analyzer=None)
     assert not index.has_words
+    assert index.analyzer is None
+    with pytest.raises(MismatchError, match="without one. Build the index"):
+        index.search_words(["text"], 3)
     assert not (index.folder / "lexical").exists()
     with pytest.raises(MismatchError, match="without one. Build the index"):
         search(index, queries, 3)
