@@ -202,13 +202,15 @@ def broken():
 
 @pytest.fixture(scope="session")
 def rounded():
-    """Answers with float32 probabilities, by which two can be compared."""
+    """Answers with float32 numbers, by which two can be compared."""
 
     def round_span(span):
         changed = {
-            field.name: pytest.approx(getattr(span, field.name), abs=1e-6)
+            field.name: pytest.approx(
+                getattr(span, field.name), rel=1e-6, abs=1e-6
+            )
             for field in dataclasses.fields(span)
-            if field.name.endswith(("probability", "probabilities"))
+            if field.name.endswith(("probability", "probabilities", "scores"))
         }
         if hasattr(span, "alternatives"):
             changed["alternatives"] = tuple(map(round_span, span.alternatives))

@@ -66,7 +66,7 @@ def test_a_sentence_encoder_keeps_the_cosines_of_its_means(folder):
     set_json(folder / "1_Pooling" / "config.json", pooling_mode="mean")
     bert = BertFolder.open(folder)
     parts = bert.load_parts()
-    assert parts.options == {"projection_fitted": True}
+    assert parts.options == {"projection_fitted": True, "lexical_weight": 0.8}
     texts = bert.featurizer.questions(ASKED)
     states = bert.load_backbone()(texts)["sequence_output"].numpy()
     mask = texts["padding_mask"].numpy()[..., None]
@@ -89,7 +89,7 @@ def test_a_narrower_width_is_to_be_fitted(folder):
     set_json(folder / "1_Pooling" / "config.json", pooling_mode="mean")
     parts = BertFolder.open(folder).load_parts(embedding_dim=3)
     assert parts.query_embedder.embedding_dim == 3
-    assert parts.options == {"projection_fitted": False}
+    assert parts.options == {"projection_fitted": False, "lexical_weight": 0.8}
 
 
 @pytest.mark.parametrize("is_dot", [True, False])
@@ -140,7 +140,11 @@ def test_a_dense_module_is_the_projection(folder, has_normalize):
     if has_normalize:
         expected *= 20**0.5 / np.linalg.norm(expected, axis=-1, keepdims=True)
     parts = bert.load_parts()
-    assert parts.options == {"projection_fitted": True}
+    weight = 0.8 if has_normalize else 0.0
+    assert parts.options == {
+        "projection_fitted": True,
+        "lexical_weight": weight,
+    }
     assert_embeds(bert, parts, expected, rtol=1e-3)
     with pytest.raises(ValueError, match="`embedding_dim` must be 3, the wid"):
         bert.load_parts(embedding_dim=2)
