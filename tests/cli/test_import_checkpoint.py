@@ -167,39 +167,17 @@ def test_a_row_that_is_not_finite_is_refused_and_nothing_is_left(
         tmp_path / "embedder", "embedder", embeddings=embeddings
     )
     records = release.write_records(tmp_path / "enwiki")
-    message = fail(
-        "import",
-        module,
-        "-o",
-        tmp_path / "preset",
-        "--records",
-        records,
-        "--corpus-output",
-        tmp_path / "corpus",
-        "--embeddings",
-        module / "encoded/encoded.ckpt",
-        "--num-heads",
-        4,
+    command = (
+        *("import", module, "-o", tmp_path / "preset", "--num-heads", 4),
+        *("--records", records, "--corpus-output", tmp_path / "corpus"),
+        *("--embeddings", module / "encoded/encoded.ckpt"),
     )
-    assert "[3]" in message
+    assert "[3]" in fail(*command)
     # Nothing is left of it, and the command can be repeated.
     assert {p.name for p in tmp_path.iterdir()} == {"embedder", "enwiki"}
     shutil.rmtree(module)
     release.write_tf1(module, "embedder", embeddings=whole)
-    run(
-        "import",
-        module,
-        "-o",
-        tmp_path / "preset",
-        "--records",
-        records,
-        "--corpus-output",
-        tmp_path / "corpus",
-        "--embeddings",
-        module / "encoded/encoded.ckpt",
-        "--num-heads",
-        4,
-    )
+    run(*command)
     assert list((tmp_path / "preset" / "indexes").iterdir())
 
 
