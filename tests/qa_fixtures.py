@@ -28,11 +28,11 @@ def own_index(qa, city_corpus, tmp_path):
 
 @contextlib.contextmanager
 def keep_index(qa):
-    before = qa.index
+    before = qa.index, qa.lexical_weight
     try:
         yield
     finally:
-        qa.index = before
+        qa.index, qa.lexical_weight = before
 
 
 @pytest.fixture

@@ -110,6 +110,9 @@ class FewBlocks:
     tokenizer_fingerprint: str = "t" * 64
     num_blocks: int = 6
 
+    def __iter__(self):
+        return iter(self.blocks(range(self.num_blocks)))
+
     def blocks(self, block_ids):
         return [Block("text", document_id=f"doc-{n}") for n in block_ids]
 

@@ -6,7 +6,9 @@ import math
 import os
 import pathlib
 import re
+import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -36,6 +38,7 @@ B = 0.75
 _TEXT, _ID, _WORDS = "text", "block_id", "words"
 _HEAP_BYTES = 256_000_000
 _MAX_WORDS = 128  # different ones of a query that count
+_MOST_REMOVALS = 20
 _META_NAME = "meta.json"
 _OPTIONS_NAME = "options.json"
 _OS_ERROR = re.compile(r"os error (\d+)")
@@ -250,12 +253,24 @@ def _open(tantivy: Any, folder: pathlib.Path) -> Any:
     Tantivy makes a lock file where it opens an index, which a folder that may
     only be read does not allow.
     """
-    with tempfile.TemporaryDirectory(prefix="realm_tf-") as links:
+    links = tempfile.mkdtemp(prefix="realm_tf-")
+    try:
         for file in folder.iterdir():
             os.symlink(file.absolute(), os.path.join(links, file.name))
         index = tantivy.Index.open(links)
         index.config_reader("manual")  # now, and never again
+    finally:
+        _remove(links)
     return index
+
+
+def _remove(folder: str) -> None:
+    """Removes a folder, into which a thread of Tantivy may put a lock yet."""
+    for _ in range(_MOST_REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(folder):
+            return
+        time.sleep(0.01)
 
 
 def _mean_length(index: Any) -> float:
