@@ -1,3 +1,5 @@
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -78,7 +80,7 @@ def calls(monkeypatch):
 
 def test_options_find_their_places(calls, town_corpus, tmp_path):
     pretrain_task(
-        "qa",
+        types.SimpleNamespace(),
         town_corpus,
         tmp_path,
         "inverse_cloze",
@@ -91,7 +93,7 @@ def test_options_find_their_places(calls, town_corpus, tmp_path):
     assert data.mask_rate == 0.5
     assert options == {"chunk_size": 3}
     pretrain_task(
-        "qa",
+        types.SimpleNamespace(),
         town_corpus,
         tmp_path,
         "masked_words",
@@ -108,7 +110,13 @@ def test_options_find_their_places(calls, town_corpus, tmp_path):
 
 def test_masks_can_be_given_in_every_form(calls, town_corpus, tmp_path):
     def masks(**options):
-        pretrain_task("qa", town_corpus, tmp_path, "masked_words", **options)
+        pretrain_task(
+            types.SimpleNamespace(),
+            town_corpus,
+            tmp_path,
+            "masked_words",
+            **options,
+        )
         return calls.pop()[0][2]
 
     given = RandomTokenMasks()
