@@ -25,7 +25,7 @@ from realm_tf.checkpoints.files.safetensors_file import SafetensorsFile
 
 _SAME_AS = "same_as"
 _SCALE = ".scale"
-_MIN_SIZE = 4096  # smaller arrays are stored as they are
+_MIN_SIZE = 4096  # smaller arrays are stored in float32
 _LARGEST = 127
 _MANTISSA_BITS = 16
 _Floats = npt.NDArray[np.float32]

@@ -31,11 +31,7 @@ _LINES_AT_ONCE = 32  # of stdin
 @options.preset_option()
 @options.corpus_option(required=False)
 @options.index_option()
-@click.option(
-    "--num-read",
-    type=options.POSITIVE,
-    help="Number of blocks read per question. Default: as in the preset.",
-)
+@options.num_read_option
 @click.option(
     "--num-alternatives",
     type=click.IntRange(min=0),

@@ -38,11 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--split", help="Only the questions of this split.")
 @click.option("--skip-bad", is_flag=True, help="Skip invalid records.")
-@click.option(
-    "--num-read",
-    type=options.POSITIVE,
-    help="Number of blocks read per question. Default: as in the preset.",
-)
+@options.num_read_option
 @click.option(
     "--output",
     "-o",

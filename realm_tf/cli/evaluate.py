@@ -56,11 +56,7 @@ _DEPTH = 100  # documents
     help="Answers are regular expressions. Default: as in each record.",
 )
 @click.option("--skip-bad", is_flag=True, help="Skip invalid records.")
-@click.option(
-    "--num-read",
-    type=options.POSITIVE,
-    help="Number of blocks read per question. Default: as in the preset.",
-)
+@options.num_read_option
 @click.option(
     "--retrieval-only",
     is_flag=True,

@@ -38,7 +38,7 @@ from realm_tf.models.index_building import Documents, build_block_index
 from realm_tf.models.open_qa import OpenQA
 from realm_tf.models.projection import fit_projection
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.retrieval.index.index_builder import LEXICAL, EmbeddingChunks
+from realm_tf.retrieval.index.index_builder import EmbeddingChunks
 from realm_tf.retrieval.searchers.searcher import SearchResult
 
 MAX_READ = 1000
@@ -223,7 +223,7 @@ class QuestionAnswerer(abc.ABC):
                 index.whole_corpus(),
                 searcher=stored["searcher"],
                 dtype=stored["dtype"],
-                analyzer=stored.get(LEXICAL),
+                analyzer=index.analyzer,
             )
         return rounded
 
@@ -393,7 +393,7 @@ class QuestionAnswerer(abc.ABC):
         return answers
 
     def retrieve(self, questions: Sequence[str], k: int) -> list[Evidence]:
-        """The best `k` blocks of each question, as they are read."""
+        """The best `k` blocks of each question, for the reader."""
         _check_count("k", k, 1)
         embedded = self.engine.embed_questions(questions)
         return self.require_index().retrieve(

@@ -43,7 +43,9 @@ def fit_lexical_weight(
     chosen = np.sort(chosen[:_MAX_QUESTIONS])
     texts = [questions[i] for i in chosen]
     index = qa.require_index()
-    weight = qa.lexical_weight or COSINE_LEXICAL_WEIGHT
+    weight = qa.lexical_weight
+    if weight <= 0:
+        weight = COSINE_LEXICAL_WEIGHT
     found = index.search(
         qa.engine.embed_questions(texts).embeddings,
         min(_NUM_CANDIDATES, index.num_blocks),

@@ -103,7 +103,7 @@ def test_search_goes_on_until_there_are_enough_documents(monkeypatch):
     assert index.ks == {"embeddings": [3, 6], "words": [3], "both": [3, 6]}
     assert list(report.runs["embeddings"]["q1"]) == ["a", "b", "c"]
     score(index, QUESTIONS[:1], ks=[6], features=["words"])
-    assert index.ks["words"][1:] == [6, 12]  # there are no more than five
+    assert index.ks["words"][1:] == [6, 12]  # only five exist
 
 
 def test_ten_documents_are_ranked_at_least():

@@ -66,6 +66,15 @@ def searcher_option(command: Any) -> Any:
     )(command)
 
 
+def num_read_option(command: Any) -> Any:
+    """Adds `--num-read`."""
+    return click.option(
+        "--num-read",
+        type=POSITIVE,
+        help="Number of blocks read per question. Default: as in the preset.",
+    )(command)
+
+
 def _remember(
     context: click.Context, option: click.Parameter, on: bool
 ) -> None:

@@ -350,7 +350,7 @@ class BlockIndex:
         snapshot = self._updates.follow()
         if not lexical_weight:
             return self._search_embeddings(queries, k, snapshot, exact)
-        lexical = self._require_lexical(lexical_weight)
+        lexical = self._require_lexical()
         texts = check_texts(texts, queries)
         check_k(k)
         added = self._updates.blocks[: snapshot.matrix.num_rows]
@@ -384,7 +384,7 @@ class BlockIndex:
             ImportError: if Tantivy, which it needs, is not installed.
         """
         snapshot = self._updates.follow()
-        lexical = self._require_lexical(1.0)
+        lexical = self._require_lexical()
         check_k(k)
         added = self._updates.blocks[: snapshot.matrix.num_rows]
         hidden = self._hidden(snapshot.deleted)
@@ -446,7 +446,7 @@ class BlockIndex:
         Returns:
             float32 array `(batch, num_candidates)`.
         """
-        lexical = self._require_lexical(1.0)
+        lexical = self._require_lexical()
         added = self._updates.blocks
         return np.stack(
             [
@@ -455,15 +455,15 @@ class BlockIndex:
             ]
         )
 
-    def _require_lexical(self, weight: float) -> LexicalIndex:
+    def _require_lexical(self) -> LexicalIndex:
         if self._lexical is not None:
             return self._lexical
         if self.has_words:
             import_tantivy()
         raise MismatchError(
-            "`lexical_weight` needs an index with a lexical part. Received: "
-            f"lexical_weight={weight}, {self.folder} without one. Build the "
-            "index again, or take `lexical_weight=0`."
+            "To compare words, an index must have a lexical part. Received: "
+            f"{self.folder} without one. Build the index again, or take "
+            "`lexical_weight=0`."
         )
 
     def _search_embeddings(
@@ -619,7 +619,7 @@ class BlockIndex:
                 embedder_fingerprint=self.embedder_fingerprint,
                 searcher=searcher,
                 dtype=self.manifest.options["dtype"],
-                analyzer=self.manifest.options.get(LEXICAL),
+                analyzer=self.analyzer,
                 scann=scann,
                 recall_floor=recall_floor,
                 skip_bad=len(self._excluded) > 0,

@@ -15,7 +15,7 @@ from realm_tf._progress import Progress, no_progress
 from realm_tf.errors import RecallError
 from realm_tf.options import ScannOptions
 from realm_tf.retrieval.index.lexical_index import searched_text
-from realm_tf.retrieval.searchers.analyzer import import_tantivy
+from realm_tf.retrieval.searchers.analyzer import Analyzer
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
 from realm_tf.retrieval.searchers.embedding_matrix import (
     CHUNK_ROWS,
@@ -70,6 +70,7 @@ def write_version(
 ) -> None:
     """Fills the folder of `writer`; see `BlockIndex.build`."""
     kind = _choose_searcher(searcher, corpus.num_blocks)
+    analyzer = _usable(analyzer)
     with EmbeddingWriter(
         writer.path, corpus.num_blocks, dtype=dtype, skip_bad=skip_bad
     ) as rows:
@@ -93,7 +94,7 @@ def write_version(
             recall_floor,
             probe_queries,
         )
-    if analyzer is not None and _has_tantivy():
+    if analyzer is not None:
         LexicalSearcher.build(
             map(searched_text, corpus), writer.path / LEXICAL, analyzer
         )
@@ -141,13 +142,16 @@ def _choose_searcher(searcher: str, num_blocks: int) -> str:
     return "scann"
 
 
-def _has_tantivy() -> bool:
-    try:
-        import_tantivy()
-    except ImportError as error:
-        warnings.warn(f"The index gets no lexical part. {error}", stacklevel=2)
-        return False
-    return True
+def _usable(analyzer: str | None) -> str | None:
+    """The analyzer; None without Tantivy. An unknown one is refused now."""
+    if analyzer is not None:
+        try:
+            Analyzer(analyzer)
+        except ImportError as error:
+            message = f"The index gets no lexical part. {error}"
+            warnings.warn(message, stacklevel=2)
+            return None
+    return analyzer
 
 
 def _chunks(embeddings: EmbeddingChunks) -> Iterable[npt.ArrayLike]:

@@ -63,12 +63,10 @@ class LexicalIndex:
         if not added:
             return main
         scores = self._scores_of_added(words, added)
-        rows = np.flatnonzero(scores)
-        ids = rows + self._searcher.num_blocks
-        rows = rows[~np.isin(ids, hidden)]
-        found = SearchResult(
-            scores[rows][None], rows[None] + self._searcher.num_blocks
-        )
+        first = self._searcher.num_blocks
+        ids = first + np.flatnonzero(scores)
+        ids = ids[~np.isin(ids, hidden)]
+        found = SearchResult(scores[ids - first][None], ids[None])
         return merge_results([main, found], k)
 
     def score(

@@ -52,7 +52,6 @@ class Analyzer:
         )
         if name != "plain":
             builder = builder.filter(filters.stemmer(name))
-        self.name = name
         self.of_tantivy = builder.build()
 
     def words(self, text: str) -> list[str]:

@@ -187,11 +187,6 @@ def threshold_of(outputs: Outputs, batch: int) -> float:
         raise _nonsense("threshold", thresholds)
     return float(thresholds[0]) if batch else 0.0
 
-    def _read_word(self, num_read: int) -> Readings:
-        scores = np.zeros((1, num_read), np.float32)
-        blocks = [[_WORD] * num_read]
-        return self.read([_WORD], blocks, blocks, scores, 1)
-
 
 def _embedded(outputs: Outputs, batch: int, version: int) -> Embedded:
     embeddings = _field(outputs, "embedding", "f", batch)

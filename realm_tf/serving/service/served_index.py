@@ -176,7 +176,7 @@ class ServedIndex:
     def compact(self, featurizer: Featurizer) -> None:
         """Folds the updates into a new corpus and version, and swaps to it.
 
-        Searches go on meanwhile; the caller keeps other updates back.
+        Searches continue meanwhile; the caller keeps other updates back.
 
         Args:
             featurizer: has the tokenizer of the corpus.
@@ -204,7 +204,7 @@ class ServedIndex:
             "embedding_dim": index.embedding_dim,
             "searcher": options["searcher"],
             "searcher_recall": options.get("searcher_recall"),
-            "analyzer": options.get(LEXICAL),
+            "analyzer": index.analyzer,
             "fingerprint": index.fingerprint,
             "embedder_fingerprint": index.embedder_fingerprint,
         }

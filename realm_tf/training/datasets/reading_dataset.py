@@ -40,6 +40,13 @@ class _Row(NamedTuple):
     labels: QuestionLabels
 
 
+class _Retrieved(NamedTuple):
+    """Candidates of questions, `(num_questions, num_retrieved)` each."""
+
+    block_ids: np.ndarray
+    bm25: np.ndarray
+
+
 class ReadingDataset:
     """Batches for `OpenQA`, with retrieval by the current question embedder.
 
@@ -67,7 +74,7 @@ class ReadingDataset:
         index: BlockIndex,
         query_embedder: TextEmbedder,
         options: ReadingOptions,
-        lexical_weight: Callable[[], float] = float,
+        lexical_weight: Callable[[], float] = lambda: 0.0,
     ):
         if labels.corpus.fingerprint != index.corpus.fingerprint:
             raise MismatchError(
@@ -100,9 +107,10 @@ class ReadingDataset:
         self.batch_size = min(options.batch_size, len(self._rows))
         self.num_retrieved = min(options.num_retrieved, index.num_blocks)
         self._num_epochs = 0
-        # Fingerprint of the question embedder, and w.
-        self._retrieved_by = ("", 0.0)
-        self._retrieved = np.zeros((0, 0), np.int64)
+        self._embedded_by = ""  # fingerprint of the question embedder
+        self._embeddings = np.zeros((0, 0), np.float32)
+        self._retrieved_by = ("", 0.0)  # the same, and w
+        self._retrieved = _Retrieved(np.zeros(0), np.zeros(0))
 
     @property
     def num_batches(self) -> int:
@@ -155,7 +163,9 @@ class ReadingDataset:
         read = np.stack(
             [
                 self._choose(ids, row.labels)
-                for ids, row in zip(retrieved, self._rows, strict=True)
+                for ids, row in zip(
+                    retrieved.block_ids, self._rows, strict=True
+                )
             ]
         )
         lengths = np.array([self._length(ids[ids >= 0]) for ids in read])
@@ -167,10 +177,11 @@ class ReadingDataset:
             rng,
             drop_remainder=self.options.drop_remainder,
         ):
-            yield self._batch(rows, retrieved[rows], read[rows])
+            some = _Retrieved(retrieved.block_ids[rows], retrieved.bm25[rows])
+            yield self._batch(rows, some, read[rows])
 
-    def _retrieve(self) -> np.ndarray:
-        """Block ids `(num_rows, num_retrieved)`.
+    def _retrieve(self) -> _Retrieved:
+        """What the current embedder and w find for all questions.
 
         Keras begins an epoch twice when it first fits a model, which must not
         cost another search.
@@ -178,29 +189,39 @@ class ReadingDataset:
         fingerprint = embedder_fingerprint(
             self.query_embedder.embedder, self.featurizer
         )
+        questions = [row.question for row in self._rows]
+        if fingerprint != self._embedded_by:
+            self._embeddings = self.query_embedder.questions(questions)
+            self._embedded_by = fingerprint
         by = (fingerprint, self._lexical_weight())
         if by != self._retrieved_by:
-            self._retrieved = self._search(by[1])
+            self._retrieved = self._search(questions, by[1])
             self._retrieved_by = by
         return self._retrieved
 
-    def _search(self, lexical_weight: float) -> np.ndarray:
-        questions = [row.question for row in self._rows]
-        embeddings = self.query_embedder.questions(questions)
-        found = np.concatenate(
-            [
-                self.index.search(
-                    embeddings[start : start + _SEARCH_BATCH],
-                    self.num_retrieved,
-                    texts=questions[start : start + _SEARCH_BATCH],
-                    lexical_weight=lexical_weight,
-                ).block_ids
-                for start in range(0, len(embeddings), _SEARCH_BATCH)
-            ]
-        )
+    def _search(
+        self, questions: list[str], lexical_weight: float
+    ) -> _Retrieved:
+        parts = []
+        for start in range(0, len(questions), _SEARCH_BATCH):
+            texts = questions[start : start + _SEARCH_BATCH]
+            found = self.index.search(
+                self._embeddings[start : start + _SEARCH_BATCH],
+                self.num_retrieved,
+                texts=texts,
+                lexical_weight=lexical_weight,
+            )
+            bm25 = found.bm25
+            if bm25 is None:
+                bm25 = self._bm25(texts, found.block_ids)
+            parts.append(_Retrieved(found.block_ids, bm25))
+        ids, bm25 = map(np.concatenate, zip(*parts, strict=True))
         # Documents that were added to the index have no labels.
-        known = found < self.index.corpus.num_blocks
-        return np.where(known, found, _constants.MISSING_BLOCK_ID)
+        known = ids < self.index.corpus.num_blocks
+        return _Retrieved(
+            np.where(known, ids, _constants.MISSING_BLOCK_ID),
+            np.where(known, bm25, np.float32(0)),
+        )
 
     def _choose(
         self, retrieved: np.ndarray, labels: QuestionLabels
@@ -228,7 +249,7 @@ class ReadingDataset:
         return max(lengths, default=0)
 
     def _batch(
-        self, rows: np.ndarray, retrieved: np.ndarray, read: np.ndarray
+        self, rows: np.ndarray, retrieved: _Retrieved, read: np.ndarray
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         chosen = [self._rows[row] for row in rows]
         questions = [row.question for row in chosen]
@@ -244,11 +265,11 @@ class ReadingDataset:
             "read_mask": (read >= 0).astype(np.int32),
             "read_embeddings": self.index.embeddings(read),
             "read_bm25": self._bm25(questions, read),
-            "retrieved_embeddings": self.index.embeddings(retrieved),
-            "retrieved_bm25": self._bm25(questions, retrieved),
+            "retrieved_embeddings": self.index.embeddings(retrieved.block_ids),
+            "retrieved_bm25": retrieved.bm25,
         }
         return features, {
-            RETRIEVAL: _retrieval_labels(retrieved, chosen),
+            RETRIEVAL: _retrieval_labels(retrieved.block_ids, chosen),
             READING: self._reading_labels(chosen, read, joint),
         }
 

@@ -108,8 +108,8 @@ class Refresher:
                 training_step=step,
                 attachments={QUERY_NAME: weights},
                 progress=progress,
-                analyzer=None,  # masked words are searched by embeddings
-                **self.index_options,
+                # Masked words are searched by embeddings.
+                **{"analyzer": None, **self.index_options},
             )
         except _OutdatedError:
             return None

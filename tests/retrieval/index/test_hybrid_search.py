@@ -134,8 +134,17 @@ def test_the_analyzer_is_chosen_and_kept(build_index, tmp_path):
     english = build_index(path=tmp_path / "english", analyzer="english")
     found = english.bm25(["texts titles"], np.array([[0, 1]]))
     assert found.all()
+
+
+def test_an_unknown_analyzer_is_refused_before_anything_is_embedded(
+    build_index,
+):
+    def chunks():
+        raise AssertionError("embedded")
+        yield
+
     with pytest.raises(ValueError, match="`analyzer` must be one of"):
-        build_index(path=tmp_path / "other", analyzer="other")
+        build_index(rows=chunks(), analyzer="other")
 
 
 def test_an_index_without_words_refuses_a_weight(build_index, queries):

@@ -254,6 +254,37 @@ def test_new_weights_find_new_candidates_in_the_next_epoch(
     assert not np.array_equal(*candidates)
 
 
+def test_a_new_weight_searches_again_and_embeds_nothing_again(
+    town_questions, town_corpus, indexed_qa, monkeypatch
+):
+    questions, weights = town_questions[:1], [0.0]
+    dataset = ReadingDataset(
+        questions,
+        AnswerLabels(town_corpus, questions, indexed_qa.featurizer),
+        indexed_qa.index,
+        indexed_qa.question_embedding,
+        ReadingOptions(batch_size=1, num_retrieved=3),
+        lambda: weights[-1],
+    )
+    texts = [questions[0].question]
+    query = indexed_qa.question_embedding.questions(texts)
+    for weight in (0.0, 100.0):
+        weights.append(weight)
+        [(features, _)] = epoch(dataset)
+        found = indexed_qa.index.search(
+            query, 3, texts=texts, lexical_weight=weight
+        )
+        np.testing.assert_array_equal(
+            features["retrieved_embeddings"],
+            indexed_qa.index.embeddings(found.block_ids),
+        )
+        np.testing.assert_array_equal(
+            features["retrieved_bm25"],
+            indexed_qa.index.bm25(texts, found.block_ids),
+        )
+        monkeypatch.setattr(TextEmbedder, "questions", None)
+
+
 @pytest.mark.parametrize(
     ("num_questions", "batch_size", "num_batches"),
     [(10, 3, 3), (10, 32, 1), (100, 3, 33)],
