@@ -8,7 +8,7 @@ import types
 import realm_tf
 from realm_tf.errors import FolderError
 
-_PACKAGE = pathlib.Path(realm_tf.__file__).parent
+PACKAGE = pathlib.Path(realm_tf.__file__).parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,10 +19,14 @@ class NamedPreset:
         description: what it answers, in a line.
         location: its folder; a relative path is that of a folder in the
             package or, if it is not shipped, in the cache.
+        licence: of the weights.
+        figures: what it reaches, in a line.
     """
 
     description: str
     location: str
+    licence: str = "not stated"
+    figures: str = "not stated"
 
     @property
     def path(self) -> pathlib.Path:
@@ -31,7 +35,7 @@ class NamedPreset:
         Raises:
             FolderError: if it is not there.
         """
-        folders = [root / self.location for root in (_PACKAGE, cache_folder())]
+        folders = [root / self.location for root in (PACKAGE, cache_folder())]
         for folder in folders:
             if folder.is_dir():
                 return folder
@@ -41,6 +45,12 @@ class NamedPreset:
             "realm_tf again, or put the preset there."
         )
 
+    @property
+    def megabytes(self) -> float:
+        """Size of the folder, in 10^6 bytes; see `path` for errors."""
+        files = [file for file in self.path.rglob("*") if file.is_file()]
+        return round(sum(file.stat().st_size for file in files) / 1e6, 1)
+
 
 _REGISTERED: dict[str, NamedPreset] = {}
 PRESETS = types.MappingProxyType(_REGISTERED)
@@ -48,7 +58,10 @@ PRESETS = types.MappingProxyType(_REGISTERED)
 
 
 def register_preset(
-    name: str, description: str, location: str | os.PathLike[str]
+    name: str,
+    description: str,
+    location: str | os.PathLike[str],
+    **facts: str,
 ) -> None:
     """Gives a preset a name that `RealmQA.from_preset` takes.
 
@@ -56,11 +69,12 @@ def register_preset(
         name: an identifier, such as "realm_minilm_en".
         description: see `NamedPreset`.
         location: see `NamedPreset`.
+        **facts: the others of `NamedPreset`.
 
     Raises:
         ValueError: if `name` is no identifier, or names another preset.
     """
-    preset = NamedPreset(description, os.fspath(location))
+    preset = NamedPreset(description, os.fspath(location), **facts)
     if not name.isidentifier() or _REGISTERED.get(name, preset) != preset:
         raise ValueError(
             "`name` must be an identifier that names no other preset. "

@@ -13,16 +13,17 @@ from realm_tf.cli.demo import demo
 from realm_tf.cli.evaluate import evaluate
 from realm_tf.cli.export import export
 from realm_tf.cli.export_checkpoint import export_checkpoint
-from realm_tf.cli.finetune import finetune
 from realm_tf.cli.import_checkpoint import import_checkpoint
 from realm_tf.cli.index import index
-from realm_tf.cli.pretrain import pretrain
+from realm_tf.cli.presets import presets
 from realm_tf.cli.questions import questions
-from realm_tf.cli.refresh import refresh
 from realm_tf.cli.reproduce import reproduce
 from realm_tf.cli.serve import serve
-from realm_tf.cli.spans import spans
-from realm_tf.cli.train_tagger import train_tagger
+from realm_tf.cli.training.finetune import finetune
+from realm_tf.cli.training.pretrain import pretrain
+from realm_tf.cli.training.refresh import refresh
+from realm_tf.cli.training.spans import spans
+from realm_tf.cli.training.train_tagger import train_tagger
 from realm_tf.cli.ui import console
 from realm_tf.cli.ui.options import Settings, examples
 
@@ -109,6 +110,7 @@ _COMMANDS = (
     finetune,
     import_checkpoint,
     index,
+    presets,
     pretrain,
     questions,
     refresh,

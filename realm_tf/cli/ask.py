@@ -77,7 +77,7 @@ def ask(
     """
     prepare_tensorflow()
     qa = open_model(preset, corpus, index, dtype=dtype, verify=verify)
-    lines = _Lines()
+    lines = Lines()
     for batch in [questions] if questions else lines:
         answers = qa.predict(
             batch,
@@ -103,7 +103,7 @@ def show_answers(answers: Iterable["Answer"], as_json: bool) -> None:
             console.stdout().print(answer_text(answer))
 
 
-class _Lines:
+class Lines:
     """The questions of stdin, without the lines that are none.
 
     A line that is not UTF-8 or has no letter and no digit is named and left
@@ -113,8 +113,13 @@ class _Lines:
     def __init__(self) -> None:
         self.num_left_out = 0
 
+    @staticmethod
+    def are_typed() -> bool:
+        """Whether somebody types them."""
+        return sys.stdin.isatty()
+
     def __iter__(self) -> Iterator[Sequence[str]]:
-        typed = sys.stdin.isatty()
+        typed = self.are_typed()
         if typed:
             console.print_note("Type a question and press Enter. Ctrl-D ends.")
         questions = self._questions()

@@ -10,7 +10,7 @@ class InBatchLoss(keras.losses.Loss):
 
     Call arguments:
         y_true: tensor `(batch, num_questions)`. 1 = a question, 0 = padding.
-        y_pred: float tensor `(batch, num_questions, batch)`, see
+        y_pred: float tensor `(batch, num_questions, batch * num_blocks)`, see
             `DualEncoder`.
 
     Example:
@@ -29,8 +29,15 @@ class InBatchLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         log_probs = ops.log_softmax(y_pred, axis=-1)
-        own = ops.eye(ops.shape(y_pred)[0], dtype=log_probs.dtype)
-        loss = -ops.einsum("bqc,bc->bq", log_probs, own)
+        num_rows, _, num_columns = ops.shape(y_pred)
+        own = own_block_mask(num_rows, num_columns)[:, None]
+        loss = -ops.sum(ops.where(own, log_probs, 0.0), axis=-1)
         weights = ops.cast(y_true, loss.dtype)
         total = ops.sum(loss * weights, axis=-1)
         return total / ops.maximum(ops.sum(weights, axis=-1), 1.0)
+
+
+def own_block_mask(num_rows, num_columns):
+    """Where the block of each row is: `(num_rows, num_columns)`."""
+    columns = ops.arange(num_rows) * (num_columns // num_rows)
+    return columns[:, None] == ops.arange(num_columns)

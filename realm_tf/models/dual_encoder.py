@@ -3,17 +3,20 @@
 import keras
 from keras import ops
 
+from realm_tf._constants import MASKED_LOGIT
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.layers.retriever import Retriever
+from realm_tf.losses.in_batch_loss import own_block_mask
 
 
 @keras.saving.register_keras_serializable(package="realm_tf")
 class DualEncoder(keras.Model):
     """Scores the questions of a batch against all blocks of the batch.
 
-    Each row has one block and some questions it answers. The blocks of the
-    other rows are the negatives (in-batch negatives), so that rows of one
-    article side by side make hard ones.
+    Each row has a block, some questions that it answers and, after it, hard
+    negatives: blocks that were found for the questions and do not answer them.
+    The blocks of the other rows are negatives, too (in-batch negatives), so
+    that rows of one article side by side make hard ones.
 
     Args:
         embedder: `Embedder` of blocks, and of questions too if they have none
@@ -24,12 +27,17 @@ class DualEncoder(keras.Model):
     Call arguments:
         inputs: dict of int tensors: `question_token_ids`,
             `question_segment_ids`, `question_padding_mask` `(batch,
-            num_questions, query_length)` and `block_token_ids`,
-            `block_segment_ids`, `block_padding_mask` `(batch, block_length)`.
+            num_questions, query_length)`, `block_token_ids`,
+            `block_segment_ids`, `block_padding_mask` `(batch, num_blocks,
+            block_length)`; `block_ids` `(batch, num_blocks)`, and
+            `answering_ids` `(batch, num_questions, any)`, the ids of blocks
+            that are no negatives of a question because they answer it, -1 for
+            none.
 
     Returns:
-        float32 tensor `(batch, num_questions, batch)`: retrieval logits. Those
-        of question `[i, j]` and its source block are at `[i, j, i]`.
+        float32 tensor `(batch, num_questions, batch * num_blocks)`: retrieval
+        logits, -1e9 for blocks that are not compared. Those of question `[i,
+        j]` and the block of its row are at `[i, j, i * num_blocks]`.
 
     Source: Lee et al., 2019, section 6 (arXiv:1906.00300), with questions in
     place of sentences; Karpukhin et al., 2020 (arXiv:2004.04906).
@@ -59,10 +67,16 @@ class DualEncoder(keras.Model):
                 ("block_", self.embedder),
             )
         )
-        num_questions = ops.shape(questions)[1]
-        flat = ops.reshape(questions, (-1, self.embedder.embedding_dim))
-        logits = self.retriever(flat, blocks)
-        return ops.reshape(logits, (-1, num_questions, ops.shape(blocks)[0]))
+        dim = self.embedder.embedding_dim
+        logits = self.retriever(
+            ops.reshape(questions, (-1, dim)), ops.reshape(blocks, (-1, dim))
+        )
+        shape = (*ops.shape(questions)[:2], -1)
+        return _without_answers(
+            ops.reshape(logits, shape),
+            inputs["block_ids"],
+            inputs["answering_ids"],
+        )
 
     def get_config(self):
         is_shared = self.query_embedder is self.embedder
@@ -82,3 +96,15 @@ class DualEncoder(keras.Model):
             for name in ("embedder", "query_embedder")
         }
         return cls(**{**config, **parts})
+
+
+def _without_answers(logits, block_ids, answering_ids):
+    """Leaves out what answers a question, except the block of its row."""
+    num_rows, num_blocks = ops.shape(block_ids)
+    same = ops.equal(
+        ops.expand_dims(answering_ids, 2),
+        ops.reshape(block_ids, (1, 1, -1, 1)),
+    )
+    own = own_block_mask(num_rows, num_rows * num_blocks)
+    left_out = ops.logical_and(ops.any(same, -1), ops.logical_not(own)[:, None])
+    return ops.where(left_out, MASKED_LOGIT, logits)

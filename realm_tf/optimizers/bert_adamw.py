@@ -53,6 +53,10 @@ class BertAdamW(keras.optimizers.Optimizer):
             unchanged. Defaults to True.
         not_decayed: strings. A variable is not decayed if its path contains
             one of them. Defaults to layer norms and biases.
+        bias_correction: divide m and v by 1 - beta^t at step t, as Adam does.
+            Without, as published, the first hundred steps are three to seven
+            times as large, which matters to runs of some hundreds. Defaults
+            to False.
         **kwargs: of `keras.optimizers.Optimizer`.
 
     Example:
@@ -73,6 +77,7 @@ class BertAdamW(keras.optimizers.Optimizer):
         global_clipnorm: float | None = 1.0,
         official_clipping: bool = True,
         not_decayed: Sequence[str] = NOT_DECAYED,
+        bias_correction: bool = False,
         **kwargs: Any,
     ):
         super().__init__(
@@ -90,6 +95,7 @@ class BertAdamW(keras.optimizers.Optimizer):
         self.epsilon = epsilon
         self.official_clipping = official_clipping
         self.not_decayed = tuple(not_decayed)
+        self.bias_correction = bias_correction
 
     def build(self, variables: list[keras.Variable]) -> None:
         if self.built:
@@ -185,6 +191,10 @@ class BertAdamW(keras.optimizers.Optimizer):
         v = self._velocities[self._get_variable_index(variable)]
         self.assign_add(m, (gradient - m) * (1 - self.beta_1))
         self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
+        if self.bias_correction:
+            step = ops.cast(self.iterations + 1, variable.dtype)
+            m = m / (1 - ops.power(self.beta_1, step))
+            v = v / (1 - ops.power(self.beta_2, step))
         # Keras has applied the weight decay already.
         self.assign_sub(variable, lr * m / (ops.sqrt(v) + self.epsilon))
 
@@ -197,6 +207,7 @@ class BertAdamW(keras.optimizers.Optimizer):
             "epsilon": self.epsilon,
             "official_clipping": self.official_clipping,
             "not_decayed": list(self.not_decayed),
+            "bias_correction": self.bias_correction,
         }
 
 

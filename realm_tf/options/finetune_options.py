@@ -19,6 +19,9 @@ class FinetuneOptions:
             embedder to find the blocks of the questions; 0 skips the stage.
         retriever_batch_size: blocks in a batch of the retriever stage; every
             block is a negative for the other questions.
+        num_negatives: hard negatives of each block of a batch: blocks without
+            an answer that a search finds for its questions. Each makes the
+            retriever stage as long again.
         retriever_learning_rate: peak learning rate of the retriever stage.
         epochs: epochs of the reader stage, which trains the reader.
         batch_size: questions in a batch of the reader stage.
@@ -39,6 +42,7 @@ class FinetuneOptions:
 
     retriever_epochs: int = limited(1, least=0)
     retriever_batch_size: int = limited(32, least=2)
+    num_negatives: int = limited(0, least=0)
     retriever_learning_rate: float = 5e-5
     epochs: int = limited(1, least=0)
     batch_size: int = 8

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from realm_tf._constants import MISSING_BLOCK_ID
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question
 from realm_tf.evaluation.calibration import Calibration
@@ -80,8 +81,11 @@ def finetune(
 
     1. *retriever*: one embedder for questions and blocks (or two, if `qa` has
        two) learns from the questions' blocks, with the other blocks of a batch
-       as negatives.
-    2. *index*: all blocks are embedded, and frozen from then on.
+       as negatives, and blocks without an answer that the search of the
+       untrained retriever, by embeddings and words, finds in the corpus.
+    2. *index*: all blocks are embedded, and frozen from then on. The index of
+       `qa` stays where it is of the same corpus and embedder, unless
+       `index_path` is given.
     3. *words*: the weight of BM25 in the retrieval logit is fitted to
        `validation_data` or, without it, to a twentieth of the questions (500
        at most) that the first stage leaves out: of those that it was trained
@@ -130,6 +134,8 @@ def finetune(
 # Questions that the weight of words is fitted to.
 _SHARE_HELD_OUT, _LEAST_HELD_OUT, _MOST_HELD_OUT = 0.05, 20, 500
 
+_NUM_MINED = 20  # blocks that hard negatives are drawn from
+
 _Labeled = tuple[Sequence[Question], AnswerLabels]
 
 
@@ -149,7 +155,6 @@ class _Run:
         self.fitting = fitting
         self.strategy = qa.model.distribute_strategy
         self.num_replicas = self.strategy.num_replicas_in_sync
-        self.has_first_index = False
         self.seconds: dict[str, float] = {}
         self.history: dict[str, dict[str, list[float]]] = {}
 
@@ -169,7 +174,7 @@ class _Run:
             )
             positives[0][held_out] = -1
             self._timed(
-                RETRIEVER, lambda: self._train_retriever(sets, positives)
+                RETRIEVER, lambda: self._train_retriever(labeled, positives)
             )
         self._timed("index", lambda: self._build_index("index", index_path))
         self._timed("words", lambda: self._fit_words(labeled[-1], held_out))
@@ -196,11 +201,21 @@ class _Run:
     def _build_index(
         self, stage: str, path: str | os.PathLike[str] | None = None
     ) -> None:
+        """Embeds the corpus, unless the model's index is of it already."""
+        if path is None and self._has_index():
+            return
         report = self.fitting.begin(stage)
         self.qa.build_index(
             self.corpus,
             path,
             progress=lambda _, *done: report(stage, *done),
+        )
+
+    def _has_index(self) -> bool:
+        index = self.qa.index
+        return index is not None and (
+            index.corpus.fingerprint == self.corpus.fingerprint
+            and index.embedder_fingerprint == self.qa.embedder_fingerprint
         )
 
     def _held_out(self, num_questions: int) -> np.ndarray:
@@ -238,21 +253,34 @@ class _Run:
             if len(label.gold) > 1 and not label.marks
         ]
         if unmarked:
-            if not self.has_first_index:
-                self._build_index("positives")
-                self.has_first_index = True
-            found = self.qa.search(
+            found = self._search_before(
                 [questions[i].question for i in unmarked],
-                min(self.options.num_retrieved, self.corpus.num_blocks),
-            ).block_ids
+                self.options.num_retrieved,
+            )
             for i, block_ids in zip(unmarked, found, strict=True):
                 ranked = block_ids[np.isin(block_ids, known[i].gold)]
                 # Without one among the best, an answer is there by chance.
                 positives[i] = _first(ranked)
         return positives
 
+    def _search_before(self, texts: list[str], k: int) -> np.ndarray:
+        """Block ids that the retriever finds before it is trained."""
+        self._build_index("positives")
+        k = min(k, self.corpus.num_blocks)
+        found = self.qa.search(texts, k).block_ids
+        # Documents that were added to the index are not of the corpus.
+        known = found < self.corpus.num_blocks
+        return np.where(known, found, MISSING_BLOCK_ID)
+
+    def _hard_negatives(self, labeled: _Labeled) -> np.ndarray | None:
+        """The best blocks of each question; the dataset drops the right."""
+        if not self.options.num_negatives:
+            return None
+        texts = [question.question for question in labeled[0]]
+        return self._search_before(texts, _NUM_MINED)
+
     def _train_retriever(
-        self, sets: list[Sequence[Question]], positives: list[np.ndarray]
+        self, labeled: list[_Labeled], positives: list[np.ndarray]
     ) -> None:
         options = self.options
         self.qa.fit_projection(self.corpus)
@@ -260,13 +288,18 @@ class _Run:
             RetrieverDataset(
                 questions,
                 found,
+                labels,
                 self.corpus,
                 self.qa.featurizer,
                 batch_size=options.retriever_batch_size,
-                reshuffle=questions is sets[0],
+                hard_negatives=self._hard_negatives((questions, labels)),
+                num_negatives=options.num_negatives,
+                reshuffle=questions is labeled[0][0],
                 seed=options.seed,
             )
-            for questions, found in zip(sets, positives, strict=True)
+            for (questions, labels), found in zip(
+                labeled, positives, strict=True
+            )
         )
         with self.strategy.scope():
             model = DualEncoder(self.qa.block_embedder, self.qa.query_embedder)

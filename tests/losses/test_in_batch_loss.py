@@ -32,6 +32,13 @@ def test_loss_of_a_single_row_is_zero():
     assert float(InBatchLoss()([[1, 1]], [[[3.0], [-2.0]]])) == 0.0
 
 
+def test_other_blocks_of_a_row_are_negatives():
+    logits = np.log([[[2.0, 1.0, 4.0, 1.0]], [[3.0, 1.0, 2.0, 2.0]]])
+    loss = InBatchLoss(reduction=None)([[1], [1]], logits)
+    # Two blocks a row, its own first: at 0 and at 2.
+    np.testing.assert_allclose(loss, [np.log(4), np.log(4)], rtol=1e-6)
+
+
 def test_loss_of_extreme_logits_is_finite():
     logits = [[[-1e9, 1e9]], [[0.0, 1e9]]]
     loss = InBatchLoss(reduction=None)([[1], [1]], logits)

@@ -44,15 +44,20 @@ def features(prefix, *shape):
 
 @pytest.fixture
 def inputs():
-    """Three blocks, two questions to each."""
-    return {**features("question_", 3, 2, 5), **features("block_", 3, 8)}
+    """Three rows of two questions and two blocks, one of the row."""
+    return {
+        **features("question_", 3, 2, 5),
+        **features("block_", 3, 2, 8),
+        "block_ids": np.array([[10, 11], [12, 13], [14, -1]], "int32"),
+        "answering_ids": np.full((3, 2, 1), -1, "int32"),
+    }
 
 
 def part(inputs, prefix):
     return {
         name.removeprefix(prefix): value
         for name, value in inputs.items()
-        if name.startswith(prefix)
+        if name.startswith(prefix) and name != "block_ids"
     }
 
 
@@ -63,12 +68,26 @@ def test_every_question_is_scored_against_every_block(
     model = make_model(separate=separate)
     assert (model.query_embedder is not model.embedder) is separate
     logits = model(inputs)
-    assert logits.shape == (3, 2, 3)
+    assert logits.shape == (3, 2, 6)
     questions = model.query_embedder(part(inputs, "question_")).numpy()
     blocks = model.embedder(part(inputs, "block_")).numpy()
-    for i, j, c in np.ndindex(3, 2, 3):
-        expected = questions[i, j] @ blocks[c]
+    for i, j, c in np.ndindex(3, 2, 5):
+        expected = questions[i, j] @ blocks[divmod(c, 2)]
         np.testing.assert_allclose(logits[i, j, c], expected, rtol=1e-4)
+
+
+def test_what_answers_a_question_is_no_negative_of_it(make_model, inputs):
+    model = make_model()
+    inputs["block_ids"] = np.array([[10, 12], [12, 13], [14, -1]], "int32")
+    before = model({**inputs, "answering_ids": np.full((3, 2, 1), -2)}).numpy()
+    inputs["answering_ids"] = np.full((3, 2, 3), -1)
+    inputs["answering_ids"][1, 0] = [12, 14, -1]
+    after = model(inputs).numpy()
+    same = np.ones(after.shape, bool)
+    same[:, :, 5] = False  # no block
+    same[1, 0, [1, 4]] = False  # a copy of its own block, and another answer
+    np.testing.assert_array_equal(after[same], before[same])
+    np.testing.assert_array_equal(after[~same], np.float32(-1e9))
 
 
 @pytest.mark.parametrize("separate", [False, True])

@@ -91,6 +91,7 @@ def test_optimizer_and_schedule_survive_a_config_round_trip():
         global_clipnorm=2.0,
         official_clipping=False,
         not_decayed=("gamma",),
+        bias_correction=True,
     )
     config = keras.optimizers.serialize(optimizer)
     copy = keras.optimizers.deserialize(json.loads(json.dumps(config)))
@@ -123,12 +124,30 @@ def updates(optimizer, gradients, paths=("kernel",)):
             -0.1 * (0.025 / (0.25 * np.sqrt(0.001) + 1) + 0.01),
         ),
         ({"not_decayed": ("kernel",)}, -0.1 * (0.1 / np.sqrt(0.001))),
+        # m and v are then the gradient and its square.
+        ({"bias_correction": True}, -0.1 * (1 + 0.01)),
     ],
 )
 def test_first_update_equals_the_equation(option, expected):
     optimizer = BertAdamW(0.1, **option)
     (update,) = updates(optimizer, [tf.constant([0.5])])
     np.testing.assert_allclose(update, [expected], rtol=1e-4)
+
+
+def test_bias_correction_is_that_of_keras():
+    ours, theirs = (
+        named_variable("kernel", np.ones(3, "float32")) for _ in range(2)
+    )
+    optimizers = (
+        BertAdamW(0.1, global_clipnorm=None, bias_correction=True, epsilon=0.0),
+        keras.optimizers.AdamW(0.1, weight_decay=0.01, epsilon=0.0),
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        gradient = tf.constant(rng.normal(size=3), tf.float32)
+        for optimizer, variable in zip(optimizers, (ours, theirs), strict=True):
+            optimizer.apply([gradient], [variable])
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ class Finetuned:
                 retriever_epochs=2,
                 retriever_batch_size=5,
                 retriever_learning_rate=1e-3,
+                num_negatives=1,
                 epochs=3,
                 batch_size=4,
                 learning_rate=2e-2,  # of which 21 steps see a fifth

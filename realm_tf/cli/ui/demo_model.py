@@ -66,7 +66,7 @@ def demo_preset(
     Returns:
         Path of a preset with corpus and index, complete.
     """
-    cache = _cache_folder()
+    cache = cache_for_models()
     name = _cache_name(passages, questions, bert)
     preset = cache / name
     if not preset.is_dir():
@@ -81,7 +81,7 @@ def demo_preset(
     return preset
 
 
-def _cache_folder() -> pathlib.Path:
+def cache_for_models() -> pathlib.Path:
     """A folder to keep things in; a temporary one if there is no other."""
     from realm_tf.checkpoints.named_presets import cache_folder
 

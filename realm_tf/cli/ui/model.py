@@ -63,7 +63,14 @@ def open_model(
 
 
 def kept_index(preset: pathlib.Path, corpus: "Corpus") -> pathlib.Path:
-    """Where a preset keeps the index of a corpus that it was not saved with."""
+    """Where a preset keeps the index of a corpus that it was not saved with.
+
+    In the cache if the preset is part of the package.
+    """
+    from realm_tf.checkpoints.named_presets import PACKAGE, cache_folder
+
+    if preset.is_relative_to(PACKAGE):
+        preset = cache_folder() / preset.name
     return preset / "indexes" / corpus.fingerprint[:_FINGERPRINT_CHARACTERS]
 
 

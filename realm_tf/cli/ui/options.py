@@ -1,6 +1,7 @@
 """Options and arguments that several commands have."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,24 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
 FILE_OR_FOLDER = click.Path(exists=True, path_type=pathlib.Path)
 NEW_FILE = click.Path(dir_okay=False, path_type=pathlib.Path)
 NEW_PATH = click.Path(path_type=pathlib.Path)
+
+
+class _Preset(click.Path):
+    """The folder of a preset, or the name of one, see `RealmQA.presets`."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        from realm_tf.checkpoints.named_presets import PRESETS
+
+        named = PRESETS.get(os.fspath(value))
+        return super().convert(named.path if named else value, param, ctx)
+
+
+PRESET = _Preset(exists=True, file_okay=False, path_type=pathlib.Path)
 PROBABILITY = click.FloatRange(0, 1)
 POSITIVE = click.IntRange(min=1)
 
@@ -86,9 +105,9 @@ def preset_option(required: bool = True) -> Decorator:
     """`--preset`: the model."""
     return click.option(
         "--preset",
-        type=FOLDER,
+        type=PRESET,
         required=required,
-        help="Folder of the model.",
+        help="Folder of the model, or a name that `realm-tf presets` lists.",
     )
 
 

@@ -3,16 +3,21 @@
 import functools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
+from realm_tf._constants import MISSING_BLOCK_ID
+from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.questions import Question
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.data.text.packing import trim
 from realm_tf.layers.backbone_layer import FEATURES
+from realm_tf.training.datasets.answer_labels import AnswerLabels
 
 _RUN_LENGTH = 8  # neighbours of one article in a batch
 
@@ -20,19 +25,24 @@ _RUN_LENGTH = 8  # neighbours of one article in a batch
 class RetrieverDataset:
     """Batches for `DualEncoder`: each row a block and some of its questions.
 
-    Blocks of one article stay together in runs, because they are the hardest
+    Blocks of one article stay together in runs, because they are hard
     negatives of each other (the order of ICT keeps them together too). Runs
-    of similar length share a batch.
+    of similar length share a batch. Each epoch draws other hard negatives.
 
     Args:
         questions: sequence of `Question`.
         positives: block id that answers each question; -1 = none known, the
             question is skipped.
+        labels: `AnswerLabels` of the same questions; a block that holds an
+            answer is no negative.
         corpus: `Corpus`.
         featurizer: `Featurizer`.
         batch_size: blocks in a batch.
         num_questions: most questions of a block in a batch; others have their
             turn in another epoch.
+        hard_negatives: int `(num_questions, any)`, ids of blocks that do not
+            answer the question though a search finds them; -1 = none.
+        num_negatives: hard negatives in a row.
         reshuffle: another order, and other negatives, in every epoch.
         seed: of the order.
 
@@ -44,11 +54,14 @@ class RetrieverDataset:
         self,
         questions: Sequence[Question],
         positives: np.ndarray,
+        labels: AnswerLabels,
         corpus: Corpus,
         featurizer: Featurizer,
         *,
         batch_size: int = 32,
         num_questions: int = 4,
+        hard_negatives: np.ndarray | None = None,
+        num_negatives: int = 0,
         reshuffle: bool = True,
         seed: int = 0,
     ):
@@ -58,11 +71,17 @@ class RetrieverDataset:
         self.reshuffle = reshuffle
         self._seed = seed
         self._num_epochs = 0
-        self._questions: dict[int, list[str]] = {}
-        for question, block_id in zip(questions, positives, strict=True):
+        self.num_negatives = num_negatives
+        self._texts = [question.question for question in questions]
+        self._hard_negatives = hard_negatives
+        self._questions: dict[int, list[int]] = {}
+        self._answering: dict[int, npt.NDArray[np.int64]] = {}
+        for i, block_id in enumerate(positives.tolist()):
             if block_id >= 0:
-                self._questions.setdefault(int(block_id), []).append(
-                    question.question
+                self._questions.setdefault(block_id, []).append(i)
+                label = labels.question(i)
+                self._answering[i] = np.unique(
+                    [block_id, *label.gold, *label.ambiguous]
                 )
         self.batch_size = min(batch_size, len(self._questions))
         if self.batch_size < 2:
@@ -85,14 +104,22 @@ class RetrieverDataset:
             `tf.data.Dataset` of (features of `DualEncoder`, int32 `(batch,
             num_questions)`, 1 = a question).
         """
-        block = tf.TensorSpec([self.batch_size, None], tf.int32)
-        question = tf.TensorSpec(
-            [self.batch_size, self.num_questions, None], tf.int32
-        )
+
+        def ints(*shape: int | None) -> tf.TensorSpec:
+            return tf.TensorSpec([self.batch_size, *shape], tf.int32)
+
+        num_blocks = 1 + self.num_negatives
         signature = (
-            {f"block_{name}": block for name in FEATURES}
-            | {f"question_{name}": question for name in FEATURES},
-            tf.TensorSpec([self.batch_size, self.num_questions], tf.int32),
+            {
+                **{
+                    f"question_{n}": ints(self.num_questions, None)
+                    for n in FEATURES
+                },
+                **{f"block_{n}": ints(num_blocks, None) for n in FEATURES},
+                "block_ids": ints(num_blocks),
+                "answering_ids": ints(self.num_questions, None),
+            },
+            ints(self.num_questions),
         )
         return as_dataset(self._batches, signature, self.num_batches)
 
@@ -133,16 +160,17 @@ class RetrieverDataset:
     def _batch(
         self, block_ids: Sequence[int], rng: np.random.Generator
     ) -> tuple[dict[str, Any], np.ndarray]:
-        blocks = self.corpus.blocks(block_ids)
-        mask = np.zeros((len(block_ids), self.num_questions), np.int32)
-        texts = []
+        shape = (len(block_ids), self.num_questions)
+        asked = np.full(shape, -1)
         for row, block_id in enumerate(block_ids):
-            asked = self._questions[block_id]
-            n = min(len(asked), self.num_questions)
-            chosen = rng.choice(len(asked), size=n, replace=False)
-            texts += [asked[i] for i in chosen]
-            texts += [""] * (self.num_questions - n)
-            mask[row, :n] = 1
+            known = self._questions[block_id]
+            n = min(len(known), self.num_questions)
+            asked[row, :n] = rng.choice(known, size=n, replace=False)
+        negatives = [self._draw(row[row >= 0].tolist(), rng) for row in asked]
+        read = np.column_stack([block_ids, np.array(negatives)])
+        texts = [self._texts[i] if i >= 0 else "" for i in asked.ravel()]
+        found = iter(self.corpus.blocks(read[read >= 0]))
+        blocks = [next(found) if i >= 0 else Block("") for i in read.ravel()]
         question = trim(numpy_features(self.featurizer.questions(texts)))
         block = trim(
             numpy_features(
@@ -151,11 +179,46 @@ class RetrieverDataset:
                 )
             )
         )
-        shape = (*mask.shape, -1)
         return {
-            **{f"question_{n}": question[n].reshape(shape) for n in FEATURES},
-            **{f"block_{n}": block[n] for n in FEATURES},
-        }, mask
+            **{
+                f"question_{n}": question[n].reshape(*shape, -1)
+                for n in FEATURES
+            },
+            **{
+                f"block_{n}": block[n].reshape(*read.shape, -1)
+                for n in FEATURES
+            },
+            "block_ids": read.astype(np.int32),
+            "answering_ids": self._answering_ids(asked, read),
+        }, (asked >= 0).astype(np.int32)
+
+    def _draw(
+        self, asked: list[int], rng: np.random.Generator
+    ) -> npt.NDArray[np.int64]:
+        """Hard negatives of a row: none answers any of its questions."""
+        drawn = np.full(self.num_negatives, MISSING_BLOCK_ID)
+        if self._hard_negatives is not None and self.num_negatives:
+            found = np.unique(self._hard_negatives[asked])
+            answering = [self._answering[i] for i in asked]
+            found = np.setdiff1d(found, [MISSING_BLOCK_ID, *chain(*answering)])
+            found = rng.permutation(found)[: self.num_negatives]
+            drawn[: len(found)] = found
+        return drawn
+
+    def _answering_ids(
+        self, asked: npt.NDArray[np.int64], read: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int32]:
+        """The blocks of a batch that are no negatives, for each question."""
+        found = [
+            np.intersect1d(read, self._answering[i]) if i >= 0 else []
+            for i in asked.ravel()
+        ]
+        # One more, so that missing blocks are no negatives either.
+        width = 1 + max(map(len, found))
+        ids = np.full((asked.size, width), MISSING_BLOCK_ID, np.int32)
+        for row, some in zip(ids, found, strict=True):
+            row[: len(some)] = some
+        return ids.reshape(*asked.shape, width)
 
 
 def numpy_features(features: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:

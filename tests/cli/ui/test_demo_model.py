@@ -124,7 +124,7 @@ def test_interrupted_training_leaves_nothing(
 def test_the_cache_is_in_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("REALM_TF_CACHE", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert demo_model._cache_folder() == tmp_path / ".cache" / "realm_tf"
+    assert demo_model.cache_for_models() == tmp_path / ".cache" / "realm_tf"
 
 
 @pytest.mark.parametrize("name", ["REALM_TF_CACHE", "HOME"])
@@ -134,7 +134,7 @@ def test_a_cache_that_cannot_be_written_is_replaced_for_the_time(
     monkeypatch.delenv("REALM_TF_CACHE", raising=False)
     monkeypatch.setenv(name, "/dev/null")
     with click.Context(click.Command("x")):
-        folder = demo_model._cache_folder()
+        folder = demo_model.cache_for_models()
         assert folder.is_dir()
     assert not folder.exists()
     assert "Set REALM_TF_CACHE to a folder" in caplog.text

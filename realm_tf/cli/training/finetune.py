@@ -34,7 +34,7 @@ _SMALL_BYTES = 256 * 2**20  # corpora below are copied into the preset
 )
 @click.option("--bert", type=options.FOLDER, help="Start from this BERT.")
 @click.option(
-    "--preset", type=options.FOLDER, help="Continue from this preset."
+    "--preset", type=options.PRESET, help="Continue from this preset."
 )
 @options.corpus_option()
 @click.option(
