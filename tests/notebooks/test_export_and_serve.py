@@ -16,8 +16,7 @@ def printed(tiny_bert, tmp_path_factory):
     pytest.importorskip("fastapi")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("REALM_TF_PRESET", raising=False)
-        patch.setenv("REALM_TF_BERT", str(tiny_bert))
+        patch.setenv("REALM_TF_PRESET", str(tiny_bert))
         patch.setenv("REALM_TF_NOTEBOOK_SIZE", "24")
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("notebook")))
         client = nbclient.NotebookClient(

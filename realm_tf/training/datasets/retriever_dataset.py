@@ -209,9 +209,10 @@ class RetrieverDataset:
         self, asked: npt.NDArray[np.int64], read: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int32]:
         """The blocks of a batch that are no negatives, for each question."""
+        nothing = np.zeros(0, np.int64)
         found = [
-            np.intersect1d(read, self._answering[i]) if i >= 0 else []
-            for i in asked.ravel()
+            np.intersect1d(read, self._answering.get(i, nothing))
+            for i in asked.ravel().tolist()
         ]
         # One more, so that missing blocks are no negatives either.
         width = 1 + max(map(len, found))
