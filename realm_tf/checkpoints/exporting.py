@@ -6,10 +6,10 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 import tensorflow as tf
 
 from realm_tf._files import check_disk_space
+from realm_tf.checkpoints.files.safetensors_file import write_safetensors
 from realm_tf.checkpoints.presets import Parts, read_preset
 from realm_tf.checkpoints.variable_names import (
     EMBEDDER,
@@ -104,8 +104,8 @@ def export_hugging_face(
     tensors = _tensors(parts, layout)
     folder = _new_folder(folder, tensors)
     contiguous = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
-    safetensors.numpy.save_file(
-        contiguous, folder / "model.safetensors", metadata={"format": "pt"}
+    write_safetensors(
+        folder / "model.safetensors", contiguous, {"format": "pt"}
     )
     _write_json(folder / "config.json", config)
     lowercase = {"do_lower_case": parts.featurizer.lowercase}

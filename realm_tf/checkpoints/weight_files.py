@@ -18,10 +18,12 @@ import h5py
 import keras
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save_file
 
 from realm_tf._constants import WEIGHT_STORAGES
-from realm_tf.checkpoints.files.safetensors_file import SafetensorsFile
+from realm_tf.checkpoints.files.safetensors_file import (
+    SafetensorsFile,
+    write_safetensors,
+)
 
 _SAME_AS = "same_as"
 _SCALE = ".scale"
@@ -65,7 +67,7 @@ def write_layers(
             else:
                 tensors[name] = array
         metadata = {_SAME_AS: json.dumps(same, sort_keys=True)}
-        save_file(tensors, folder / file_name(part), metadata)
+        write_safetensors(folder / file_name(part), tensors, metadata)
 
 
 def read_layer(folder: pathlib.Path, part: str, layer: Any) -> None:

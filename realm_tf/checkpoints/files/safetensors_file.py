@@ -1,10 +1,14 @@
 """Arrays of a `.safetensors` file."""
 
 import os
+import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import safetensors
+from safetensors.numpy import save_file
 
 from realm_tf.checkpoints.files.tensor_file import TensorFile
 
@@ -43,3 +47,18 @@ class SafetensorsFile(TensorFile):
 
     def _read_rows(self, name: str, start: int, stop: int) -> np.ndarray:
         return self._file.get_slice(name)[start:stop]
+
+
+def write_safetensors(
+    path: pathlib.Path,
+    tensors: Mapping[str, npt.NDArray[Any]],
+    metadata: Mapping[str, str],
+) -> None:
+    """Writes a new file that others may read as any other new file.
+
+    The library's own files are for their owner alone.
+    """
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(dict(tensors), path, dict(metadata))
+    path.chmod(mode)

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from realm_tf.checkpoints.files.safetensors_file import SafetensorsFile
+from realm_tf.checkpoints.files.safetensors_file import (
+    SafetensorsFile,
+    write_safetensors,
+)
 from realm_tf.errors import CheckpointError
 
 
@@ -63,3 +66,13 @@ def test_every_cut_is_refused(tmp_path):
         path.write_bytes(data[:end])
         with pytest.raises(CheckpointError):
             SafetensorsFile(path)
+
+
+def test_a_written_file_may_be_read_as_any_other(tmp_path):
+    (tmp_path / "other").touch()
+    path = tmp_path / "a.safetensors"
+    write_safetensors(path, {"a": np.arange(3)}, {"b": "c"})
+    file = SafetensorsFile(path)
+    np.testing.assert_array_equal(file.read("a"), np.arange(3))
+    assert file.metadata == {"b": "c"}
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
