@@ -187,6 +187,7 @@ class RealmQA(QuestionAnswerer):
         batch_size: int | None = None,
         options: FinetuneOptions | None = None,
         index_path: str | os.PathLike[str] | None = None,
+        work: str | os.PathLike[str] | None = None,
         strategy: tf.distribute.Strategy | None = None,
         verbose: int | str = "auto",
         callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -217,8 +218,14 @@ class RealmQA(QuestionAnswerer):
                 that of `options`.
             options: `FinetuneOptions`, of both stages.
             index_path: folder of the new index; a new version is added to one
-                that exists. Defaults to a temporary folder that lives as long
-                as the index.
+                that exists. Defaults to `index` in `work`, or to a temporary
+                folder that lives as long as the index.
+            work: folder of the run: results of stages, checkpoints, index. The
+                same calls, from `from_preset` on, resume a run that was
+                stopped, at the step of the newest checkpoint, and end with the
+                same weights. Call `keras.utils.set_random_seed` before
+                `from_preset` where parts of the model are new. Callbacks begin
+                anew. Defaults to none: a run that is stopped is lost.
             strategy: `tf.distribute.Strategy` of one host, to which the model
                 is moved. Not needed if it was made in the scope of one.
             verbose: 0 = silent, 1 = progress bar, 2 = one line per epoch;
@@ -239,6 +246,10 @@ class RealmQA(QuestionAnswerer):
             ValueError: if there is neither a corpus nor an index, no answer is
                 in the corpus, the loss is not finite, or a batch has no equal
                 parts for all replicas.
+            MismatchError: if `work` is of other options, questions, start
+                weights or of another corpus, naming what differs.
+            FolderError: if `work` is of something else, or damaged.
+            LockedError: if another process uses `work`.
             MemoryError: if a step does not fit on the device.
 
         Example:
@@ -268,6 +279,7 @@ class RealmQA(QuestionAnswerer):
             options,
             validation_data=validation,
             index_path=index_path,
+            work=work,
             verbose=verbose,
             callbacks=callbacks,
             progress=progress,

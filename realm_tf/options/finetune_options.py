@@ -38,6 +38,8 @@ class FinetuneOptions:
             which are half of a small backbone. Without, a step is a tenth
             faster.
         seed: seed of the order of the data.
+        checkpoint_minutes: minutes between checkpoints in the work folder, at
+            whose newest a stopped run resumes; 0 saves every step.
     """
 
     retriever_epochs: int = limited(1, least=0)
@@ -53,6 +55,7 @@ class FinetuneOptions:
     train_query_embedder: bool = False
     train_token_embeddings: bool = False
     seed: int = limited(0, least=0)
+    checkpoint_minutes: float = limited(10.0, least=0)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -12,7 +12,12 @@ import numpy as np
 
 from realm_tf._constants import MISSING_BLOCK_ID
 from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data.questions.answer_matching import (
+    BlockLists,
+    find_answer_blocks,
+)
 from realm_tf.data.questions.questions import Question
+from realm_tf.errors import MismatchError
 from realm_tf.evaluation.calibration import Calibration
 from realm_tf.losses.in_batch_loss import InBatchLoss
 from realm_tf.losses.marginal_loss import MarginalLoss
@@ -30,6 +35,13 @@ from realm_tf.options import FinetuneOptions, ReadingOptions
 from realm_tf.training.datasets.answer_labels import AnswerLabels
 from realm_tf.training.datasets.reading_dataset import ReadingDataset
 from realm_tf.training.datasets.retriever_dataset import RetrieverDataset
+from realm_tf.training.finetune_work import (
+    Arrays,
+    FinetuneWork,
+    NoWork,
+    describe_run,
+    random_seeds,
+)
 from realm_tf.training.lexical_weight import fit_lexical_weight
 from realm_tf.training.multi_worker import check_parts, is_multi_worker
 from realm_tf.training.out_of_memory import explain_out_of_memory
@@ -75,6 +87,7 @@ def finetune(
     *,
     validation_data: Sequence[Question] = (),
     index_path: str | os.PathLike[str] | None = None,
+    work: str | os.PathLike[str] | None = None,
     **fitting: Any,
 ) -> FinetuneReport:
     """Trains retriever and reader on questions with answers.
@@ -105,7 +118,10 @@ def finetune(
         validation_data: questions that are scored after every epoch, in the
             same way as in training: `options.require_answer` skips questions
             without an answer in the corpus.
-        index_path: folder of the new index; defaults to a temporary one.
+        index_path: folder of the new index; defaults to one in `work`, or to
+            a temporary one.
+        work: folder of the run, which the same call resumes, see
+            `RealmQA.fit`.
         **fitting: of `StageFitting`, such as `callbacks` and `progress`.
 
     Returns:
@@ -115,6 +131,9 @@ def finetune(
         ValueError: if no answer is in the corpus, the loss is not finite, a
             batch has no equal parts for all replicas, or there are several
             hosts.
+        MismatchError: if `work` is of another run, naming what differs.
+        FolderError: if `work` is of something else, or damaged.
+        LockedError: if another process uses `work`.
         MemoryError: if a step does not fit on the device.
     """
     strategy = qa.model.distribute_strategy
@@ -125,10 +144,20 @@ def finetune(
             "model in the scope of a `MirroredStrategy`, or of none."
         )
     qa.calibration = Calibration()  # that of the weights before
-    run = _Run(
-        qa, corpus, options or FinetuneOptions(), StageFitting(**fitting)
-    )
-    return run.finetune(questions, validation_data, index_path)
+    sets = [questions, *([validation_data] if validation_data else [])]
+    options = options or FinetuneOptions()
+    how = StageFitting(**fitting)
+    if work is None:
+        run = _Run(qa, corpus, options, how, NoWork())
+        return run.finetune(sets, index_path)
+    with FinetuneWork.begin(
+        work,
+        describe_run(qa, corpus, sets, options, how),
+        random_seeds(qa),
+        options.checkpoint_minutes,
+    ) as begun:
+        run = _Run(qa, corpus, options, how, begun)
+        return run.finetune(sets, index_path or begun.path / "index")
 
 
 # Questions that the weight of words is fitted to.
@@ -148,11 +177,13 @@ class _Run:
         corpus: Corpus,
         options: FinetuneOptions,
         fitting: StageFitting,
+        work: FinetuneWork | NoWork,
     ):
         self.qa = qa
         self.corpus = corpus
         self.options = options
         self.fitting = fitting
+        self.work = work
         self.strategy = qa.model.distribute_strategy
         self.num_replicas = self.strategy.num_replicas_in_sync
         self.seconds: dict[str, float] = {}
@@ -160,43 +191,86 @@ class _Run:
 
     def finetune(
         self,
-        questions: Sequence[Question],
-        validation_data: Sequence[Question],
+        sets: list[Sequence[Question]],
         index_path: str | os.PathLike[str] | None,
     ) -> FinetuneReport:
-        sets = [questions, *([validation_data] if validation_data else [])]
         labeled = self._timed("answers", lambda: self._label(sets))
-        num_to_hold_out = 0 if validation_data else len(questions)
+        self._fit_projection()
+        num_to_hold_out = len(sets[0]) if len(sets) == 1 else 0
         held_out = self._held_out(num_to_hold_out)
         if self.options.retriever_epochs:
             positives = self._timed(
-                "positives", lambda: [self._positives(s) for s in labeled]
+                "positives", lambda: self._all_positives(labeled)
             )
             positives[0][held_out] = -1
             self._timed(
                 RETRIEVER, lambda: self._train_retriever(labeled, positives)
             )
-        self._timed("index", lambda: self._build_index("index", index_path))
+        self._timed("index", lambda: self._make_index(index_path))
         self._timed("words", lambda: self._fit_words(labeled[-1], held_out))
         num_left_out = self._timed(READER, lambda: self._train_reader(labeled))
         return FinetuneReport(
             seconds=self.seconds,
             history=self.history,
-            num_questions=len(questions) - num_left_out,
+            num_questions=len(sets[0]) - num_left_out,
             num_left_out=num_left_out,
         )
 
     def _label(self, sets: list[Sequence[Question]]) -> list[_Labeled]:
+        def find(corpus: Corpus, asked: Sequence[Question]) -> BlockLists:
+            number = next(i for i, some in enumerate(sets) if some is asked)
+            return BlockLists(
+                **self.work.keep(
+                    ("answers", "validation_answers")[number],
+                    lambda: vars(find_answer_blocks(corpus, asked).by_text),
+                )
+            )
+
         return [
-            (asked, AnswerLabels(self.corpus, asked, self.qa.featurizer))
+            (asked, AnswerLabels(self.corpus, asked, self.qa.featurizer, find))
             for asked in sets
         ]
 
     def _timed(self, stage: str, work: Callable[[], Any]) -> Any:
         start = time.monotonic()
         result = work()
-        self.seconds[stage] = time.monotonic() - start
+        before = self.work.seconds.get(stage, 0.0)
+        self.seconds[stage] = before + time.monotonic() - start
         return result
+
+    def _fit_projection(self) -> None:
+        """Keeps the projection: that of another process may be another."""
+        qa = self.qa
+        if qa.projection_fitted:
+            return
+
+        def fit() -> Arrays:
+            qa.fit_projection(self.corpus)
+            kernel, bias = qa.block_embedder.projection.get_weights()
+            return {"kernel": kernel, "bias": bias}
+
+        kept = self.work.keep("projection", fit)
+        for embedder in (qa.query_embedder, qa.block_embedder):
+            embedder.projection.set_weights([kept["kernel"], kept["bias"]])
+        qa.projection_fitted = True
+
+    def _make_index(self, path: str | os.PathLike[str] | None) -> None:
+        """Builds the index, or opens the one that an earlier run built."""
+
+        def build() -> Arrays:
+            self._build_index("index", path)
+            fingerprint = self.qa.require_index().fingerprint
+            return {"fingerprint": np.array(fingerprint)}
+
+        def check(kept: Arrays) -> None:
+            assert path is not None  # where something is kept
+            index = self.qa.open_index(path, self.corpus)
+            if index.fingerprint != str(kept["fingerprint"]):
+                raise MismatchError(
+                    f"{path} is another index than the one of this training."
+                )
+
+        self.work.keep("index", build, check)
 
     def _build_index(
         self, stage: str, path: str | os.PathLike[str] | None = None
@@ -227,6 +301,16 @@ class _Run:
         return rng.permutation(num_questions)[:count]
 
     def _fit_words(self, labeled: _Labeled, held_out: np.ndarray) -> None:
+        def fit() -> Arrays:
+            self._fit_lexical_weight(labeled, held_out)
+            return {"lexical_weight": np.array(self.qa.lexical_weight)}
+
+        kept = self.work.keep("words", fit)
+        self.qa.lexical_weight = float(kept["lexical_weight"])
+
+    def _fit_lexical_weight(
+        self, labeled: _Labeled, held_out: np.ndarray
+    ) -> None:
         if self.qa.official or not self.qa.require_index().has_words:
             return
         questions, labels = labeled
@@ -237,6 +321,13 @@ class _Run:
             [labels.question(i) for i in chosen],
             seed=self.options.seed,
         )
+
+    def _all_positives(self, labeled: list[_Labeled]) -> list[np.ndarray]:
+        kept = self.work.keep(
+            "positives",
+            lambda: {f"{i}": self._positives(s) for i, s in enumerate(labeled)},
+        )
+        return list(kept.values())
 
     def _positives(self, labeled: _Labeled) -> np.ndarray:
         """The block each question should find; -1 = none.
@@ -272,12 +363,24 @@ class _Run:
         known = found < self.corpus.num_blocks
         return np.where(known, found, MISSING_BLOCK_ID)
 
-    def _hard_negatives(self, labeled: _Labeled) -> np.ndarray | None:
+    def _hard_negatives(
+        self, labeled: list[_Labeled]
+    ) -> Sequence[np.ndarray | None]:
         """The best blocks of each question; the dataset drops the right."""
         if not self.options.num_negatives:
-            return None
-        texts = [question.question for question in labeled[0]]
-        return self._search_before(texts, _NUM_MINED)
+            return [None] * len(labeled)
+
+        def mine(questions: Sequence[Question]) -> np.ndarray:
+            texts = [question.question for question in questions]
+            return self._search_before(texts, _NUM_MINED)
+
+        kept = self.work.keep(
+            "negatives",
+            lambda: {
+                f"{i}": mine(asked) for i, (asked, _) in enumerate(labeled)
+            },
+        )
+        return list(kept.values())
 
     def _train_retriever(
         self, labeled: list[_Labeled], positives: list[np.ndarray]
@@ -292,13 +395,13 @@ class _Run:
                 self.corpus,
                 self.qa.featurizer,
                 batch_size=options.retriever_batch_size,
-                hard_negatives=self._hard_negatives((questions, labels)),
+                hard_negatives=mined,
                 num_negatives=options.num_negatives,
                 reshuffle=questions is labeled[0][0],
                 seed=options.seed,
             )
-            for (questions, labels), found in zip(
-                labeled, positives, strict=True
+            for (questions, labels), found, mined in zip(
+                labeled, positives, self._hard_negatives(labeled), strict=True
             )
         )
         with self.strategy.scope():
@@ -384,9 +487,12 @@ class _Run:
             return
         check_parts(data.batch_size, self.num_replicas)
         with explain_out_of_memory(self._sizes(stage)):
+            checkpoints = self.work.checkpoints(stage)
             self.history[stage] = self.fitting.fit(
-                stage, model, data, validation_data, epochs
+                stage, model, data, validation_data, epochs, checkpoints
             )
+        if checkpoints is not None:
+            self.work.seconds[stage] = checkpoints.seconds
 
     def _sizes(self, stage: str) -> dict[str, int]:
         options, featurizer = self.options, self.qa.featurizer

@@ -31,7 +31,7 @@ from realm_tf.training.out_of_memory import explain_out_of_memory
 from realm_tf.training.refresh.index_refresh import IndexRefresh
 from realm_tf.training.skipped_padding import skipped_padding
 from realm_tf.training.step_callback import StepCallback
-from realm_tf.training.train_state import TrainState
+from realm_tf.training.train_state import TrainState, build_variables
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def pretrain(
                 f"steps_per_execution={model.steps_per_execution}. Compile "
                 "without it."
             )
-        _build(model)
+    build_variables(model)
     losses = {n: getattr(model, n) for n in _LOSSES if hasattr(model, n)}
     state = TrainState(
         folder / "checkpoints",
@@ -198,16 +198,6 @@ def _compile(
         optimizer=optimizer,
         jit_compile="auto" if is_static and is_alone else False,
     )
-
-
-def _build(model: keras.Model) -> None:
-    """Makes all variables, so that a checkpoint can be read into them.
-
-    Keras would draw a batch for it, and begin the data again.
-    """
-    if not model.built:
-        model.build(None)
-    model.optimizer.build(model.trainable_variables)
 
 
 class _StopAtNaN(StepCallback):

@@ -10,6 +10,7 @@ import numpy as np
 from realm_tf._progress import Progress, no_progress
 from realm_tf.models.keras_display import print_line, progress_bar
 from realm_tf.training.skipped_padding import skipped_padding
+from realm_tf.training.stage_checkpoints import StageCheckpoints
 
 RETRIEVER, READER = STAGES = ("retriever", "reader")
 
@@ -86,6 +87,7 @@ class StageFitting:
         data: Any,
         validation_data: Any,
         epochs: int,
+        checkpoints: StageCheckpoints | None = None,
     ) -> dict[str, list[float]]:
         """Fits the model of a stage.
 
@@ -95,6 +97,7 @@ class StageFitting:
             data: `RetrieverDataset` or `ReadingDataset`.
             validation_data: of the same class, or None.
             epochs: number of epochs.
+            checkpoints: from which the stage resumes, if any.
 
         Returns:
             figures of each epoch.
@@ -102,31 +105,43 @@ class StageFitting:
         Raises:
             ValueError: if the loss is not finite.
         """
-        show = self.begin(stage)
-        steps = _Steps(stage, data.num_batches * epochs, show)
+        start = 0
+        if checkpoints is not None:
+            checkpoints.restore(model, data, validation_data)
+            if checkpoints.is_done:
+                return checkpoints.figures
+            start = checkpoints.step
+        num_steps = data.num_batches * epochs
+        steps = _Steps(stage, num_steps, self.begin(stage), start)
+        callbacks = [steps, *self.callbacks]
+        options = {
+            "epochs": epochs,
+            "shuffle": False,  # The data has another order in every epoch.
+            "verbose": self.verbose,
+            "validation_data": (
+                validation_data and validation_data.as_dataset()
+            ),
+        }
         with skipped_padding(model):
-            history = model.fit(
-                data.as_dataset(),
-                epochs=epochs,
-                shuffle=False,  # The data has another order in every epoch.
-                verbose=self.verbose,
-                validation_data=(
-                    validation_data and validation_data.as_dataset()
-                ),
-                callbacks=[steps, *self.callbacks],
+            if checkpoints is not None:
+                return checkpoints.fit(model, callbacks, **options)
+            fitted = model.fit(
+                data.as_dataset(), callbacks=callbacks, **options
             )
-        return history.history
+            return fitted.history
 
 
 class _Steps(keras.callbacks.Callback):
     """Reports figures, and stops at a loss that is not finite."""
 
-    def __init__(self, stage: str, num_steps: int, show: Progress):
+    def __init__(
+        self, stage: str, num_steps: int, show: Progress, step: int = 0
+    ):
         super().__init__()
         self.stage = stage
         self.num_steps = num_steps
         self.show = show
-        self.step = 0
+        self.step = step
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, float] | None = None

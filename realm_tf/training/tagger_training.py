@@ -27,7 +27,7 @@ from realm_tf.optimizers.bert_adamw import BertAdamW
 from realm_tf.optimizers.warmup_linear_decay import WarmupLinearDecay
 from realm_tf.options import TaggerOptions
 from realm_tf.training.datasets.batching import length_batches
-from realm_tf.training.datasets.retriever_dataset import as_dataset
+from realm_tf.training.datasets.epoch_dataset import as_dataset
 from realm_tf.training.progress_callback import ProgressCallback
 from realm_tf.training.skipped_padding import skipped_padding
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from realm_tf._files import TEMPORARY_MARK
 from realm_tf._manifest import read_manifest, write_folder
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 KIND = "checkpoint"
 _KEEP = 3
 _VARIABLES_NAME = "variables.npz"
+_EXTRA_NAME = "extra.npz"
 _NAME = re.compile(r"step-(\d{9,})")
 _NUMBER = re.compile(r"_\d+")
 
@@ -37,6 +39,9 @@ class TrainState:
             newest are kept.
         description: JSON values of the run; a resumed run must have the same.
         changeable: names of those that may differ, which is a warning.
+
+    Attributes:
+        extra: arrays that were saved beside the model that was restored.
     """
 
     def __init__(
@@ -49,13 +54,22 @@ class TrainState:
         self._changeable = changeable
         # JSON turns tuples into lists, so compare what is read.
         self._description = json.loads(json.dumps(dict(description or {})))
+        self.extra: dict[str, np.ndarray] = {}
 
-    def save(self, model: keras.Model, step: int) -> None:
+    def save(
+        self,
+        model: keras.Model,
+        step: int,
+        extra: Mapping[str, npt.ArrayLike] | None = None,
+        keep: int = _KEEP,
+    ) -> None:
         """Writes a checkpoint, whole or not at all.
 
         Args:
             model: compiled and built.
             step: number of steps that are done.
+            extra: arrays to save beside the model.
+            keep: how many of the newest checkpoints stay.
 
         Raises:
             ValueError: if a weight is not finite; the older checkpoints stay.
@@ -83,8 +97,11 @@ class TrainState:
         shutil.rmtree(folder, ignore_errors=True)
         with write_folder(folder, KIND) as writer:
             np.savez(writer.path / _VARIABLES_NAME, **values)
+            if extra:
+                arrays: dict[str, Any] = dict(extra)
+                np.savez(writer.path / _EXTRA_NAME, **arrays)
             writer.describe(counts={"step": step}, options=self._description)
-        for old in self.steps()[:-_KEEP]:
+        for old in self.steps()[:-keep]:
             shutil.rmtree(self.path / f"step-{old:09d}", ignore_errors=True)
 
     def restore(self, model: keras.Model) -> int:
@@ -107,6 +124,9 @@ class TrainState:
             try:
                 manifest = read_manifest(folder, KIND)
                 values = read_npz(folder / _VARIABLES_NAME)
+                extra = {}
+                if _EXTRA_NAME in manifest.files:
+                    extra = read_npz(folder / _EXTRA_NAME)
             except (FolderError, OSError, ValueError) as error:
                 logger.warning(
                     "The checkpoint of step %d is damaged; going back to the "
@@ -115,8 +135,15 @@ class TrainState:
                     error,
                 )
                 continue
-            self._compare(manifest.options, folder)
+            check_same_run(
+                folder,
+                self._description,
+                manifest.options,
+                remove=self.path.parent,
+                changeable=self._changeable,
+            )
             _assign(_variables(model), values, folder)
+            self.extra = extra
             return manifest.counts["step"]
         if steps:
             raise FolderError(
@@ -125,33 +152,60 @@ class TrainState:
             )
         return 0
 
-    def _compare(
-        self, description: dict[str, Any], folder: pathlib.Path
-    ) -> None:
-        wanted = self._description
-        differences = {
-            name: f"{name}={wanted.get(name)!r} (there: "
-            f"{description.get(name)!r})"
-            for name in sorted(set(wanted) | set(description))
-            if wanted.get(name) != description.get(name)
-        }
-        if not differences:
-            return
-        said = ", ".join(differences.values())
-        if not set(differences).issubset(self._changeable):
-            raise MismatchError(
-                f"{folder} must be of the run that is resumed. Received: "
-                f"{said}. Begin with the same command, choose another "
-                f"output, or remove {self.path.parent} to begin anew."
-            )
-        logger.warning("Training resumes from %s with %s.", folder, said)
-
     def steps(self) -> list[int]:
         """Steps of the checkpoints that are there, ascending."""
         if not self.path.is_dir():
             return []
         matches = (_NAME.fullmatch(name) for name in os.listdir(self.path))
         return sorted(int(match[1]) for match in matches if match)
+
+
+def check_same_run(
+    folder: pathlib.Path,
+    wanted: Mapping[str, Any],
+    found: Mapping[str, Any],
+    *,
+    remove: pathlib.Path,
+    changeable: Collection[str] = (),
+) -> None:
+    """Checks that a folder is of the run that is resumed.
+
+    Args:
+        folder: what is resumed from.
+        wanted: JSON values of this run.
+        found: those of the run that wrote the folder.
+        remove: folder to remove for a new run.
+        changeable: names of those that may differ, which is a warning.
+
+    Raises:
+        MismatchError: naming what differs.
+    """
+    differences = {
+        name: f"{name}={wanted.get(name)!r} (there: {found.get(name)!r})"
+        for name in sorted(set(wanted) | set(found))
+        if wanted.get(name) != found.get(name)
+    }
+    if not differences:
+        return
+    said = ", ".join(differences.values())
+    if not set(differences).issubset(changeable):
+        raise MismatchError(
+            f"{folder} must be of the run that is resumed. Received: "
+            f"{said}. Begin with the same command, choose another "
+            f"output, or remove {remove} to begin anew."
+        )
+    logger.warning("Training resumes from %s with %s.", folder, said)
+
+
+def build_variables(model: keras.Model) -> None:
+    """Makes all variables, so that a checkpoint can be read into them.
+
+    Keras would draw a batch for it, and begin the data again.
+    """
+    with model.distribute_strategy.scope():
+        if not model.built:
+            model.build(None)
+        model.optimizer.build(model.trainable_variables)
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from realm_tf.options import FinetuneOptions
         ("num_retrieved", 0, "an integer of 1 or more"),
         ("num_read", True, "an integer of 1 or more"),
         ("train_token_embeddings", 1, "True or False"),
+        ("checkpoint_minutes", -1.0, "a number of 0 or more"),
         ("seed", -1, "an integer of 0 or more"),
     ],
 )

@@ -51,6 +51,18 @@ def test_three_newest_are_kept_and_leftovers_removed(tmp_path):
     assert names == ["step-000000002", "step-000000005", "step-000000010"]
 
 
+def test_arrays_are_kept_beside_the_model(tmp_path):
+    state = TrainState(tmp_path)
+    state.save(make_model(), 1)
+    state.save(make_model(), 2, {"a/b": np.arange(3), "c": 0.5}, keep=1)
+    assert state.steps() == [2]
+    other = TrainState(tmp_path)
+    assert other.extra == {}
+    other.restore(make_model())
+    assert other.extra["a/b"].tolist() == [0, 1, 2]
+    assert other.extra["c"] == 0.5
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "no manifest"])
 def test_t2_torn_checkpoint_falls_back_and_says_so(tmp_path, caplog, damage):
     state = TrainState(tmp_path)

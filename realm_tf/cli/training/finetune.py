@@ -60,6 +60,12 @@ _SMALL_BYTES = 256 * 2**20  # corpora below are copied into the preset
 )
 @click.option("--overwrite", is_flag=True, help="Replace a preset there.")
 @click.option(
+    "--work",
+    type=options.NEW_PATH,
+    help="Folder of the run. Give the same command to resume a run that was "
+    "stopped. Default: none.",
+)
+@click.option(
     "--include-corpus/--no-include-corpus",
     default=None,
     help="Copy the corpus into the preset. Default: if below 256 MiB.",
@@ -91,6 +97,7 @@ def finetune(
     skip_bad: bool,
     output: pathlib.Path,
     overwrite: bool,
+    work: pathlib.Path | None,
     include_corpus: bool | None,
     embedding_dim: int | None,
     dropout: float | None,
@@ -134,6 +141,7 @@ def finetune(
             questions,
             opened,
             options=finetune_options,
+            work=work,
             verbose=0,
             progress=bar.show,
         )

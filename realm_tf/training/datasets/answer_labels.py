@@ -3,13 +3,13 @@
 import dataclasses
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.questions.answer_matching import (
-    AnswerBlocks,
+    BlockLists,
     find_answer_blocks,
     gold_spans,
 )
@@ -57,6 +57,8 @@ class AnswerLabels:
         corpus: `Corpus`.
         questions: sequence of `Question`.
         featurizer: `Featurizer` the corpus was built with.
+        find: returns the blocks that hold an answer of each question, of a
+            corpus and questions; defaults to `find_answer_blocks`.
 
     Raises:
         MismatchError: if the corpus was built with another tokenizer.
@@ -67,6 +69,7 @@ class AnswerLabels:
         corpus: Corpus,
         questions: Sequence[Question],
         featurizer: Featurizer,
+        find: Callable[[Corpus, Sequence[Question]], BlockLists] | None = None,
     ):
         self.corpus = corpus
         self.questions = questions
@@ -77,13 +80,13 @@ class AnswerLabels:
                 f", featurizer={featurizer.fingerprint[:8]}. Build the corpus "
                 "again or load its vocabulary."
             )
-        self.found: AnswerBlocks = find_answer_blocks(corpus, questions)
+        self._holders = (find or _find)(corpus, questions)
         self._answer_ids = _wordpieces(questions, featurizer)
 
     def question(self, i: int) -> QuestionLabels:
         """Labels of question `i`."""
         question = self.questions[i]
-        holders = self.found.by_text[i]
+        holders = self._holders[i]
         found = [self.corpus.find_document(p) for p in question.own_passages]
         own = np.concatenate([np.zeros(0, np.int64), *found])
         marks = _marks(question, self.corpus, own)
@@ -129,6 +132,10 @@ class AnswerLabels:
             (int(places[s]), int(places[e]))
             for s, e in zip(first, last, strict=True)
         ]
+
+
+def _find(corpus: Corpus, questions: Sequence[Question]) -> BlockLists:
+    return find_answer_blocks(corpus, questions).by_text
 
 
 def _wordpieces(

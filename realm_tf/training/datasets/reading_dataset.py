@@ -1,9 +1,10 @@
 """tf.data for `OpenQA`: retrieval happens here, in the input stage."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from realm_tf import _constants
@@ -24,10 +25,8 @@ from realm_tf.training.datasets.answer_labels import (
     QuestionLabels,
 )
 from realm_tf.training.datasets.batching import length_batches
-from realm_tf.training.datasets.retriever_dataset import (
-    as_dataset,
-    numpy_features,
-)
+from realm_tf.training.datasets.epoch_dataset import EpochDataset, as_dataset
+from realm_tf.training.datasets.retriever_dataset import numpy_features
 
 _SEARCH_BATCH = 256
 
@@ -47,7 +46,7 @@ class _Retrieved(NamedTuple):
     bm25: np.ndarray
 
 
-class ReadingDataset:
+class ReadingDataset(EpochDataset):
     """Batches for `OpenQA`, with retrieval by the current question embedder.
 
     An epoch that finds the question embedder changed embeds all questions anew
@@ -82,6 +81,7 @@ class ReadingDataset:
                 f"labels of {labels.corpus.path}, index of "
                 f"{index.corpus.path}. Rebuild one of the two."
             )
+        super().__init__()
         self.index = index
         self.query_embedder = query_embedder
         self.featurizer: Featurizer = query_embedder.featurizer
@@ -106,7 +106,6 @@ class ReadingDataset:
             )
         self.batch_size = min(options.batch_size, len(self._rows))
         self.num_retrieved = min(options.num_retrieved, index.num_blocks)
-        self._num_epochs = 0
         self._embedded_by = ""  # fingerprint of the question embedder
         self._embeddings = np.zeros((0, 0), np.float32)
         self._retrieved_by = ("", 0.0)  # the same, and w
@@ -118,8 +117,8 @@ class ReadingDataset:
         full, spare = divmod(len(self._rows), self.batch_size)
         return full + bool(spare and not self.options.drop_remainder)
 
-    def as_dataset(self) -> tf.data.Dataset:
-        """One epoch; each iteration has another order.
+    def as_dataset(self, first: int = 0) -> tf.data.Dataset:
+        """One epoch; see `EpochDataset`.
 
         Returns:
             `tf.data.Dataset` of (features of `OpenQA`, labels), where labels
@@ -133,8 +132,10 @@ class ReadingDataset:
         if not self.options.trim:
             query_length = self.featurizer.query_length
             joint_length = self.featurizer.joint_length
-            first, _ = span_positions(joint_length, self.options.max_span_width)
-            num_spans = len(first)
+            starts, _ = span_positions(
+                joint_length, self.options.max_span_width
+            )
+            num_spans = len(starts)
 
         def ints(*shape: int | None) -> tf.TensorSpec:
             return tf.TensorSpec([batch, *shape], tf.int32)
@@ -156,7 +157,9 @@ class ReadingDataset:
             RETRIEVAL: tf.TensorSpec([batch, self.num_retrieved], tf.int8),
             READING: tf.TensorSpec([batch, read, num_spans], tf.int8),
         }
-        return as_dataset(self._batches, (features, labels), self.num_batches)
+        return as_dataset(
+            self._batches, (features, labels), self.num_batches, first
+        )
 
     def _batches(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         retrieved = self._retrieve()
@@ -169,8 +172,7 @@ class ReadingDataset:
             ]
         )
         lengths = np.array([self._length(ids[ids >= 0]) for ids in read])
-        rng = np.random.default_rng((self.options.seed, self._num_epochs))
-        self._num_epochs += 1
+        rng = np.random.default_rng((self.options.seed, self.begin_epoch()))
         for rows in length_batches(
             lengths,
             self.batch_size,
@@ -189,7 +191,7 @@ class ReadingDataset:
         fingerprint = embedder_fingerprint(
             self.query_embedder.embedder, self.featurizer
         )
-        questions = [row.question for row in self._rows]
+        questions = self._texts()
         if fingerprint != self._embedded_by:
             self._embeddings = self.query_embedder.questions(questions)
             self._embedded_by = fingerprint
@@ -198,6 +200,27 @@ class ReadingDataset:
             self._retrieved = self._search(questions, by[1])
             self._retrieved_by = by
         return self._retrieved
+
+    def state(self) -> Mapping[str, npt.ArrayLike]:
+        """What the epoch was retrieved by, when it began."""
+        return {
+            "embeddings": self._embeddings,
+            "lexical_weight": self._retrieved_by[1],
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Retrieves by a `state`, for as long as the weights stay."""
+        self._embeddings = state["embeddings"]
+        self._embedded_by = embedder_fingerprint(
+            self.query_embedder.embedder, self.featurizer
+        )
+        self._retrieved_by = (self._embedded_by, self._lexical_weight())
+        self._retrieved = self._search(
+            self._texts(), float(state["lexical_weight"])
+        )
+
+    def _texts(self) -> list[str]:
+        return [row.question for row in self._rows]
 
     def _search(
         self, questions: list[str], lexical_weight: float

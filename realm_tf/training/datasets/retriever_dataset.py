@@ -1,8 +1,6 @@
 """tf.data for `DualEncoder`: blocks with the questions they answer."""
 
-import functools
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -18,11 +16,12 @@ from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.data.text.packing import trim
 from realm_tf.layers.backbone_layer import FEATURES
 from realm_tf.training.datasets.answer_labels import AnswerLabels
+from realm_tf.training.datasets.epoch_dataset import EpochDataset, as_dataset
 
 _RUN_LENGTH = 8  # neighbours of one article in a batch
 
 
-class RetrieverDataset:
+class RetrieverDataset(EpochDataset):
     """Batches for `DualEncoder`: each row a block and some of its questions.
 
     Blocks of one article stay together in runs, because they are hard
@@ -69,8 +68,8 @@ class RetrieverDataset:
         self.featurizer = featurizer
         self.num_questions = num_questions
         self.reshuffle = reshuffle
+        super().__init__()
         self._seed = seed
-        self._num_epochs = 0
         self.num_negatives = num_negatives
         self._texts = [question.question for question in questions]
         self._hard_negatives = hard_negatives
@@ -97,8 +96,8 @@ class RetrieverDataset:
         """Batches in an epoch."""
         return len(self._questions) // self.batch_size
 
-    def as_dataset(self) -> tf.data.Dataset:
-        """One epoch; each iteration has another order.
+    def as_dataset(self, first: int = 0) -> tf.data.Dataset:
+        """One epoch; see `EpochDataset`.
 
         Returns:
             `tf.data.Dataset` of (features of `DualEncoder`, int32 `(batch,
@@ -121,11 +120,11 @@ class RetrieverDataset:
             },
             ints(self.num_questions),
         )
-        return as_dataset(self._batches, signature, self.num_batches)
+        return as_dataset(self._batches, signature, self.num_batches, first)
 
     def _batches(self) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-        rng = np.random.default_rng((self._seed, self._num_epochs))
-        self._num_epochs += self.reshuffle
+        epoch = self.begin_epoch() if self.reshuffle else 0
+        rng = np.random.default_rng((self._seed, epoch))
         order = np.array([block for run in self._runs(rng) for block in run])
         # Rows that fill no batch are skipped, anywhere in the order: at
         # its end it would always be the longest blocks.
@@ -225,27 +224,3 @@ class RetrieverDataset:
 def numpy_features(features: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
     """Tensors of a featurizer as arrays."""
     return {name: value.numpy() for name, value in features.items()}
-
-
-def as_dataset(
-    batches: Callable[[], Iterator[Any]], signature: Any, num_batches: int
-) -> tf.data.Dataset:
-    """A generator of batches as a dataset of known length."""
-    # TensorFlow keeps a generator, and with it data, embedder and index, until
-    # the process ends. The dataset keeps it in its place.
-    kept = functools.partial(batches)
-    reference: Any = weakref.ref(kept)
-    dataset = tf.data.Dataset.from_generator(
-        lambda: reference()(), output_signature=signature
-    )
-    dataset.kept = kept
-    dataset = dataset.apply(
-        tf.data.experimental.assert_cardinality(num_batches)
-    )
-    # Rows were drawn from one snapshot, so replicas may share batches, but
-    # files to split there are none.
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = (
-        tf.data.experimental.AutoShardPolicy.DATA
-    )
-    return dataset.with_options(options).prefetch(2)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from realm_tf.training.datasets.retriever_dataset import as_dataset
+from realm_tf.training.datasets.epoch_dataset import as_dataset
 
 
 class StepDataset(abc.ABC):

@@ -254,6 +254,30 @@ def test_new_weights_find_new_candidates_in_the_next_epoch(
     assert not np.array_equal(*candidates)
 
 
+def test_a_resumed_epoch_has_the_candidates_of_its_start(
+    make_dataset, town_questions, indexed_qa
+):
+    layer = presets.copy_layer(indexed_qa.block_embedder)
+    embedder = TextEmbedder(layer, indexed_qa.featurizer)
+    options = {"num_retrieved": 3, "batch_size": 2}
+    dataset = make_dataset(town_questions, embedder, **options)
+    expected = epoch(dataset)
+    state = {name: np.asarray(x) for name, x in dataset.state().items()}
+    layer.layer_norm.gamma.assign(-layer.layer_norm.gamma)
+    resumed = make_dataset(town_questions, embedder, **options)
+    resumed.restore(state)
+    batches = [*resumed.as_dataset(2).as_numpy_iterator()]
+    assert len(batches) == 3
+    for (features, _), (before, _) in zip(batches, expected[2:], strict=True):
+        for name, values in features.items():
+            np.testing.assert_array_equal(values, before[name])
+    [(features, _), *_] = epoch(
+        make_dataset(town_questions, embedder, **options)
+    )
+    name = "retrieved_embeddings"
+    assert not np.array_equal(features[name], expected[0][0][name])
+
+
 def test_a_new_weight_searches_again_and_embeds_nothing_again(
     town_questions, town_corpus, indexed_qa, monkeypatch
 ):
