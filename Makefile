@@ -9,7 +9,7 @@ REQUIREMENTS := setup.cfg pyproject.toml
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint clean
+.PHONY: help demo test test-all lint docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -28,6 +28,9 @@ lint: $(VENV)/dev.stamp ## Check format, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(VENV)/docs.stamp ## Build the documentation site in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 clean: ## Delete the environment and what tests leave
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
@@ -41,3 +44,7 @@ $(VENV)/demo.stamp: $(REQUIREMENTS) | $(BIN)/python
 $(VENV)/dev.stamp: $(REQUIREMENTS) | $(BIN)/python
 	$(BIN)/pip install --quiet --editable ".[scann,serve,dev]"
 	@touch $@ $(VENV)/demo.stamp
+
+$(VENV)/docs.stamp: $(REQUIREMENTS) | $(BIN)/python
+	$(BIN)/pip install --quiet --editable ".[docs]"
+	@touch $@

@@ -11,9 +11,9 @@ from realm_tf.cli import main
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = [
-    "README.md",
+    *(path.name for path in ROOT.glob("*.md")),
     "export/README.md",
-    *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+    *(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md")),
 ]
 
 
@@ -35,15 +35,44 @@ def commands(document):
                 yield words[: min(ends, default=len(words))]
 
 
+def parse(words):
+    """Parses a command; its files need not exist."""
+    command, words = main, list(words)
+    while isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+    context = click.Context(command)
+    values, _, _ = command.make_parser(context).parse_args(words)
+    for parameter in command.params:
+        value = values.get(parameter.name)
+        missing = parameter.required and value in (None, (), [])
+        assert not missing, f"{command.name} needs {parameter.name}"
+        if isinstance(value, str) and not isinstance(
+            parameter.type, click.Path
+        ):
+            parameter.type.convert(value, parameter, context)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_commands_and_their_options_exist(document):
+def test_commands_can_be_typed(document):
     for words in commands(document):
-        command, words = main, list(words)
-        while isinstance(command, click.Group):
-            command = command.commands[words.pop(0)]
-        known = {name for p in command.params for name in p.opts}
-        used = {w.partition("=")[0] for w in words if re.match("--?[a-z]", w)}
-        assert used <= known, (document, command.name, used - known)
+        parse(words)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            "index build --preset a --corpus b -o c --searcher x",
+            "is not one of",
+        ),
+        ("index build --preset a --corpus b", "build needs output"),
+        ("index build --presets a", "No such option"),
+        ("ask --preset a --num-read x", "not a valid integer"),
+    ],
+)
+def test_commands_that_cannot_be_typed_are_found(line, problem):
+    with pytest.raises((AssertionError, click.UsageError), match=problem):
+        parse(shlex.split(line))
 
 
 def test_there_are_commands_to_check():
