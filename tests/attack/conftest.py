@@ -27,13 +27,13 @@ def folders(make_qa, cities, short_featurizer, tmp_path_factory):
     ]
     write_all(root / "one", make_qa(seed=0), [*cities, *more], short_featurizer)
     more.reverse()
-    write_all(root / "other", make_qa(seed=1), [*more, *cities], short_featurizer)
+    write_all(
+        root / "other", make_qa(seed=1), [*more, *cities], short_featurizer
+    )
     return root
 
 
-def write_all(
-    folder: pathlib.Path, qa, articles, featurizer, exports=EXPORTED
-):
+def write_all(folder: pathlib.Path, qa, articles, featurizer, exports=EXPORTED):
     """Writes a folder of each kind, of one model and its documents."""
     folder.mkdir()
     corpus = build_corpus(
