@@ -6,6 +6,7 @@ after the imports, before TensorFlow starts; so are those who look.
 """
 
 import http.client
+import importlib
 import json
 import os
 import pathlib
@@ -21,20 +22,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from realm_tf import RealmQA
 from realm_tf._manifest import read_manifest
-from realm_tf.data.corpus import corpus_parts
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.corpus import Corpus
-from realm_tf.data.corpus.corpus_builder import build_corpus
-from realm_tf.data.text.featurizer import Featurizer
-from realm_tf.options import FinetuneOptions, ServiceOptions
 from realm_tf.retrieval.index import index_versions
 from realm_tf.retrieval.index.block_index import BlockIndex
-from realm_tf.serving.backends.backend import Backend
-from realm_tf.serving.bundle import BLOCK_EMBEDDER, READER, read_bundle
-from realm_tf.serving.service import http_server
-from realm_tf.serving.service.query_service import QueryService
+from realm_tf.serving.bundle import BLOCK_EMBEDDER, read_bundle
 
 NUM_ARTICLES = 400
 PART_CHARACTERS = 2_000
@@ -51,10 +44,14 @@ class Kills:
         work: where they write.
     """
 
+    imports: tuple[str, ...] = ()  # that take seconds, and once is enough
+
     def __init__(self, root, work):
         self.one = root / "one"
         self.work = work
         self.generator = random.Random(0)
+        for name in self.imports:
+            importlib.import_module(name)
 
     def write(self):
         """What is killed; in a process of its own."""
@@ -88,12 +85,17 @@ class CorpusBuilds(Kills):
     """Articles in many parts, which a repeated build takes up."""
 
     seconds = (0.5, 4.0)
+    imports = ("realm_tf.data.corpus.corpus_builder",)
 
     @property
     def path(self):
         return self.work / "corpus"
 
     def write(self, path=None):
+        from realm_tf.data.corpus import corpus_parts
+        from realm_tf.data.corpus.corpus_builder import build_corpus
+        from realm_tf.data.text.featurizer import Featurizer
+
         corpus_parts.PART_CHARACTERS = PART_CHARACTERS
         if path is None and self.path.exists():  # the last one was too late
             shutil.rmtree(self.path)
@@ -155,6 +157,7 @@ class Finetunings(Kills):
     """A preset that is trained and saved in the place of another one."""
 
     seconds = (5.0, 25.0)
+    imports = ("realm_tf.realm_qa",)
 
     def __init__(self, root, work):
         super().__init__(root, work)
@@ -163,6 +166,9 @@ class Finetunings(Kills):
         self.saving = work / "saving"
 
     def write(self):
+        from realm_tf import RealmQA
+        from realm_tf.options import FinetuneOptions
+
         self.saving.unlink(missing_ok=True)
         qa = RealmQA.from_preset(self.one / "preset")
         questions = [
@@ -189,6 +195,8 @@ class Finetunings(Kills):
         check_preset(self.path)
 
     def finish(self):
+        from realm_tf import RealmQA
+
         qa = RealmQA.from_preset(self.path)
         qa.save_to_preset(self.path, include_corpus=True, overwrite=True)
         check_preset(self.path)
@@ -200,12 +208,15 @@ class Exports(Kills):
     """A bundle that gets version after version, with corpus and index."""
 
     seconds = (5.0, 25.0)
+    imports = ("realm_tf.realm_qa",)
 
     def __init__(self, root, work):
         super().__init__(root, work)
         self.path = work / "bundle"
 
     def write(self, times=1_000_000):
+        from realm_tf import RealmQA
+
         qa = RealmQA.from_preset(self.one / "preset")
         for _ in range(times):
             qa.export(self.path, models=(BLOCK_EMBEDDER,))
@@ -229,9 +240,12 @@ class ServiceWrites(Kills):
     """Documents that a service acknowledges before it is killed."""
 
     seconds = (0.0, 1.5)
+    imports = ("realm_tf.serving.service.query_service",)
 
     def __init__(self, root, work):
         super().__init__(root, work)
+        from realm_tf.serving.service import http_server
+
         self.path = work / "bundle"
         shutil.copytree(self.one / "bundle", self.path)
         self.listening = http_server.open_socket("127.0.0.1", 0)
@@ -241,9 +255,13 @@ class ServiceWrites(Kills):
         self.number = 0
 
     def write(self):
+        from realm_tf.options import ServiceOptions
+        from realm_tf.serving.service import http_server
+        from realm_tf.serving.service.query_service import QueryService
+
         options = ServiceOptions(token="secret", is_local=True)
         service = QueryService(
-            self.path, lambda: NumPyBackend(self.path), options
+            self.path, lambda: numpy_backend(self.path), options
         )
         http_server.serve(service, self.listening)
 
@@ -308,37 +326,34 @@ class ServiceWrites(Kills):
         print(json.dumps({"acknowledged": len(self.expected)}), flush=True)
 
 
-class NumPyBackend(Backend):
-    """Models that are ready at once; embeddings are hashes of texts."""
+def numpy_backend(folder):
+    """Models that are ready at once."""
+    from realm_tf.serving.backends.backend import Backend
+    from realm_tf.serving.bundle import READER
 
-    def __init__(self, folder):
-        self.bundle = read_bundle(folder)
+    bundle = read_bundle(folder)
 
-    @property
-    def num_parallel(self):
-        return 1
+    class NumPyBackend(Backend):
+        num_parallel = 1
 
-    def predict(self, model, signature, inputs):
-        batch = len(next(iter(inputs.values())))
-        if model == READER:
-            shape, name = (batch, 1), self.bundle.reader_fingerprint
-            outputs = {
-                "text": np.full(shape, b"", object),
-                "block_position": np.zeros(shape, np.int32),
-                "byte_start": np.zeros(shape, np.int32),
-                "byte_end": np.zeros(shape, np.int32),
-                "reading_probability": np.ones(shape, np.float32),
-                "probability": np.ones(shape, np.float32),
-            }
-        else:
-            name = self.bundle.embedder_fingerprint
-            outputs = {
-                "embedding": np.ones(
-                    (batch, self.bundle.embedding_dim), np.float32
-                )
-            }
-        names = np.array([name.encode()] * batch, object)
-        return outputs | {"fingerprint": names}, self.bundle.models[model]
+        def predict(self, model, signature, inputs):
+            batch = len(next(iter(inputs.values())))
+            name, dim = bundle.embedder_fingerprint, bundle.embedding_dim
+            outputs = {"embedding": np.ones((batch, dim), np.float32)}
+            if model == READER:
+                name = bundle.reader_fingerprint
+                outputs = {
+                    "text": np.full((batch, 1), b"", object),
+                    "block_position": np.zeros((batch, 1), np.int32),
+                    "byte_start": np.zeros((batch, 1), np.int32),
+                    "byte_end": np.zeros((batch, 1), np.int32),
+                    "reading_probability": np.ones((batch, 1), np.float32),
+                    "probability": np.ones((batch, 1), np.float32),
+                }
+            names = np.array([name.encode()] * batch, object)
+            return outputs | {"fingerprint": names}, bundle.models[model]
+
+    return NumPyBackend()
 
 
 def check_preset(path):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.attack
 PROGRAM = pathlib.Path(__file__).with_name("kills.py")
 NUM_KILLS = {
     "corpus build": 30,
-    "index build": 40,
+    "index build": 50,
     "finetune": 6,
     "export": 8,
     "service writes": 30,
