@@ -23,6 +23,7 @@ from realm_tf.retrieval.index.block_index import BlockIndex
 
 QUESTIONS = ("When was the school of Paris founded?", "Where is Bonn?")
 PAGE = 4096
+OWN_TIMES = 9
 
 
 def flip(generator, file, other):
@@ -111,6 +112,8 @@ class Attack:
         shutil.copytree(self.original, self.copy, symlinks=True)
         self.generator = random.Random(seed)
         self.names = files_of(self.original)
+        if kind == "preset":  # its corpus and index are attacked alone, too
+            self.names += OWN_TIMES * [n for n in self.names if "/" not in n]
         self.use = getattr(self, f"use_{kind}")
 
     def use_corpus(self, name=""):

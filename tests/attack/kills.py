@@ -156,7 +156,7 @@ class IndexBuilds(Kills):
 class Finetunings(Kills):
     """A preset that is trained and saved in the place of another one."""
 
-    seconds = (5.0, 25.0)
+    seconds = (4.0, 20.0)
     imports = ("realm_tf.realm_qa",)
 
     def __init__(self, root, work):
@@ -207,7 +207,7 @@ class Finetunings(Kills):
 class Exports(Kills):
     """A bundle that gets version after version, with corpus and index."""
 
-    seconds = (5.0, 25.0)
+    seconds = (4.0, 20.0)
     imports = ("realm_tf.realm_qa",)
 
     def __init__(self, root, work):
