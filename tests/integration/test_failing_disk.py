@@ -8,6 +8,7 @@ import builtins
 import contextlib
 import dataclasses
 import errno
+import json
 import os
 import pathlib
 import types
@@ -138,9 +139,11 @@ def index(tmp_path, corpus):
     return build(tmp_path / "index", corpus)
 
 
-def build(path, corpus):
+def build(path, corpus, **options):
     rows = np.eye(4, dtype=np.float32)[np.arange(corpus.num_blocks) % 4]
-    return BlockIndex.build(path, corpus, rows, embedder_fingerprint="e" * 64)
+    return BlockIndex.build(
+        path, corpus, rows, embedder_fingerprint="e" * 64, **options
+    )
 
 
 def acknowledged(index):
@@ -254,7 +257,7 @@ def real_index(tmp_path, featurizer):
     """Of a corpus on the disk, with a document that must never be lost."""
     articles = [Article(f"{n}", "the", f"It is {n}.") for n in range(6)]
     corpus = build_corpus(articles, tmp_path / "corpus", featurizer)
-    index = build(tmp_path / "index", corpus)
+    index = build(tmp_path / "index", corpus, analyzer=None)
     acknowledged(index)
     return index
 
@@ -280,8 +283,9 @@ def test_a_preset_with_an_index(tmp_path, featurizer, real_index, monkeypatch):
         save_preset(path, featurizer, real_index, numbers[-1])
 
     def check():
-        parts = presets.read_preset(path)
-        assert parts.options["number"] in numbers[-2:]
+        _manifest.read_manifest(path, "preset")
+        config = json.loads((path / "config.json").read_text())
+        assert config["options"]["number"] in numbers[-2:]
         check_answers(path / "corpus", path / "index")
 
     def recover():
