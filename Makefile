@@ -9,7 +9,7 @@ REQUIREMENTS := setup.cfg pyproject.toml
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs clean
+.PHONY: help demo test test-all attack lint docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,9 @@ test: $(VENV)/dev.stamp ## Run the tests
 
 test-all: $(VENV)/dev.stamp ## Run the tests, the slow ones too
 	$(PYTEST) -m "not parity"
+
+attack: $(VENV)/dev.stamp ## Attack files, writers and the service
+	$(PYTEST) -m attack tests/attack
 
 lint: $(VENV)/dev.stamp ## Check format, style and types
 	$(BIN)/ruff format --check .

@@ -205,6 +205,26 @@ def sync(path: pathlib.Path) -> None:
         os.close(descriptor)
 
 
+def copy_folder(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Copies a folder; its files are on the disk afterwards.
+
+    Args:
+        source: the folder.
+        target: must not exist.
+
+    Raises:
+        OSError: naming the first file that cannot be copied.
+    """
+    for parent, _, names in os.walk(source):
+        here = target / pathlib.Path(parent).relative_to(source)
+        here.mkdir(parents=True)
+        for name in names:
+            with naming(here / name):
+                shutil.copyfile(os.path.join(parent, name), here / name)
+            sync(here / name)
+        sync(here)
+
+
 @contextlib.contextmanager
 def naming(path: pathlib.Path) -> Iterator[None]:
     """Adds the file to errors of writing, which do not name it."""

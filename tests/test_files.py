@@ -180,6 +180,32 @@ def test_header_ends_where_the_array_begins(version):
     assert file.read() == np.ones(6, "<f4").tobytes()
 
 
+def test_a_folder_is_copied_to_the_disk(tmp_path, monkeypatch):
+    source, target = tmp_path / "source", tmp_path / "a" / "target"
+    (source / "more").mkdir(parents=True)
+    (source / "one").write_bytes(b"1")
+    (source / "more" / "two").write_bytes(b"2")
+    synced = []
+    monkeypatch.setattr(_files, "sync", synced.append)
+    _files.copy_folder(source, target)
+    assert (target / "one").read_bytes() == b"1"
+    assert (target / "more" / "two").read_bytes() == b"2"
+    assert {target, *target.rglob("*")} == set(synced)
+
+
+def test_a_file_that_cannot_be_copied_is_named(tmp_path, monkeypatch):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    (source / "one").write_bytes(b"1")
+
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(shutil, "copyfile", fail)
+    with pytest.raises(OSError, match="target/one"):
+        _files.copy_folder(source, target)
+
+
 def test_other_files_are_refused():
     with pytest.raises(ValueError, match="magic"):
         read_npy_header(io.BytesIO(b"nothing of NumPy's"))

@@ -15,13 +15,13 @@ import inspect
 import json
 import os
 import pathlib
-import shutil
 from typing import Any
 
 import keras
 import keras_hub
 
 from realm_tf import _manifest
+from realm_tf._files import copy_folder
 from realm_tf._replacement import read_whole
 from realm_tf.checkpoints.weight_check import check_layer
 from realm_tf.checkpoints.weight_files import (
@@ -29,6 +29,7 @@ from realm_tf.checkpoints.weight_files import (
     read_layer,
     write_layers,
 )
+from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import FolderError
 from realm_tf.evaluation.calibration import Calibration
@@ -210,10 +211,14 @@ def _read_parts(
 
 
 def write_index(folder: pathlib.Path, index: BlockIndex) -> None:
-    """Copies an index version, its updates and its corpus into a preset."""
-    shutil.copytree(index.corpus.path, folder / CORPUS_NAME)
+    """Copies an index version, its updates and its corpus into a preset.
+
+    Raises:
+        FolderError: if one of the two was damaged or replaced on the disk.
+    """
+    _copy(index.corpus, index.corpus.path, folder / CORPUS_NAME)
     target = folder / INDEX_NAME
-    shutil.copytree(index.folder, target / index.folder.name)
+    _copy(index, index.folder, target / index.folder.name)
     Journal.create(
         index_versions.updates_file(target, index.version),
         index.fingerprint,
@@ -221,6 +226,21 @@ def write_index(folder: pathlib.Path, index: BlockIndex) -> None:
             index.path, index.version, index.fingerprint
         ),
     )
+
+
+def _copy(
+    opened: Corpus | BlockIndex, source: pathlib.Path, target: pathlib.Path
+) -> None:
+    """Copies the folder of what is open, unless it is another one now."""
+    copy_folder(source, target)
+    kind = opened.manifest.kind
+    copied = _manifest.read_manifest(target, kind)
+    if copied.fingerprint != opened.fingerprint:
+        raise FolderError(
+            f"{source} must be the {kind} that is open. Received: "
+            f"fingerprint={copied.fingerprint[:16]}, expected "
+            f"{opened.fingerprint[:16]}. Open it again."
+        )
 
 
 def has_index(folder: pathlib.Path) -> bool:

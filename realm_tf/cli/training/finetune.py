@@ -1,11 +1,11 @@
 """realm-tf finetune: questions with answers to a trained model."""
 
 import pathlib
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from realm_tf._files import copy_folder
 from realm_tf.cli.evaluate import score_questions
 from realm_tf.cli.ui import options
 from realm_tf.cli.ui.class_options import class_options, make
@@ -166,7 +166,7 @@ def _save(
     )
     if not include_corpus:
         index = qa.require_index()
-        shutil.copytree(index.path, kept_index(output, index.corpus))
+        copy_folder(index.path, kept_index(output, index.corpus))
 
 
 def _facts(report: "FinetuneReport") -> dict[str, Any]:

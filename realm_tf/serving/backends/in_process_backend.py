@@ -3,12 +3,11 @@
 import copy
 import dataclasses
 import os
-import pathlib
 from typing import Any
 
 import tensorflow as tf
 
-from realm_tf._manifest import read_manifest
+from realm_tf._manifest import OpenFolder, open_folder
 from realm_tf.data.text import tensorflow_text as text_ops  # noqa: F401  registers operations
 from realm_tf.errors import BackendError
 from realm_tf.serving.backends.backend import MODELS, Backend, Outputs
@@ -68,17 +67,19 @@ class InProcessBackend(Backend):
 
 def _load_all(bundle: Bundle, known: dict[str, _Model]) -> dict[str, _Model]:
     """The models of a bundle; those that did not change are the known ones."""
-    models = {}
+    models, folders = {}, {}
     for name, version in bundle.models.items():
         if name in known and known[name].version == version:
             models[name] = known[name]
         elif name in MODELS:
-            models[name] = _load(bundle.model_path(name), version)
+            # TensorFlow reads weights with a flipped bit without a word.
+            folders[name] = open_folder(bundle.model_path(name), KIND)
+    for name, folder in folders.items():
+        models[name] = _load(folder, bundle.models[name])
     return models
 
 
-def _load(path: pathlib.Path, version: int) -> _Model:
-    # TensorFlow reads weights with a flipped bit without a word.
-    read_manifest(path, KIND)
-    loaded = tf.saved_model.load(str(path))
+def _load(folder: OpenFolder, version: int) -> _Model:
+    loaded = tf.saved_model.load(str(folder.path))
+    folder.check_in_place()  # TensorFlow has read the files by name
     return _Model(version, loaded, dict(loaded.signatures))

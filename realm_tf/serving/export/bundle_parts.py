@@ -45,7 +45,11 @@ def write_vocabulary(folder: pathlib.Path, featurizer: "Featurizer") -> str:
 
 
 def copy_corpus(folder: pathlib.Path, corpus: Corpus) -> str:
-    """Copies a corpus, unless it is there; returns the name of its folder."""
+    """Copies a corpus, unless it is there; returns the name of its folder.
+
+    Raises:
+        FolderError: if the corpus was damaged or replaced on the disk.
+    """
     for name in _names("corpus", ""):
         target = folder / name
         if not target.exists():
@@ -59,6 +63,13 @@ def copy_corpus(folder: pathlib.Path, corpus: Corpus) -> str:
                     fingerprints=corpus.manifest.fingerprints,
                     options=corpus.manifest.options,
                 )
+                # Or damage would get a checksum of its own.
+                if writer.finish().fingerprint != corpus.fingerprint:
+                    raise FolderError(
+                        f"{corpus.path} must hold the corpus that is open. "
+                        "Received: other files. Copy the folder again, or "
+                        "rebuild it."
+                    )
             return name
         if Corpus.open(target, verify=False).fingerprint == corpus.fingerprint:
             return name

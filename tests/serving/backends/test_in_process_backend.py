@@ -1,4 +1,5 @@
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,3 +119,30 @@ def read_inputs():
 def test_folder_that_is_no_bundle_is_refused(tmp_path):
     with pytest.raises(FolderError, match=r"bundle\.json"):
         InProcessBackend(tmp_path)
+
+
+def test_damage_is_found_before_a_model_is_loaded(
+    exported, tmp_path, monkeypatch
+):
+    copy = shutil.copytree(exported, tmp_path / "bundle")
+    folder = read_bundle(copy).model_path(READER)
+    (folder / "saved_model.pb").write_bytes(b"")
+    monkeypatch.setattr("tensorflow.saved_model.load", None)
+    with pytest.raises(FolderError, match="saved_model.pb"):
+        InProcessBackend(copy)
+
+
+def test_a_model_that_changes_while_it_is_loaded_is_refused(
+    exported, tmp_path, monkeypatch
+):
+    copy = shutil.copytree(exported, tmp_path / "bundle")
+    folder = read_bundle(copy).model_path(READER)
+
+    def load(path):
+        file = folder / "saved_model.pb"
+        file.write_bytes(file.read_bytes() + b"more")
+        return SimpleNamespace(signatures={})
+
+    monkeypatch.setattr("tensorflow.saved_model.load", load)
+    with pytest.raises(FolderError, match="must not be changed"):
+        InProcessBackend(copy)
