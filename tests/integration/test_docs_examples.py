@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from realm_tf.checkpoints import named_presets
+
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 # What takes hours, and what the tests take in its place.
 SMALLER = {
@@ -23,10 +25,12 @@ def code(page, language):
 
 
 @pytest.fixture
-def files(make_qa, cities, city_questions, tmp_path, monkeypatch):
-    """A folder with a model, documents and questions."""
+def files(make_qa, cities, city_questions, tmp_path, monkeypatch, registry):
+    """A folder with models, documents and questions."""
     monkeypatch.chdir(tmp_path)
-    make_qa().save_to_preset("model")
+    named_presets._REGISTERED.clear()
+    for name in ("realm_minilm_en", "model"):
+        make_qa().save_to_preset(name)
     documents = [
         {"id": a.document_id, "title": a.title, "text": a.text} for a in cities
     ]
