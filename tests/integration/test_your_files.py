@@ -10,6 +10,7 @@ from realm_tf.checkpoints.sentence_modules import read_modules
 from realm_tf.checkpoints.vocabularies import read_tokenizer
 from realm_tf.data.corpus.article_formats import FORMATS
 from realm_tf.data.corpus.articles import ArticleFiles
+from realm_tf.data.corpus.wikitext import strip_wikitext
 from realm_tf.errors import BadRecordError, CheckpointError
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "your_files.md"
@@ -40,9 +41,10 @@ FILES = {
 }
 
 
-def rows(heading):
+def rows(heading, is_template=False):
     section = PAGE.read_text("utf-8").split(f"\n## {heading}\n")[1]
-    return ROW.findall(section.split("\n## ")[0])
+    found = ROW.findall(section.split("\n## ")[0])
+    return [row for row in found if row[0].startswith("{{") == is_template]
 
 
 def test_every_format_has_a_row(tmp_path):
@@ -74,6 +76,14 @@ def test_documents_are_as_the_page_says(tmp_path, name, outcome):
     assert sorted(texts) == ["A text."] * (outcome == "read") + [
         "Another text."
     ]
+
+
+@pytest.mark.parametrize(
+    ("template", "outcome"), rows("Documents", is_template=True)
+)
+def test_templates_are_as_the_page_says(template, outcome):
+    text = strip_wikitext("It is " + template.replace("\\|", "|"))
+    assert (text != "It is") == (outcome == "read")
 
 
 def write_modules(folder, setting):
