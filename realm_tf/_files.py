@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import socket
 import stat
+import tokenize
 import uuid
 import weakref
 from collections.abc import Iterator
@@ -397,7 +398,11 @@ def _read_npy_header(file: Any) -> tuple[tuple[int, ...], bool, "np.dtype"]:
         if version == (1, 0)
         else np.lib.format.read_array_header_2_0
     )
-    return read(file)
+    try:
+        return read(file)
+    except (tokenize.TokenError, SyntaxError, RecursionError) as error:
+        # NumPy's own reader of headers that Python 2 wrote.
+        raise ValueError(f"a header that is none ({error})") from error
 
 
 def write_npy_header(

@@ -211,6 +211,44 @@ def test_other_files_are_refused():
         read_npy_header(io.BytesIO(b"nothing of NumPy's"))
 
 
+@pytest.mark.parametrize("header", [b"{'descr': (\n", b"{'a': '\n", b"(" * 300])
+def test_damaged_npy_headers_are_value_errors(header, tmp_path):
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with pytest.raises(ValueError, match="header"):
+        read_npy_header(io.BytesIO(data))
+    (tmp_path / "a.npy").write_bytes(data)
+    with pytest.raises(FolderError, match=r"a\.npy must hold.*Copy it\."):
+        open_npy(tmp_path / "a.npy", "<f4", (2,), "Copy it.")
+
+
+FORKED = """
+import os, signal, sys, time
+from realm_tf._files import writer_lock
+
+with writer_lock(sys.argv[1]):
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+    print("forked", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_forked_child_does_not_keep_the_lock(tmp_path):
+    command = [sys.executable, "-c", FORKED, str(tmp_path)]
+    writer = subprocess.Popen(
+        command, stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        assert writer.stdout.readline() == b"forked\n"
+        assert writer.wait(60) == -signal.SIGKILL
+        with writer_lock(tmp_path, timeout=5):
+            pass
+    finally:
+        os.killpg(writer.pid, signal.SIGKILL)
+        writer.stdout.close()
+
+
 def test_array_is_written_in_pieces_and_mapped(tmp_path):
     file = tmp_path / "a.npy"
     with open(file, "wb") as pieces:

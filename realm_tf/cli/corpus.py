@@ -126,9 +126,16 @@ def _facts(opened: Any) -> dict[str, Any]:
     return {
         "path": str(opened.path),
         **manifest.counts,
-        **manifest.options,
+        **{name: _ordered(value) for name, value in manifest.options.items()},
         "bytes": folder_bytes(opened.path),
         "fingerprint": manifest.fingerprint,
         "tokenizer": opened.tokenizer_fingerprint,
         "library_version": manifest.library_version,
     }
+
+
+def _ordered(value: Any) -> Any:
+    """Counts by name with the largest first; others as they are."""
+    if not isinstance(value, dict):
+        return value
+    return dict(sorted(value.items(), key=lambda item: -item[1]))

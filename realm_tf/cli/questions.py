@@ -37,7 +37,7 @@ def questions(
     split: str | None,
     as_json: bool,
 ) -> None:
-    """Reads NQ-open, WebQuestions, CuratedTrec, TriviaQA, SQuAD and BEIR.
+    """Reads NQ-open, WebQuestions, CuratedTrec, TriviaQA, SQuAD, DPR and BEIR.
 
     Shows the number of questions beside the published sizes of the sets. BEIR
     sets are folders; `realm-tf corpus` reads their corpus.jsonl.
@@ -47,10 +47,11 @@ def questions(
 
     if resplit and split:
         raise click.UsageError("--resplit and --split exclude each other.")
+    left_out: collections.Counter[str] = collections.Counter()
     found = [
         question
         for source in sources
-        for question in question_sets.read_question_set(source)
+        for question in question_sets.read_question_set(source, left_out)
     ]
     if resplit:
         found = question_sets.resplit(found)
@@ -61,6 +62,7 @@ def questions(
     facts = {
         "output": str(output),
         "num_questions": len(found),
+        "left_out": dict(left_out),
         "splits": dict(splits),
         "matches": question_sets.published_matches(splits),
         "published": {

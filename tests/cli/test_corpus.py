@@ -70,6 +70,18 @@ def test_build_names_the_line_of_a_bad_record(fail, run, tmp_path):
     assert (facts["num_blocks"], facts["num_bad_records"]) == (1, 1)
 
 
+def test_build_counts_templates_by_name(run, tmp_path):
+    text = "It is {{nowrap|10 km}} {{cn}} or {{cn}} {{x}} long."
+    (tmp_path / "dump.xml").write_text(
+        "<mediawiki><page><title>Emma</title><id>1</id><revision><text>"
+        f"{text}</text></revision></page></mediawiki>"
+    )
+    command = ("corpus", "build", tmp_path / "dump.xml", "--json", "-o")
+    facts = run(*command, tmp_path / "c").json
+    assert facts["templates_kept"] == {"nowrap": 1}
+    assert list(facts["templates_left_out"].items()) == [("cn", 2), ("x", 1)]
+
+
 def test_build_never_replaces_a_folder(articles_file, corpus, fail):
     message = fail("corpus", "build", articles_file, "-o", corpus)
     assert "at a path that does not exist yet" in message

@@ -24,9 +24,10 @@ def test_a_beir_folder_is_read(tmp_path, run):
     (folder / "qrels").mkdir(parents=True)
     (folder / "queries.jsonl").write_text('{"_id": "q", "text": "who?"}\n')
     (folder / "qrels/test.tsv").write_text(
-        "query-id\tcorpus-id\tscore\nq\td1\t1\nq\td2\t2\n"
+        "query-id\tcorpus-id\tscore\nq\td1\t1\nq\td2\t2\nr\td2\t1\n"
     )
     out = tmp_path / "out.jsonl"
     facts = run("questions", folder, "-o", out, "--json").json
     assert facts["splits"] == {"test": 1}
+    assert facts["left_out"] == {"queries that are not there": 1}
     assert '"passage_ids": ["d1", "d2"]' in out.read_text()

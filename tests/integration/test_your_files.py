@@ -10,6 +10,8 @@ from realm_tf.checkpoints.sentence_modules import read_modules
 from realm_tf.checkpoints.vocabularies import read_tokenizer
 from realm_tf.data.corpus.article_formats import FORMATS
 from realm_tf.data.corpus.articles import ArticleFiles
+from realm_tf.data.corpus.wikitext import strip_wikitext
+from realm_tf.data.questions.question_sets import read_question_set
 from realm_tf.errors import BadRecordError, CheckpointError
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "your_files.md"
@@ -40,9 +42,10 @@ FILES = {
 }
 
 
-def rows(heading):
+def rows(heading, is_template=False):
     section = PAGE.read_text("utf-8").split(f"\n## {heading}\n")[1]
-    return ROW.findall(section.split("\n## ")[0])
+    found = ROW.findall(section.split("\n## ")[0])
+    return [row for row in found if row[0].startswith("{{") == is_template]
 
 
 def test_every_format_has_a_row(tmp_path):
@@ -74,6 +77,60 @@ def test_documents_are_as_the_page_says(tmp_path, name, outcome):
     assert sorted(texts) == ["A text."] * (outcome == "read") + [
         "Another text."
     ]
+
+
+@pytest.mark.parametrize(
+    ("template", "outcome"), rows("Documents", is_template=True)
+)
+def test_templates_are_as_the_page_says(template, outcome):
+    text = strip_wikitext("It is " + template.replace("\\|", "|"))
+    assert (text != "It is") == (outcome == "read")
+
+
+SQUAD = {"paragraphs": [{"qas": [{"id": "1", "question": "q", "answers": []}]}]}
+TRIVIA = {"QuestionId": "1", "Question": "q"}
+QUESTION = {"question": "q", "answers": ["a"]}
+QUESTIONS = {
+    "questions.jsonl": QUESTION,
+    "NQ-open.dev.jsonl": {"question": "q", "answer": ["a"]},
+    "nq-test.qa.csv": "q\t['a']\n",
+    "biencoder-nq-dev.json": [QUESTION | {"positive_ctxs": []}],
+    "squad.jsonl": {"question": "q", "answers": {"text": ["a"]}},
+    "dev-v1.1.json": {"data": [SQUAD]},
+    "triviaqa.jsonl": {"question": "q", "answer": {"value": "a"}},
+    "unfiltered-web-dev.json": {
+        "Data": [TRIVIA, TRIVIA | {"Answer": {"Value": "a"}}]
+    },
+    "webquestions.json": [
+        {"utterance": "q", "targetValue": "(list (description a))"}
+    ],
+    "nfcorpus": {
+        "queries.jsonl": '{"_id": 1, "text": "q"}',
+        "qrels/test.tsv": "1\td\t1\n2\td\t1\n",
+    },
+    "unfiltered-web-test.json": {"Data": [TRIVIA]},
+    "triviaqa-test.jsonl": {"question": "q", "answer": {"value": "<unk>"}},
+    "questions.csv": "question,answer\nq,a\n",
+    "hotpot.json": [{"question": "q", "answer": "a"}],
+}
+
+
+@pytest.mark.parametrize(("name", "outcome"), rows("Questions"))
+def test_questions_are_as_the_page_says(tmp_path, name, outcome):
+    content = QUESTIONS[name]
+    path = tmp_path / name
+    if name == "nfcorpus":
+        (path / "qrels").mkdir(parents=True)
+        for inner, text in content.items():
+            (path / inner).write_text(text)
+    else:
+        is_text = isinstance(content, str)
+        path.write_text(content if is_text else json.dumps(content))
+    if outcome == "refused":
+        with pytest.raises(ValueError, match=name):
+            read_question_set(path)
+    else:
+        assert [q.question for q in read_question_set(path)] == ["q"]
 
 
 def write_modules(folder, setting):

@@ -5,7 +5,7 @@ import functools
 import html
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 from realm_tf.data.corpus.blocks import Article
@@ -14,6 +14,8 @@ from realm_tf.data.corpus.decompressed_file import (
     DecompressedFile,
 )
 from realm_tf.data.corpus.formats import json_values, marked_up, tables
+from realm_tf.data.corpus.formats.namespaces import read_hidden_namespaces
+from realm_tf.data.corpus.formats.template_tally import TemplateTally
 from realm_tf.data.corpus.jsonl import decode_object, text_field
 from realm_tf.data.corpus.wikipedia_dump import parse_page, read_pages
 from realm_tf.data.corpus.wikitext import strip_wikitext
@@ -45,6 +47,9 @@ _ELEMENT = re.compile(
 _NAVIGATION_STARTS = ("List of ", "Index of ", "Outline of ")
 
 
+Finish = Callable[[Article, TemplateTally], Article | None]
+
+
 class ArticleFormat(NamedTuple):
     """How to read one kind of file.
 
@@ -53,14 +58,16 @@ class ArticleFormat(NamedTuple):
         parse: function from a record and a default id to an `Article`, or
             None where the record holds no article. Raises `ValueError` if the
             record is bad.
-        finish: the slow part, free to run in another process: `Article` to
-            `Article`, or None where no text can be made of it.
+        finisher: function from the path of a file to the slow part, which is
+            free to run in another process: a function from an `Article` and a
+            `TemplateTally` to an `Article`, or None where no text can be made
+            of it.
         skip_navigation: skip lists and disambiguation pages by default.
     """
 
     records: Callable[[DecompressedFile], Iterator[tuple[int, Any]]]
     parse: Callable[[Any, str], Article | None]
-    finish: Callable[[Article], Article | None] | None = None
+    finisher: Callable[[pathlib.Path], Finish] | None = None
     skip_navigation: bool = False
 
 
@@ -235,8 +242,15 @@ def _parse_page(page: bytes, default_id: str) -> Article | None:
     return parse_page(page)
 
 
-def _finish_page(page: Article) -> Article | None:
-    text = strip_wikitext(page.text)
+def _page_finisher(dump: pathlib.Path) -> Finish:
+    hidden = read_hidden_namespaces(dump)
+    return functools.partial(_finish_page, hidden)
+
+
+def _finish_page(
+    hidden: Collection[str], page: Article, tally: TemplateTally
+) -> Article | None:
+    text = strip_wikitext(page.text, hidden=hidden, tally=tally)
     return None if text is None else dataclasses.replace(page, text=text)
 
 
@@ -256,6 +270,6 @@ FORMATS = {
         _wikiextractor_records, _parse_wikiextractor, skip_navigation=True
     ),
     "wikipedia": ArticleFormat(
-        read_pages, _parse_page, _finish_page, skip_navigation=True
+        read_pages, _parse_page, _page_finisher, skip_navigation=True
     ),
 }

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from realm_tf.data.corpus.article_formats import (
     FORMATS,
+    Finish,
     check_article,
     detect_format,
     is_navigation,
@@ -17,6 +18,7 @@ from realm_tf.data.corpus.article_formats import (
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.decompressed_file import DecompressedFile
 from realm_tf.data.corpus.formats.folder_files import LeftOut, list_folder
+from realm_tf.data.corpus.formats.template_tally import TemplateTally
 from realm_tf.errors import BadRecordError
 
 logger = logging.getLogger(__name__)
@@ -34,17 +36,19 @@ class SourceArticle(NamedTuple):
         article: `Article`; of a dump, with its wikitext.
         path: file it was read from.
         line: number of its first line there.
-        finish: see `ArticleFormat`.
+        finish: the slow part that is left, see `ArticleFormat`.
     """
 
     article: Article
     path: str
     line: int
-    finish: Callable[[Article], Article | None] | None = None
+    finish: Finish | None = None
 
-    def finished(self) -> Article | None:
+    def finished(self, tally: TemplateTally | None = None) -> Article | None:
         """The article with plain text; None where none can be made."""
-        return self.finish(self.article) if self.finish else self.article
+        if self.finish is None:
+            return self.article
+        return self.finish(self.article, tally or TemplateTally())
 
 
 class ArticleSource(abc.ABC):
@@ -164,7 +168,9 @@ class ArticleFiles(ArticleSource):
 
     Each may be compressed with gzip or bzip2. Articles without an id get the
     file's path below the files' common folder, and the line. HTML entities are
-    resolved in the Wikipedia formats.
+    resolved in the Wikipedia formats. Which links show nothing, such as
+    `[[Datei:...]]`, is as `<siteinfo>` of a dump says; without one, by the
+    names of many languages.
 
     Text is kept as it is: control characters, marks of direction, NUL and
     characters of four bytes too. Bytes that are no UTF-8, half surrogate pairs
@@ -224,7 +230,8 @@ class ArticleFiles(ArticleSource):
     def _read(
         self, file: DecompressedFile, path: pathlib.Path, format: str
     ) -> Iterator[SourceArticle]:
-        records, parse, finish, skip_navigation = FORMATS[format]
+        records, parse, finisher, skip_navigation = FORMATS[format]
+        finish = finisher(path) if finisher else None
         label = path.relative_to(self._root).as_posix()
         # A name that is no UTF-8 is told by its bytes.
         label = os.fsencode(label).decode("utf-8", "backslashreplace")

@@ -145,6 +145,12 @@ class Corpus:
         """Block ids of a document, ascending, int64; none if it is unknown."""
         self._files["documents.npy"].check_unchanged()
         for block_ids in candidate_blocks(self._documents, document_id):
+            if not 0 <= block_ids.start < block_ids.stop <= self.num_blocks:
+                raise self._damaged(
+                    self._files["documents.npy"].path,
+                    f"documents of blocks 0 to {self.num_blocks - 1}",
+                    f"one of {block_ids.start} to {block_ids.stop - 1}",
+                )
             if self[block_ids[0]].document_id == document_id:
                 return np.array(block_ids, np.int64)
         return np.zeros(0, np.int64)

@@ -48,6 +48,8 @@ def build_corpus(
     finished parts in a hidden folder beside `path`; the same call with the same
     files resumes the build. A build takes about three times the space of the
     text. The folder is the same, byte for byte, for any number of processes.
+    Of a Wikipedia dump, `Corpus.manifest.options` counts the most frequent
+    templates within the text by name: `templates_kept`, `templates_left_out`.
 
     Args:
         sources: files and folders, see `ArticleFiles`; or `Article`s.
@@ -110,7 +112,10 @@ def build_corpus(
             token_dtype=token_dtype(featurizer.vocabulary_size),
             counts=tally.counts(),
             fingerprints={"tokenizer": featurizer.fingerprint},
-            options={"max_wordpieces": max_wordpieces},
+            options={
+                "max_wordpieces": max_wordpieces,
+                **corpus_parts.read_tally(tally.parts).facts(),
+            },
         )
     return Corpus.open(path, verify=False)
 
@@ -217,6 +222,7 @@ def _plan(
         "max_wordpieces": max_wordpieces,
         "part_characters": corpus_parts.PART_CHARACTERS,
         "cuts_long_sentences": True,
+        "counts_templates": True,
         "library_version": _version.__version__,
     }
 

@@ -15,6 +15,7 @@ from realm_tf._files import OpenFile, remove_leftover, replacing
 from realm_tf.data.corpus.articles import SourceArticle
 from realm_tf.data.corpus.blocks import Block, TokenizedBlock, tokenize_articles
 from realm_tf.data.corpus.document_table import hash_document_id
+from realm_tf.data.corpus.formats.template_tally import TemplateTally
 from realm_tf.errors import FolderError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # A part keeps a process busy for a fifth of a second and takes 150 MB of
 # memory; parts four times as long take 400 MB and are no faster.
 PART_CHARACTERS = 1_000_000
+_TALLY = "templates"
 
 
 class PartTask(NamedTuple):
@@ -75,7 +77,8 @@ def write_part(
     task: PartTask, featurizer: "Featurizer", max_wordpieces: int
 ) -> PartCounts:
     """Cuts articles into blocks and writes them to the part's file."""
-    finished = [(source, source.finished()) for source in task.articles]
+    tally = TemplateTally()
+    finished = [(source, source.finished(tally)) for source in task.articles]
     readable = [(s, article) for s, article in finished if article is not None]
     groups = tokenize_articles(
         [article for _, article in readable], featurizer, max_wordpieces
@@ -94,7 +97,7 @@ def write_part(
             block.num_cut for _, blocks in documents for block in blocks
         ),
     )
-    save_part(task.path, documents, counts)
+    save_part(task.path, documents, counts, tally)
     return counts
 
 
@@ -102,6 +105,7 @@ def save_part(
     path: pathlib.Path,
     documents: Sequence[tuple[SourceArticle, list[TokenizedBlock]]],
     counts: PartCounts,
+    tally: TemplateTally | None = None,
 ) -> None:
     """Writes the file of a part.
 
@@ -109,9 +113,13 @@ def save_part(
         path: the file.
         documents: where each document came from, and its blocks.
         counts: what `read_counts` will return.
+        tally: what `read_tally` will return.
     """
     blocks = [block for _, own in documents for block in own]
-    _save(path, {**_arrays(documents, blocks), "counts": np.array(counts)})
+    arrays = _arrays(documents, blocks)
+    arrays["counts"] = np.array(counts)
+    arrays[_TALLY] = _bytes((tally or TemplateTally()).encoded())
+    _save(path, arrays)
 
 
 def read_part(path: pathlib.Path, *names: str) -> dict[str, np.ndarray]:
@@ -158,9 +166,17 @@ def read_counts(path: pathlib.Path) -> PartCounts | None:
             and arrays[f"{name}_splits"][-1] == len(arrays.get(name, ()))
             for name, count in rows.items()
         )
-        and {"document_hashes", "document_num_blocks"} <= arrays.keys()
+        and {"document_hashes", "document_num_blocks", _TALLY} <= arrays.keys()
     )
     return counts if is_whole else None
+
+
+def read_tally(paths: Iterable[pathlib.Path]) -> TemplateTally:
+    """Counts of the templates of parts."""
+    tally = TemplateTally()
+    for path in paths:
+        tally.add_encoded(read_part(path, _TALLY)[_TALLY].tobytes())
+    return tally
 
 
 def encode_block(block: Block) -> bytes:

@@ -21,6 +21,7 @@ def read_jsonl(
     *,
     parse: Callable[[dict[str, Any]], Any] | None = None,
     skip_bad: bool = False,
+    decode: Callable[[bytes], dict[str, Any]] | None = None,
 ) -> Iterator[tuple[int, Any]]:
     """Reads the objects of a JSON-lines file.
 
@@ -36,6 +37,7 @@ def read_jsonl(
             `ValueError` where the object is not acceptable.
         skip_bad: bool. Skip invalid lines and log how many there were, in
             place of stopping at the first.
+        decode: function from a line of another format to an object.
 
     Yields:
         `(line, record)`: number of the line, and the object as a dict or what
@@ -52,7 +54,7 @@ def read_jsonl(
             if not line.strip():
                 continue
             try:
-                record = decode_object(line)
+                record = (decode or decode_object)(line)
                 if parse is not None:
                     record = parse(record)
             except ValueError as error:

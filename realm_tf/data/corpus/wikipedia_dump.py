@@ -11,6 +11,7 @@ from realm_tf.data.corpus.decompressed_file import DecompressedFile
 MAX_PAGE_BYTES = 16 * 2**20
 _PAGE_START, _PAGE_END = b"<page>", b"</page>"
 _ARTICLE_NAMESPACE = "0"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # its byte-order marks
 _AFTER_PAGE = re.compile(rb"(?<=</page>)")
 
 
@@ -27,11 +28,14 @@ def read_pages(file: DecompressedFile) -> Iterator[tuple[int, bytes]]:
     Yields:
         `(line, page)`: number of the first line, and the XML of the page. A
         page that is too long comes out longer than `MAX_PAGE_BYTES`, one that
-        does not end without its end.
+        does not end without its end. Of a file in UTF-16, its first line.
     """
     page: list[bytes] = []
     length = first_line = 0
     for number, line in file.lines():
+        if number == 1 and line.startswith(_UTF_16):
+            yield number, line
+            return
         for piece in _AFTER_PAGE.split(line):
             start = piece.find(_PAGE_START)
             if start >= 0:
@@ -61,9 +65,14 @@ def parse_page(page: bytes) -> Article | None:
         `Article`, or None for redirects and pages of other namespaces.
 
     Raises:
-        ValueError: if the page is no well-formed XML, too long, or lacks a
-            title, an id or a text.
+        ValueError: if the page is no well-formed XML, too long, not in UTF-8,
+            or lacks a title, an id or a text.
     """
+    if page.startswith(_UTF_16):
+        raise ValueError(
+            "A dump must be in UTF-8. Received: UTF-16. Convert the file with "
+            "`iconv -f UTF-16 -t UTF-8`."
+        )
     if len(page) > MAX_PAGE_BYTES:
         raise ValueError(
             f"A page must not be longer than {MAX_PAGE_BYTES} bytes. Dumps of "

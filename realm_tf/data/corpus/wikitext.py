@@ -2,8 +2,14 @@
 
 import html
 import re
+from collections.abc import Collection
 
-from realm_tf.data.corpus.formats.inline_templates import printed
+from realm_tf.data.corpus.formats.inline_templates import printed, template_name
+from realm_tf.data.corpus.formats.namespaces import (
+    hidden_namespaces,
+    normalized,
+)
+from realm_tf.data.corpus.formats.template_tally import TemplateTally
 
 # MediaWiki itself gives up at 40 nested templates.
 MAX_DEPTH = 100
@@ -17,7 +23,7 @@ _TOKEN = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _CLOSERS = {"}}": "{{", "]]": "[[", "|}": "{|"}
-_HIDDEN_LINK = re.compile(r"(file|image|media|category)\s*:", re.IGNORECASE)
+_HIDDEN = hidden_namespaces()
 # Applied in this order, to what is left. None can match across lines.
 _REPLACEMENTS = [
     (re.compile(pattern, re.MULTILINE), replacement)
@@ -46,7 +52,12 @@ _TIDIED = [
 ]
 
 
-def strip_wikitext(text: str) -> str | None:
+def strip_wikitext(
+    text: str,
+    *,
+    hidden: Collection[str] = _HIDDEN,
+    tally: TemplateTally | None = None,
+) -> str | None:
     """The running text of a page.
 
     Templates, tables, references, images, headings and categories are left
@@ -58,6 +69,8 @@ def strip_wikitext(text: str) -> str | None:
 
     Args:
         text: wikitext, already unescaped once, as an XML parser returns it.
+        hidden: namespaces whose links show nothing, see `hidden_namespaces`.
+        tally: counts the templates within the text.
 
     Returns:
         str, or None if markup is nested more than `MAX_DEPTH` deep.
@@ -66,7 +79,9 @@ def strip_wikitext(text: str) -> str | None:
     >>> strip_wikitext("'''Emma''' is a [[novel|book]] {{cn}}.<ref>x</ref>")
     'Emma is a book.'
     """
-    plain = _strip_nested(_strip_comments(text))
+    plain = _strip_nested(
+        _strip_comments(text), hidden, tally or TemplateTally()
+    )
     if plain is None:
         return None
     for pattern, replacement in _REPLACEMENTS:
@@ -83,10 +98,12 @@ def _strip_comments(text: str) -> str:
     return visible + "".join(piece.partition("-->")[2] for piece in rest)
 
 
-def _strip_nested(text: str) -> str | None:
+def _strip_nested(
+    text: str, hidden: Collection[str], tally: TemplateTally
+) -> str | None:
     """Resolves what can be nested, in one pass with a stack."""
     pieces: list[str] = []
-    stack: list[tuple[str, int]] = []  # kind, first piece inside
+    stack: list[tuple[str, int, int]] = []  # kind, first piece inside, start
     place = 0
     for token in _TOKEN.finditer(text):
         pieces.append(text[place : token.start()])
@@ -95,18 +112,34 @@ def _strip_nested(text: str) -> str | None:
         if not kind:
             continue
         if not is_closer:
-            stack.append((kind, len(pieces)))
+            stack.append((kind, len(pieces), token.start()))
             if len(stack) > MAX_DEPTH:
                 return None
             continue
         opener = _last(stack, kind)
-        if opener is not None:
-            first = stack[opener][1]
-            show = _SHOWN.get(kind)
-            pieces[first:] = [show("".join(pieces[first:])) if show else ""]
-            del stack[opener:]
+        if opener is None:
+            continue
+        _, first, start = stack[opener]
+        inside = "".join(pieces[first:])
+        shown = ""
+        if kind == "[[":
+            shown = _shown(inside, hidden)
+        elif kind == "{{":
+            shown = printed(inside)
+            if opener == 0 and _is_inline(text, start, place):
+                tally.add(template_name(inside), bool(shown))
+        pieces[first:] = [shown]
+        del stack[opener:]
     pieces.append(text[place:])
     return "".join(pieces)
+
+
+def _is_inline(text: str, start: int, end: int) -> bool:
+    """Whether there is anything else on the lines of a template."""
+    ends = ("", "\n")
+    return text[max(0, start - 1) : start] not in ends or (
+        text[end : end + 1] not in ends
+    )
 
 
 def _kind(token: re.Match[str]) -> tuple[str, bool]:
@@ -118,18 +151,16 @@ def _kind(token: re.Match[str]) -> tuple[str, bool]:
     return _CLOSERS.get(sign, sign), sign in _CLOSERS
 
 
-def _last(stack: list[tuple[str, int]], kind: str) -> int | None:
+def _last(stack: list[tuple[str, int, int]], kind: str) -> int | None:
     for i in range(len(stack) - 1, -1, -1):
         if stack[i][0] == kind:
             return i
     return None
 
 
-def _shown(link: str) -> str:
-    if _HIDDEN_LINK.match(link.lstrip()):
+def _shown(link: str, hidden: Collection[str]) -> str:
+    namespace, colon, _ = link.partition(":")
+    if colon and normalized(namespace) in hidden:
         return ""
     target, bar, words = link.partition("|")
     return words if bar else target.lstrip(":")
-
-
-_SHOWN = {"[[": _shown, "{{": printed}

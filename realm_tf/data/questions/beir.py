@@ -3,6 +3,7 @@
 import logging
 import os
 import pathlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,12 +19,15 @@ QUERIES_NAME = "queries.jsonl"
 _JUDGEMENTS = "qrels"
 
 
-def read_beir(folder: pathlib.Path) -> list[Question]:
+def read_beir(
+    folder: pathlib.Path, left_out: Counter[str] | None = None
+) -> list[Question]:
     """Reads the questions of a BEIR folder.
 
     Args:
         folder: with `queries.jsonl` and `qrels/*.tsv`, each a split.
             `corpus.jsonl` beside them is read by `build_corpus`.
+        left_out: counts what is left out, by its kind.
 
     Returns:
         list of `Question` without answers, whose `passage_ids` are judged
@@ -43,7 +47,12 @@ def read_beir(folder: pathlib.Path) -> list[Question]:
             "unpack the data set again."
         )
     texts = {q.question_id: q.question for q in read_queries(queries)}
-    return [question for file in files for question in _read_split(file, texts)]
+    left_out = Counter() if left_out is None else left_out
+    return [
+        question
+        for file in files
+        for question in _read_split(file, texts, left_out)
+    ]
 
 
 def read_queries(path: str | os.PathLike[str]) -> list[Question]:
@@ -95,7 +104,7 @@ def _read_topics(path: str | os.PathLike[str]) -> Iterator[Question]:
 
 
 def _read_split(
-    file: pathlib.Path, texts: dict[str, str]
+    file: pathlib.Path, texts: dict[str, str], left_out: Counter[str]
 ) -> Iterator[Question]:
     relevant: dict[str, dict[str, int]] = {}
     unknown: dict[str, int] = {}
@@ -105,6 +114,7 @@ def _read_split(
         elif relevance > 0:
             relevant.setdefault(query, {})[passage] = relevance
     if unknown:
+        left_out["queries that are not there"] += len(unknown)
         query, line = next(iter(unknown.items()))
         logger.warning(
             "Left out the judgements of %d questions that are not in %s, the "

@@ -2,17 +2,28 @@
 
 import dataclasses
 import json
+import logging
 import os
 import pathlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
+from realm_tf.data.corpus import jsonl
 from realm_tf.data.corpus.decompressed_file import DecompressedFile
+from realm_tf.data.corpus.formats import json_values
 from realm_tf.data.questions.beir import read_beir
-from realm_tf.data.questions.questions import Question, read_questions
+from realm_tf.data.questions.questions import (
+    Question,
+    question_of_record,
+    read_questions,
+)
+from realm_tf.errors import BadRecordError
+
+logger = logging.getLogger(__name__)
 
 # train, dev and test of the official split, as published.
 PUBLISHED_SIZES = {
@@ -65,33 +76,52 @@ def resplit(questions: Iterable[Question]) -> list[Question]:
     ]
 
 
-def read_question_set(path: str | os.PathLike[str]) -> list[Question]:
+def read_question_set(
+    path: str | os.PathLike[str], left_out: Counter[str] | None = None
+) -> list[Question]:
     """Reads a question set as its authors publish it.
 
     Args:
         path: JSON lines (NQ-open, `*.resplit.*.jsonl`, DrQA's WebQuestions and
-            CuratedTrec, our own), or the JSON of WebQuestions, TriviaQA or
-            SQuAD; plain or gzip-compressed. Files named after CuratedTrec
-            hold regular expressions. Or a folder of BEIR.
+            CuratedTrec, our own), the JSON of WebQuestions, TriviaQA or SQuAD,
+            an array of the objects of JSON lines, or a table of DPR; plain or
+            compressed. Files named after CuratedTrec hold regular expressions.
+            Or a folder of BEIR.
+        left_out: counts what is left out, by its kind, such as questions
+            without answers. A warning counts it, too.
 
     Raises:
+        BadRecordError: at a bad record, naming file and line.
         ValueError: if it is none of these, naming the file.
     """
     path = pathlib.Path(path)
     if path.is_dir():
-        return read_beir(path)
+        return read_beir(path, left_out)
     content = _whole_json(path)
     if content is None:
         regex = True if "curatedtrec" in path.name.lower() else None
         return read_questions(path, regex=regex)
+    if _is_array_of_ours(content):
+        return list(_read_array(path))
     try:
-        questions = list(_of_json(content))
+        found = list(_of_json(content))
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(
             "A question set must have the fields of WebQuestions, TriviaQA or "
             f"SQuAD. Received: {path} ({type(error).__name__}: {error}). Check "
             "the file, or convert it to JSON lines."
         ) from error
+    # Those of SQuAD 2.0 without answers have none; here answers are missing.
+    questions = [question for question in found if question is not None]
+    num_without = len(found) - len(questions)
+    if num_without:
+        logger.warning(
+            "Left out %d questions without answers. File: %s.",
+            num_without,
+            path,
+        )
+        if left_out is not None:
+            left_out["questions without answers"] += num_without
     if not questions:
         raise ValueError(
             f"A question set must hold answered questions. Received: {path} "
@@ -167,6 +197,11 @@ def _whole_json(path: pathlib.Path) -> Any:
             if isinstance(record, dict) and not _is_set(record):
                 return None
         data = start + file.read(_MAX_JSON_BYTES)
+        if len(data) > _MAX_JSON_BYTES:
+            raise ValueError(
+                f"A JSON file must not be longer than {_MAX_JSON_BYTES} bytes. "
+                f"Received: {path}. Write one object a line (.jsonl)."
+            )
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
@@ -188,7 +223,26 @@ def _is_set(content: Any) -> bool:
     return isinstance(content, list)
 
 
-def _of_json(content: Any) -> Iterator[Question]:
+def _is_array_of_ours(content: Any) -> bool:
+    first = content[0] if isinstance(content, list) and content else None
+    return isinstance(first, dict) and "targetValue" not in first
+
+
+def _read_array(path: pathlib.Path) -> Iterator[Question]:
+    with DecompressedFile(path) as file:
+        values = json_values.read_values(file)
+        for position, (line, value) in enumerate(values, 1):
+            try:
+                question = question_of_record(jsonl.decode_object(value))
+            except ValueError as error:
+                raise BadRecordError(
+                    str(path), line, str(error), "Correct the record."
+                ) from error
+            name = question.question_id or f"{path.name}:{position}"
+            yield dataclasses.replace(question, question_id=name)
+
+
+def _of_json(content: Any) -> Iterator[Question | None]:
     if isinstance(content, list):
         return _web_questions(content)
     if "Data" in content:
@@ -196,19 +250,20 @@ def _of_json(content: Any) -> Iterator[Question]:
     return _squad(content["data"])
 
 
-def _web_questions(records: list[Any]) -> Iterator[Question]:
+def _web_questions(records: list[Any]) -> Iterator[Question | None]:
     for i, record in enumerate(records):
         answers = tuple(
             re.sub(r"\\(.)", r"\1", quoted) or plain
             for quoted, plain in _DESCRIPTION.findall(record["targetValue"])
         )
-        if answers:
-            yield Question(str(i), record["utterance"], answers)
+        question = Question(str(i), record["utterance"], answers)
+        yield question if answers else None
 
 
-def _trivia_qa(records: list[Any]) -> Iterator[Question]:
+def _trivia_qa(records: list[Any]) -> Iterator[Question | None]:
     for record in records:
         if not record.get("Answer"):  # the test set, whose answers are hidden
+            yield None
             continue
         answer = record["Answer"]
         spellings = (answer["Value"], *answer.get("Aliases", ()))
@@ -219,7 +274,7 @@ def _trivia_qa(records: list[Any]) -> Iterator[Question]:
         )
 
 
-def _squad(articles: list[Any]) -> Iterator[Question]:
+def _squad(articles: list[Any]) -> Iterator[Question | None]:
     for article in articles:
         for paragraph in article["paragraphs"]:
             for record in paragraph["qas"]:

@@ -72,7 +72,7 @@ def _as_question(given: Any, position: int) -> Question:
             "'answers', or a pair of a question and its answers. Received: "
             f"{reprlib.repr(given)} at position {position}."
         )
-    record = dict(given)
+    record = {name: _without_arrays(part) for name, part in given.items()}
     for name in ("answers", "answer"):
         answers = record.get(name)
         if isinstance(answers, str):
@@ -85,6 +85,13 @@ def _as_question(given: Any, position: int) -> Question:
         raise ValueError(f"{error} At position {position}.") from error
     name = question.question_id or str(position)
     return dataclasses.replace(question, question_id=name)
+
+
+def _without_arrays(value: Any) -> Any:
+    """Lists in place of arrays, which pandas makes of them."""
+    if isinstance(value, Mapping):
+        return {name: _without_arrays(part) for name, part in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _plain(value: Any) -> Any:

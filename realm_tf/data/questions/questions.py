@@ -1,4 +1,4 @@
-"""Questions with their answers, read from JSON lines."""
+"""Questions with their answers, read from JSON lines and tables."""
 
 import dataclasses
 import logging
@@ -8,10 +8,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from realm_tf.data.corpus import jsonl
+from realm_tf.data.questions import dpr
 
 logger = logging.getLogger(__name__)
 
 Path = str | os.PathLike[str]
+_ID_NAMES = ("id", "_id", "question_id")
+_HIDDEN = "<unk>"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,13 +75,15 @@ def read_questions(
     regex: bool | None = None,
     skip_bad: bool = False,
 ) -> list[Question]:
-    """Reads questions from JSON-lines files, plain or gzip-compressed.
+    """Reads questions from JSON lines and tables of DPR, plain or compressed.
 
     A record is `{"id", "question", "answers"}` with the optional fields
     `passage_id`, `passage_ids`, `relevances` (one for each of these),
     `answer_start` (characters: one number, or a list with one for each answer),
-    `split` and `regex`; other fields are passed over. The answers of SQuAD in
-    `datasets`, `{"text": [...]}`, are read, and ids may be whole numbers.
+    `split` and `regex`; other fields are passed over. Ids may be whole numbers.
+    SQuAD and TriviaQA of `datasets` are read, `{"text": [...]}` and
+    `{"value", "aliases"}`, and so are DPR's `positive_ctxs`, whose passages are
+    `passage_ids`. A table of DPR has a question, a tab and a list of answers.
     Answers may be missing where `passage_ids` are given. `"answers": []`
     without them says that the question has no answer, as in SQuAD 2.0. The
     official form of ORQA, `{"question", "answer"}`, is read too. A record
@@ -107,7 +112,10 @@ def read_questions(
     questions = []
     for path in paths:
         records = jsonl.read_jsonl(
-            path, parse=question_of_record, skip_bad=skip_bad
+            path,
+            parse=question_of_record,
+            skip_bad=skip_bad,
+            decode=dpr.decode_row if dpr.is_table(path) else None,
         )
         named = [
             _complete(question, f"{os.path.basename(path)}:{line}", regex)
@@ -169,7 +177,7 @@ def question_of_record(record: dict[str, Any]) -> Question:
     Raises:
         ValueError: naming the field that is bad.
     """
-    record = _without_dicts(record)
+    record = _plain_record(record)
     passage_ids = _texts(record, "passage_ids")
     answers = () if passage_ids and _has_none(record) else _answers(record)
     return Question(
@@ -185,16 +193,55 @@ def question_of_record(record: dict[str, Any]) -> Question:
     )
 
 
-def _without_dicts(record: dict[str, Any]) -> dict[str, Any]:
-    """The record of SQuAD in `datasets`, and of numbered ids, as others are."""
+def _plain_record(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of another data set with the names and types of ours."""
     record = dict(record)
-    if type(record.get("id")) is int:
-        record["id"] = str(record["id"])
-    answers = record.get("answers")
-    if isinstance(answers, dict) and "text" in answers:
-        # Offsets are in `context`, which is no document of a corpus.
-        record["answers"] = list(dict.fromkeys(answers["text"]))
+    named = [name for name in _ID_NAMES if name in record]
+    if named:
+        record["id"] = _id_text(record[named[0]])
+    if "positive_ctxs" in record and "passage_ids" not in record:
+        record["passage_ids"] = _positive_passages(record["positive_ctxs"])
+    if "passage_id" in record:
+        record["passage_id"] = _id_text(record["passage_id"])
+    if isinstance(record.get("passage_ids"), list):
+        record["passage_ids"] = [_id_text(i) for i in record["passage_ids"]]
+    for name in ("answers", "answer"):
+        if isinstance(record.get(name), dict):
+            record[name] = _spellings(record[name])
     return record
+
+
+def _id_text(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
+def _positive_passages(contexts: Any) -> list[Any]:
+    """Ids of the passages that DPR trains on, where they have any."""
+    if not isinstance(contexts, list) or not all(
+        isinstance(context, dict) for context in contexts
+    ):
+        raise ValueError(
+            "`positive_ctxs` must be a list of objects. Received: "
+            f"positive_ctxs={reprlib.repr(contexts)}."
+        )
+    ids = [c.get("passage_id", c.get("psg_id")) for c in contexts]
+    return list(dict.fromkeys(_id_text(i) for i in ids if i is not None))
+
+
+def _spellings(answer: dict[str, Any]) -> Any:
+    """The texts in the answers of SQuAD and TriviaQA in `datasets`."""
+    texts = answer.get("text", answer)
+    if "value" in answer:
+        if answer["value"] == _HIDDEN:
+            raise ValueError(
+                "`answer` must not be hidden, as those of TriviaQA's test set "
+                f"are. Received: {_HIDDEN}. Choose another split."
+            )
+        texts = [answer["value"], *answer.get("aliases", [])]
+    if isinstance(texts, list) and all(isinstance(t, str) for t in texts):
+        # Offsets are in `context`, which is no document of a corpus.
+        return list(dict.fromkeys(texts))
+    return texts
 
 
 def _has_none(record: dict[str, Any]) -> bool:

@@ -65,19 +65,15 @@ class LexicalSearcher:
         folder = pathlib.Path(folder)
         tantivy = import_tantivy()
         options = _read_options(folder)
-        self.analyzer = Analyzer(options["analyzer"])
+        self.analyzer: Analyzer = options["analyzer"]
         self.mean_length: float = options["mean_length"]
         self._query, self._occur = tantivy.Query, tantivy.Occur
-        try:
+        self._folder = folder
+        with _damage_named(folder):
             index = _open(tantivy, folder)
-        except (ValueError, OSError) as error:
-            raise FolderError(
-                f"{folder} must hold a lexical index that Tantivy can read. "
-                f"Received: {error}. Copy the index again, or rebuild it."
-            ) from error
-        self._schema = index.schema
-        self._tantivy = index.searcher()
-        self.num_blocks: int = self._tantivy.num_docs
+            self._schema = index.schema
+            self._tantivy = index.searcher()
+            self.num_blocks: int = self._tantivy.num_docs
 
     @classmethod
     def build(
@@ -219,12 +215,14 @@ class LexicalSearcher:
     def _search(
         self, query: Any, count: int
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        hits = self._tantivy.search(query, count, count=False).hits
-        ids = self._tantivy.fast_field_values(_ID, [place for _, place in hits])
-        return (
-            np.array([score for score, _ in hits], np.float32),
-            np.array(ids, np.int64),
-        )
+        with _damage_named(self._folder):
+            hits = self._tantivy.search(query, count, count=False).hits
+            places = [place for _, place in hits]
+            ids = self._tantivy.fast_field_values(_ID, places)
+            return (
+                np.array([score for score, _ in hits], np.float32),
+                np.array(ids, np.int64),
+            )
 
 
 def rounded_length(num_words: int) -> int:
@@ -233,6 +231,24 @@ def rounded_length(num_words: int) -> int:
         return num_words
     shift = max((num_words - 24).bit_length() - 4, 0)
     return ((num_words - 24) >> shift << shift) + 24
+
+
+@contextlib.contextmanager
+def _damage_named(folder: pathlib.Path) -> Iterator[None]:
+    """Makes a `FolderError` of what Tantivy says of damaged files."""
+    try:
+        yield
+    except BaseException as error:
+        # An assertion of Tantivy is an error of no class that can be imported.
+        is_panic = type(error).__name__ == "PanicException"
+        if not is_panic and not isinstance(
+            error, ValueError | TypeError | OSError
+        ):
+            raise
+        raise FolderError(
+            f"{folder} must hold a lexical index that Tantivy can read. "
+            f"Received: {error}. Copy the index again, or rebuild it."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -309,7 +325,7 @@ def _read_options(folder: pathlib.Path) -> dict[str, Any]:
     try:
         options: dict[str, Any] = json.loads(path.read_bytes())
         return {
-            "analyzer": str(options["analyzer"]),
+            "analyzer": Analyzer(str(options["analyzer"])),
             "mean_length": float(options["mean_length"]),
         }
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -11,6 +11,7 @@ from realm_tf.data.corpus.article_formats import (
 )
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.decompressed_file import DecompressedFile
+from realm_tf.data.corpus.formats.template_tally import TemplateTally
 
 FIXTURES = pathlib.Path(__file__).parents[2] / "fixtures"
 
@@ -180,12 +181,15 @@ def test_wikiextractor_elements_are_read(tmp_path):
 def test_page_of_a_dump_is_stripped_when_it_is_finished(tmp_path):
     data = (
         "<mediawiki><page><title>Emma</title><id>1</id><revision>"
-        "<text>'''Emma''' is.</text></revision></page></mediawiki>"
+        "<text>'''Emma''' is {{nowrap|a novel}}.</text></revision></page>"
+        "</mediawiki>"
     )
     [page] = parse(tmp_path, "wikipedia", data)
-    finish = FORMATS["wikipedia"].finish
-    assert finish(page) == Article("1", "Emma", "Emma is.")
-    assert finish(Article("1", "Emma", "{{" * 1_000)) is None
+    tally = TemplateTally()
+    finish = FORMATS["wikipedia"].finisher(tmp_path / "file")
+    assert finish(page, tally) == Article("1", "Emma", "Emma is a novel.")
+    assert tally.kept == {"nowrap": 1}
+    assert finish(Article("1", "Emma", "{{" * 1_000), tally) is None
 
 
 @pytest.mark.parametrize(

@@ -304,3 +304,17 @@ def test_readers_need_no_tensorflow(corpus):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == [str(len(corpus)), "False"]
+
+
+@pytest.mark.parametrize(
+    ("row", "value"), [(1, 10**9), (1, 2**63 + 1), (2, 10**9), (2, 0)]
+)
+def test_damaged_table_of_documents_is_named(corpus, tmp_path, row, value):
+    path = tmp_path / "damaged"
+    shutil.copytree(corpus.path, path)
+    table = np.load(path / "documents.npy")
+    table[row] = value
+    np.save(path / "documents.npy", table)
+    damaged = Corpus.open(path, verify=False)
+    with pytest.raises(FolderError, match="documents.npy must hold what a cor"):
+        damaged.find_document(corpus[0].document_id)

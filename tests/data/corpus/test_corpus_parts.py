@@ -34,7 +34,7 @@ def test_part_holds_the_blocks_of_its_documents(featurizer, tmp_path):
         SourceArticle(Article(name, "the", text), "file", line)
         for line, (name, text) in enumerate(texts.items(), 1)
     ]
-    left_out = SourceArticle(Article("d", "", "x"), "file", 4, lambda _: None)
+    left_out = SourceArticle(Article("d", "", "x"), "file", 4, lambda *_: None)
     task = PartTask(tmp_path / "part.npz", [*sources, left_out])
     counts = write_part(task, featurizer, 8)
     assert counts == read_counts(task.path)

@@ -83,6 +83,17 @@ def test_parse_refuses_bad_pages(data, match):
         parse_page(data.encode())
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_dump_in_utf_16_is_told(tmp_path, encoding):
+    path = tmp_path / "dump.xml"
+    path.write_bytes(f"\ufeff<mediawiki>\n{page()}".encode(encoding))
+    with DecompressedFile(path) as file:
+        [(line, data)] = read_pages(file)
+    assert line == 1
+    with pytest.raises(ValueError, match="in UTF-8. Received: UTF-16"):
+        parse_page(data)
+
+
 def test_entity_bomb_is_never_expanded(tmp_path):
     entities = "".join(
         f'<!ENTITY e{i + 1} "{f"&e{i};" * 10}">' for i in range(9)

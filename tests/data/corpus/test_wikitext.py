@@ -2,6 +2,7 @@ import time
 
 import pytest
 
+from realm_tf.data.corpus.formats.template_tally import TemplateTally
 from realm_tf.data.corpus.wikitext import MAX_DEPTH, strip_wikitext
 
 
@@ -12,6 +13,11 @@ from realm_tf.data.corpus.wikitext import MAX_DEPTH, strip_wikitext
         ("'''Emma''' is a ''novel''.", "Emma is a novel."),
         ("[[novel]], [[Jane Austen|Austen]]", "novel, Austen"),
         ("[[:Category:Novels]] [[Category:Novels]]", "Category:Novels"),
+        ("A[[Datei:a.jpg|b]][[ Bild : x]][[Kategorie:Buch|c]] B.", "A B."),
+        (
+            "A[[Tập_tin:a.jpg]][[カテゴリ:x]] [[Filet: a dish]]",
+            "A Filet: a dish",
+        ),
         ("A[[File:a.jpg|thumb|An [[x|y]] {{z}}]] B.", "A B."),
         ("{{Infobox\n| a = {{b|c}}\n|}}Text.", "Text."),
         ("{|\n! a\n|-\n| b {{c}}\n|}\nText.", "Text."),
@@ -36,6 +42,25 @@ from realm_tf.data.corpus.wikitext import MAX_DEPTH, strip_wikitext
 )
 def test_strip_keeps_running_text(wikitext, plain):
     assert strip_wikitext(wikitext) == plain
+
+
+def test_namespaces_decide_which_links_show():
+    wikitext = "A [[Bild:a.jpg|b]] [[Projekt:C|c]]"
+    assert strip_wikitext(wikitext, hidden={"projekt"}) == "A b"
+    assert strip_wikitext(wikitext, hidden=()) == "A b c"
+
+
+def test_templates_within_text_are_counted():
+    tally = TemplateTally()
+    strip_wikitext(
+        "{{Infobox|a={{nowrap|b}}}}\n{{Reflist}}\n'''Emma''' {{Nowrap|is}} "
+        "{{cn|date={{nowrap|May}}}} so.<ref>{{cite web}}</ref> {{Cn}}",
+        tally=tally,
+    )
+    assert tally.facts() == {
+        "templates_kept": {"nowrap": 1},
+        "templates_left_out": {"cn": 2},
+    }
 
 
 @pytest.mark.parametrize("opener", ["{{", "[[", "{|\n", "<ref>"])

@@ -1,9 +1,11 @@
+import collections
 import gzip
 import json
 import pathlib
 
 import pytest
 
+from realm_tf.data.questions import question_sets
 from realm_tf.data.questions.question_sets import (
     PUBLISHED_SIZES,
     official_splits,
@@ -13,6 +15,7 @@ from realm_tf.data.questions.question_sets import (
     write_questions,
 )
 from realm_tf.data.questions.questions import Question, read_questions
+from realm_tf.errors import BadRecordError
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "fixtures/golden"
 GOLDEN_SPLITS = json.loads(
@@ -122,6 +125,57 @@ def test_trivia_qa_without_answers_is_told(tmp_path):
     path.write_text(json.dumps({"Data": [record]}))
     with pytest.raises(ValueError, match="with none, as in the test set of Tr"):
         read_question_set(path)
+
+
+def test_questions_without_answers_are_counted(tmp_path, caplog):
+    records = [{"QuestionId": str(i), "Question": "q?"} for i in range(3)]
+    records[0]["Answer"] = {"Value": "a"}
+    path = tmp_path / "trivia.json"
+    path.write_text(json.dumps({"Data": records}))
+    left_out = collections.Counter()
+    assert len(read_question_set(path, left_out)) == 1
+    assert left_out == {"questions without answers": 2}
+    assert f"Left out 2 questions without answers. File: {path}" in caplog.text
+
+
+@pytest.mark.parametrize("indent", [None, 4])
+def test_arrays_of_questions_are_read(tmp_path, indent):
+    path = tmp_path / "biencoder-nq-dev.json"
+    records = [
+        {
+            "question": f"q{i}",
+            "answers": ["a"],
+            "positive_ctxs": [{"psg_id": i}],
+        }
+        for i in range(2)
+    ]
+    path.write_text(json.dumps(records, indent=indent))
+    found = read_question_set(path)
+    assert [(q.question_id, q.question, q.passage_ids) for q in found] == [
+        ("biencoder-nq-dev.json:1", "q0", ("0",)),
+        ("biencoder-nq-dev.json:2", "q1", ("1",)),
+    ]
+
+
+def test_bad_record_of_an_array_is_named_by_its_line(tmp_path):
+    path = tmp_path / "hotpot.json"
+    path.write_text('[{"question": "q", "answers": ["a"]},\n{"question": 1}]')
+    with pytest.raises(BadRecordError, match="hotpot.json, line 2"):
+        read_question_set(path)
+
+
+def test_json_beyond_the_limit_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(question_sets, "_MAX_JSON_BYTES", 5)
+    path = tmp_path / "biencoder-nq-train.json"
+    path.write_text(json.dumps([{"question": "q", "answers": ["a"]}] * 200))
+    with pytest.raises(ValueError, match="must not be longer than 5 bytes"):
+        read_question_set(path)
+
+
+def test_answers_of_curatedtrec_in_a_table_are_regular_expressions(tmp_path):
+    path = tmp_path / "curatedtrec-test.csv"
+    path.write_text("q\t['a|b']\n")
+    assert read_question_set(path)[0].regex
 
 
 def test_squad_of_datasets_is_read(tmp_path):

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -50,6 +51,19 @@ def test_questions_are_read_from_a_file(tmp_path):
     path.write_text('{"question": "who?"}\n')
     with pytest.raises(BadRecordError, match="`answers` must be given"):
         as_questions(path)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        np.array(["Jane Austen"], object),
+        {"text": np.array(["Jane Austen"], object), "answer_start": None},
+    ],
+    ids=["NQ-open", "SQuAD"],
+)
+def test_lists_may_be_arrays_as_in_frames_of_parquet_files(answers):
+    row = {"id": 0, "question": "Who wrote Emma?", "answers": answers}
+    assert as_questions([row]) == [EMMA]
 
 
 def test_a_dataset_of_pairs_is_read():

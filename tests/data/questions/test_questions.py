@@ -152,6 +152,50 @@ def test_rule_that_does_not_go_with_the_file_is_logged(
     assert ("regular expressions. Received" in caplog.text) is is_warned
 
 
+def test_ids_may_be_whole_numbers(write):
+    records = [
+        {"id": 7, "question": "a", "answers": ["x"], "passage_id": 0},
+        {"_id": 8, "question": "a", "passage_ids": [12, "d"]},
+    ]
+    first, second = read_questions(write(*records))
+    assert (first.question_id, first.passage_id) == ("7", "0")
+    assert (second.question_id, second.passage_ids) == ("8", ("12", "d"))
+
+
+def test_passages_of_dpr_are_relevant(write):
+    contexts = [
+        {"title": "A", "text": "a", "passage_id": "11828866"},
+        {"title": "B", "text": "b", "psg_id": 7},
+        {"title": "B", "text": "b", "psg_id": "7"},
+        {"title": "C", "text": "c"},
+    ]
+    record = {"question": "q", "answers": ["a"], "positive_ctxs": contexts}
+    record["negative_ctxs"] = [{"passage_id": "9"}]
+    none = {"question": "q", "answers": ["a"], "positive_ctxs": []}
+    found = read_questions(write(record, none))
+    assert [q.passage_ids for q in found] == [("11828866", "7"), ()]
+    with pytest.raises(BadRecordError, match="`positive_ctxs` must be a list"):
+        read_questions(write(record | {"positive_ctxs": ["11828866"]}))
+
+
+def test_trivia_qa_of_datasets_is_read(write):
+    answer = {"value": "Sunset", "aliases": ["Sunset", "West Sunset"]}
+    record = {"question": "q", "question_id": "tc_1", "answer": answer}
+    [question] = read_questions(write(record))
+    assert question.question_id == "tc_1"
+    assert question.answers == ("Sunset", "West Sunset")
+    hidden = record | {"answer": {"value": "<unk>", "aliases": []}}
+    with pytest.raises(BadRecordError, match="must not be hidden.*line 1"):
+        read_questions(write(hidden))
+
+
+@pytest.mark.parametrize("text", ["1815", ["1815", 5], None])
+def test_answers_of_squad_must_be_lists_of_texts(write, text):
+    record = {"question": "q", "answers": {"text": text, "answer_start": [1]}}
+    with pytest.raises(BadRecordError, match="`answers` must be"):
+        read_questions(write(record))
+
+
 def test_relevant_passages_may_stand_for_answers(write, tmp_path):
     path = write(
         {"question": "a", "passage_ids": ["1", "2"]},
@@ -189,4 +233,4 @@ def test_relevances_must_fit_the_passages(relevances, problem, write):
 
 def test_passages_must_be_texts(write):
     with pytest.raises(BadRecordError, match="`passage_ids` must be a list"):
-        read_questions(write({"question": "a", "passage_ids": [1]}))
+        read_questions(write({"question": "a", "passage_ids": [None]}))

@@ -207,3 +207,33 @@ def test_a_full_disk_is_an_os_error(tmp_path, monkeypatch):
 )
 def test_lengths_are_rounded_as_tantivy_does(length, rounded):
     assert rounded_length(length) == rounded
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("*.term", lambda data: data[:-16] + b"\xff" * 16),
+        ("*.idx", lambda data: data[:-16] + b"\xff" * 16),
+        ("*.fast", lambda data: bytes(len(data))),
+        ("meta.json", lambda data: data[:-9]),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, name, damage):
+    """Without their checksums: Tantivy may panic, or return nothing."""
+    folder = tmp_path / "lexical"
+    LexicalSearcher.build(make_texts(40), folder, "plain")
+    [path] = folder.glob(name)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(FolderError, match=f"{folder} must hold a lexical inde"):
+        searcher = LexicalSearcher.load(folder)
+        searcher.search(searcher.words("w1 w2"), 5)
+
+
+def test_damaged_options_are_named(tmp_path):
+    folder = tmp_path / "lexical"
+    LexicalSearcher.build(make_texts(2), folder, "plain")
+    (folder / "options.json").write_text(
+        '{"analyzer": "plaim", "mean_length": 1}'
+    )
+    with pytest.raises(FolderError, match="options.json must hold the options"):
+        LexicalSearcher.load(folder)

@@ -37,7 +37,7 @@ def read_tsv(file: DecompressedFile) -> Iterator[tuple[int, dict[str, Any]]]:
         text = data.decode(errors="surrogateescape").rstrip("\r\n")
         if not text:
             continue
-        row = _unquoted(text.split("\t"))
+        row = split_tsv(text)
         if not columns:
             columns = _header(row) or DPR_COLUMNS
             if _header(row):
@@ -91,7 +91,9 @@ def _header(row: list[str]) -> tuple[str, ...]:
     return names if _TEXT in names else ()
 
 
-def _unquoted(row: list[str]) -> list[str]:
+def split_tsv(line: str) -> list[str]:
+    """The fields of a line; see `read_tsv`."""
+    row = line.split("\t")
     inner = [_QUOTED.fullmatch(field) for field in row]
     all_quoted = len(row) > 1 and all(inner)
     return [
