@@ -136,7 +136,6 @@ class RealService(Client):
         self.process = subprocess.Popen(
             list(map(str, command)), stderr=subprocess.DEVNULL
         )
-        self.wait(self.is_ready, START_SECONDS)
 
     def is_ready(self):
         assert self.process.poll() is None
@@ -165,9 +164,12 @@ def server(folders, tmp_path_factory):
     bundle = tmp_path_factory.mktemp("served") / "bundle"
     shutil.copytree(folders / "one" / "bundle", bundle)
     server = RealService(bundle)
-    yield server
-    server.process.terminate()
-    assert server.process.wait(60) == 0
+    try:
+        server.wait(server.is_ready, START_SECONDS)
+        yield server
+    finally:
+        server.process.terminate()
+        assert server.process.wait(60) == 0
 
 
 @pytest.fixture
@@ -246,12 +248,14 @@ def test_memory_stays_flat(server, count):
         ("GET", "/none", None),
         ("DELETE", "/v1/documents?id=none", None),
     )
-    sizes = []
+    sizes, num_late = [], 0
     for number in range(NUM_REQUESTS):
         reply = server.send(*bodies[number % len(bodies)])
-        assert reply.status < 500
+        assert reply.status < 500 or reply.status == 503
+        num_late += reply.status == 503
         if number % 500 == 499:
             sizes.append(server.memory())
+    assert num_late < NUM_REQUESTS / 100
     growth = sizes[-1] - sizes[0]
     assert growth < MOST_GROWTH_BYTES, sizes
     count(
