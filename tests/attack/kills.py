@@ -33,6 +33,7 @@ NUM_ARTICLES = 400
 PART_CHARACTERS = 2_000
 EMBEDDER = "e" * 64
 READY_SECONDS = 120.0
+MOST_SECONDS = 600
 GONE = -signal.SIGKILL
 
 
@@ -66,14 +67,16 @@ class Kills:
         self.write()
         self.check()
 
-    def wait(self):
-        """Lets the writer write for a while."""
-        time.sleep(self.generator.uniform(*self.seconds))
+    def wait(self, child):
+        """Lets the writer work for some seconds of a processor."""
+        seconds = self.generator.uniform(*self.seconds)
+        while processor_seconds(child) < seconds:
+            time.sleep(0.005)
 
     def run(self, number):
         for i in range(number):
             child = forked(self.write)
-            self.wait()
+            self.wait(child)
             os.kill(child, signal.SIGKILL)
             killed = ended(child) == GONE
             print(json.dumps({"kill": i, "killed": killed}), flush=True)
@@ -84,7 +87,7 @@ class Kills:
 class CorpusBuilds(Kills):
     """Articles in many parts, which a repeated build takes up."""
 
-    seconds = (0.5, 4.0)
+    seconds = (1.0, 4.0)
     imports = ("realm_tf.data.corpus.corpus_builder",)
 
     @property
@@ -122,7 +125,7 @@ class CorpusBuilds(Kills):
 class IndexBuilds(Kills):
     """Versions with a lexical part, one after the other."""
 
-    seconds = (0.0, 0.6)
+    seconds = (0.0, 0.5)
 
     def __init__(self, root, work):
         super().__init__(root, work)
@@ -156,20 +159,18 @@ class IndexBuilds(Kills):
 class Finetunings(Kills):
     """A preset that is trained and saved in the place of another one."""
 
-    seconds = (4.0, 20.0)
+    seconds = (4.0, 30.0)
     imports = ("realm_tf.realm_qa",)
 
     def __init__(self, root, work):
         super().__init__(root, work)
         self.path = work / "preset"
         shutil.copytree(self.one / "preset", self.path)
-        self.saving = work / "saving"
 
     def write(self):
         from realm_tf import RealmQA
         from realm_tf.options import FinetuneOptions
 
-        self.saving.unlink(missing_ok=True)
         qa = RealmQA.from_preset(self.one / "preset")
         questions = [
             (f"When was the school of {name} founded?", year)
@@ -178,18 +179,8 @@ class Finetunings(Kills):
         corpus = Corpus.open(self.one / "corpus")
         options = FinetuneOptions(retriever_epochs=0, batch_size=4)
         qa.fit(questions, corpus, options=options, verbose=0)
-        self.saving.touch()
         while True:
             qa.save_to_preset(self.path, include_corpus=True, overwrite=True)
-
-    def wait(self):
-        """Half of the kills are in the moment of saving."""
-        super().wait()
-        if self.generator.random() < 0.5:
-            deadline = time.monotonic() + READY_SECONDS
-            while not self.saving.exists() and time.monotonic() < deadline:
-                time.sleep(0.05)
-            time.sleep(self.generator.uniform(0.0, 1.0))
 
     def check(self):
         check_preset(self.path)
@@ -207,7 +198,7 @@ class Finetunings(Kills):
 class Exports(Kills):
     """A bundle that gets version after version, with corpus and index."""
 
-    seconds = (4.0, 20.0)
+    seconds = (4.0, 30.0)
     imports = ("realm_tf.realm_qa",)
 
     def __init__(self, root, work):
@@ -265,7 +256,7 @@ class ServiceWrites(Kills):
         )
         http_server.serve(service, self.listening)
 
-    def wait(self):
+    def wait(self, child):
         """Sends documents until the time is over."""
         self.until("/readyz")
         end = time.monotonic() + self.generator.uniform(*self.seconds)
@@ -366,6 +357,7 @@ def forked(function):
     child = os.fork()
     if child:
         return child
+    signal.alarm(MOST_SECONDS)  # if the parent is killed, nobody else would
     code = 1
     try:
         function()
@@ -375,6 +367,15 @@ def forked(function):
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def processor_seconds(child):
+    """Time that a process has worked; endless for one that has ended."""
+    fields = pathlib.Path(f"/proc/{child}/stat").read_text().split(")")[1]
+    state, *numbers = fields.split()
+    if state == "Z":
+        return float("inf")
+    return sum(map(int, numbers[10:12])) / os.sysconf("SC_CLK_TCK")
 
 
 def ended(child):

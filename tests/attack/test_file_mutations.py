@@ -20,7 +20,7 @@ PROGRAM = pathlib.Path(__file__).with_name("file_mutations.py")
 START_SECONDS = 120.0
 MUTATION_SECONDS = 60.0
 NUM_MUTATIONS = {
-    "corpus": 800,
+    "corpus": 1_200,
     "index": 1_000,
     "preset": 300,
     "bundle": 300,

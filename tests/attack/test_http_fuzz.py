@@ -94,7 +94,7 @@ def request_of(generator):
     lines = ["content-type: application/json", "host: localhost"]
     if kind == "json":
         method, path = "POST", generator.choice(PATHS[:4])
-        lines.append("authorization: Bearer secret")
+        lines += ["authorization: Bearer secret", "connection: close"]
     if kind == "head":
         lines = generator.sample(HEADERS, generator.randrange(4))
     if kind == "chunked":
@@ -109,13 +109,17 @@ def request_of(generator):
     return kind, content
 
 
-def status_of(port, content):
-    """Status of the reply; 0 if the connection just ends."""
+def status_of(port, content, is_whole):
+    """Status of the reply; 0 if the connection just ends.
+
+    A request that is not whole would be waited for.
+    """
     with socket.create_connection(("127.0.0.1", port), REPLY_SECONDS) as client:
         reply = b""
         with contextlib.suppress(ConnectionError):
             client.sendall(content)
-            client.shutdown(socket.SHUT_WR)
+            if not is_whole:
+                client.shutdown(socket.SHUT_WR)
             while part := client.recv(65_536):
                 reply += part
     lines = [part for part in reply.split(b"HTTP/1.1 ") if part]
@@ -136,7 +140,6 @@ class RealService(Client):
         self.process = subprocess.Popen(
             list(map(str, command)), stderr=subprocess.DEVNULL
         )
-        self.wait(self.is_ready, START_SECONDS)
 
     def is_ready(self):
         assert self.process.poll() is None
@@ -165,9 +168,12 @@ def server(folders, tmp_path_factory):
     bundle = tmp_path_factory.mktemp("served") / "bundle"
     shutil.copytree(folders / "one" / "bundle", bundle)
     server = RealService(bundle)
-    yield server
-    server.process.terminate()
-    assert server.process.wait(60) == 0
+    try:
+        server.wait(server.is_ready, START_SECONDS)
+        yield server
+    finally:
+        server.process.terminate()
+        assert server.process.wait(60) == 0
 
 
 @pytest.fixture
@@ -184,7 +190,7 @@ def test_no_input_is_the_fault_of_the_service(server, count):
     generator = random.Random(0)
     for number in range(NUM_INPUTS):
         kind, content = request_of(generator)
-        for status in status_of(server.port, content):
+        for status in status_of(server.port, content, kind == "json"):
             assert status < 500 or status == 503, (number, content)
             outcome = f"{status // 100}xx" if status else "closed"
             count(f"HTTP, {kind}", outcome)
@@ -246,12 +252,14 @@ def test_memory_stays_flat(server, count):
         ("GET", "/none", None),
         ("DELETE", "/v1/documents?id=none", None),
     )
-    sizes = []
+    sizes, num_late = [], 0
     for number in range(NUM_REQUESTS):
         reply = server.send(*bodies[number % len(bodies)])
-        assert reply.status < 500
+        assert reply.status < 500 or reply.status == 503
+        num_late += reply.status == 503
         if number % 500 == 499:
             sizes.append(server.memory())
+    assert num_late < NUM_REQUESTS / 100
     growth = sizes[-1] - sizes[0]
     assert growth < MOST_GROWTH_BYTES, sizes
     count(

@@ -61,7 +61,7 @@ class Run:
         layers = (qa.query_embedder, qa.block_embedder, qa.reader)
         return (
             self.report.history,
-            qa.index.fingerprint,
+            qa.index.embedder_fingerprint,  # Tantivy names files at random
             qa.lexical_weight,
             [np.array(w) for layer in layers for w in layer.weights],
         )

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 from typing import Any
 
 from realm_tf._files import writer_lock
@@ -20,7 +21,13 @@ from realm_tf.serving import bundle as bundles
 from realm_tf.serving.bundle import Bundle
 from realm_tf.serving.export import bundle_parts, saved_model
 from realm_tf.serving.export.module_builder import ModuleBuilder
-from realm_tf.serving.export.server_configs import write_server_configs
+from realm_tf.serving.export.server_configs import (
+    CONFIG_NAMES,
+    write_server_configs,
+)
+
+# Of `bundle_parts`.
+_SIDE_NAME = re.compile(r"index|corpus(-\d+)?|vocabulary(-\d+)?\.txt")
 
 
 def export(
@@ -163,10 +170,11 @@ def _check_index(
 def _previous(folder: pathlib.Path) -> Bundle | None:
     if (folder / bundles.BUNDLE_NAME).exists():
         return bundles.read_bundle(folder)
-    # A killed first export leaves models and a lock, which are reused.
+    # A first export that was killed leaves all but bundle.json.
     if folder.is_dir() and any(folder.iterdir()):
-        known = {*bundles.MODEL_NAMES, "index", "corpus", "vocabulary.txt"}
-        others = {p.name for p in folder.iterdir() if p.name[:1] != "."} - known
+        names = {p.name for p in folder.iterdir() if p.name[:1] != "."}
+        names -= {*bundles.MODEL_NAMES, *CONFIG_NAMES}
+        others = {name for name in names if not _SIDE_NAME.fullmatch(name)}
         if others:
             raise FolderError(
                 "An export must go to a new folder or to an earlier export. "

@@ -15,6 +15,12 @@ MODELS_CONFIG = "models.config"
 SCANN_MODELS_CONFIG = "scann_models.config"
 BATCHING_CONFIG = "batching.config"
 MONITORING_CONFIG = "monitoring.config"
+CONFIG_NAMES = (
+    MODELS_CONFIG,
+    SCANN_MODELS_CONFIG,
+    BATCHING_CONFIG,
+    MONITORING_CONFIG,
+)
 XLA_FLAG = "--xla_cpu_compilation_enabled=true"
 """What a server must be started with for graphs that insist on XLA."""
 
