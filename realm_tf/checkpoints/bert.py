@@ -33,6 +33,7 @@ from realm_tf.checkpoints.vocabularies import (
     lengths,
     read_tokenizer,
 )
+from realm_tf.checkpoints.weight_check import check_floats, check_weights
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import CheckpointError
 from realm_tf.layers.embedder import Embedder
@@ -247,6 +248,7 @@ def _sentence_embedder(
             f"Received: embedding_dim={embedding_dim}. Leave it out, or choose "
             'pooling="cls" to train a new head.'
         )
+    weights = _dense_weights(dense, backbone.hidden_dim) if dense else []
     length = COSINE_SCALE**0.5 if modules.is_cosine else 1.0
     embedder = Embedder(
         backbone,
@@ -263,24 +265,36 @@ def _sentence_embedder(
     )
     build(embedder)
     if dense:
-        _fill_dense(embedder, dense)
+        for variable, value in zip(
+            embedder.projection.weights, weights, strict=False
+        ):
+            variable.assign(value)
     elif embedder.embedding_dim == own:
         # Nothing but the scale: the cosines are those of the checkpoint.
         embedder.projection.kernel.assign(length * np.eye(own))
     return embedder
 
 
-def _fill_dense(embedder: Embedder, dense: DenseModule) -> None:
+def _dense_weights(dense: DenseModule, hidden_dim: int) -> list[np.ndarray]:
+    """Kernel and, if there is one, bias of a module."""
     file = open_tensors(dense.folder)
-    kernel = "linear.weight"
-    expected = (dense.embedding_dim, embedder.backbone.hidden_dim)
-    if file.shapes.get(kernel) != expected:
-        raise file.damaged(
-            f"{kernel} of shape {file.shapes.get(kernel)}, not {expected}"
-        )
-    embedder.projection.kernel.assign(file.read(kernel).T)
-    if "linear.bias" in file.shapes:
-        embedder.projection.bias.assign(file.read("linear.bias"))
+    expected = {
+        "linear.weight": (dense.embedding_dim, hidden_dim),
+        "linear.bias": (dense.embedding_dim,),
+    }
+    weights = []
+    for name, shape in expected.items():
+        if name == "linear.bias" and name not in file.shapes:
+            continue
+        if file.shapes.get(name) != shape:
+            raise file.damaged(
+                f"{name} of shape {file.shapes.get(name)}, not {shape}"
+            )
+        value = file.read(name)
+        check_floats(name, value, file.path)
+        check_weights([(name, value)], file.path)
+        weights.append(value.T)
+    return weights
 
 
 def _scale_logits(embedder: Embedder, logit_scale: float) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from realm_tf._manifest import MANIFEST_NAME
-from realm_tf.checkpoints import named_presets
+from realm_tf.checkpoints import named_presets, unknown_folder
 from realm_tf.checkpoints.bert import BertFolder, is_bert_folder
 from realm_tf.checkpoints.checkpoint import Checkpoint
 from realm_tf.checkpoints.fetching import fetched
@@ -87,9 +87,7 @@ def load(
             return dataclasses.replace(checkpoint, source=str(source))
     raise CheckpointError(
         "`source` must be a checkpoint in a published layout. Received: "
-        f"{source}, which has neither config.json with model.safetensors or "
-        "pytorch_model.bin, nor variables/, nor *.index files. Download the "
-        "whole folder."
+        f"{source}, {unknown_folder.describe(path)}"
     )
 
 
@@ -124,10 +122,16 @@ def combine(
         if checkpoint is block_embedder:
             found = {"block_embedder": _embedder(checkpoint)}
         if twice := sorted(layers.keys() & found.keys()):
+            advice = (
+                "Name the one that embeds blocks with `block_embedder`, or "
+                "`--block-embedder`."
+                if twice[0] == "query_embedder"
+                else "Import them one by one."
+            )
             raise CheckpointError(
                 "Checkpoints that are combined must have different parts. "
-                f"Received: a second {twice[0]} in {checkpoint.source}. Import "
-                "them one by one."
+                f"Received: a second {twice[0]} in {checkpoint.source}. "
+                f"{advice}"
             )
         layers |= found
     if "query_embedder" in layers:
@@ -258,11 +262,10 @@ def recognise(path: pathlib.Path) -> Kind:
     for kind in KINDS:
         if kind.recognises(path):
             return kind
-    found = "is none of these" if path.exists() else "does not exist"
     raise CheckpointError(
         "`preset` must be the name of a preset, or the path or the address "
         f"(hf://, gs://) of {', '.join(kind.name for kind in KINDS)}. "
-        f"Received: {path}, which {found}. Names: "
+        f"Received: {path}, {unknown_folder.describe(path)} Names: "
         f"{', '.join(named_presets.PRESETS) or 'none yet'}."
     )
 

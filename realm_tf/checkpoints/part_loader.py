@@ -1,5 +1,6 @@
 """Parts filled with the variables of a checkpoint, each used once."""
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,7 +20,11 @@ from realm_tf.checkpoints.variable_names import (
     keras_path,
     part_paths,
 )
-from realm_tf.checkpoints.weight_check import check_weights
+from realm_tf.checkpoints.weight_check import (
+    check_floats,
+    check_size,
+    check_weights,
+)
 from realm_tf.errors import CheckpointError
 from realm_tf.layers.embedder import Embedder
 from realm_tf.layers.knowledge_augmented_encoder import (
@@ -68,6 +73,7 @@ class PartLoader:
         self.used: list[str] = []
         self.skipped: dict[str, str] = {}
         self.initial: list[str] = []
+        self._num_stored = sum(map(math.prod, file.shapes.values()))
         self._num_heads = num_heads
         self._dropout = dropout
         self._dtype = dtype
@@ -180,7 +186,12 @@ class PartLoader:
         before = re.split(r"(?<=layer[._])0", first)[0]
         found = re.compile(re.escape(before) + r"(\d+)[./]")
         matches = filter(None, map(found.match, self.file.shapes))
-        return 1 + max((int(match[1]) for match in matches), default=-1)
+        number = 1 + max((int(match[1]) for match in matches), default=-1)
+        if number > len(self.file.shapes):
+            raise self.file.damaged(
+                f"{len(self.file.shapes)} variables, one of layer {number - 1}"
+            )
+        return number
 
     def _build(
         self, names: PartNames, new_head: bool, settings: dict[str, Any]
@@ -210,20 +221,24 @@ class PartLoader:
                 f"{hidden_dim}, num_heads={self._num_heads}, {self.file.path}. "
                 "Pass `num_heads`, or `--num-heads`."
             )
-        return keras_hub.models.BertBackbone(
-            vocabulary_size=self._size(names, table, rank=2),
-            num_layers=self._num_layers(names),
-            num_heads=num_heads,
-            hidden_dim=hidden_dim,
-            intermediate_dim=self._size(
+        sizes = {
+            "vocabulary_size": self._size(names, table, rank=2),
+            "num_layers": self._num_layers(names),
+            "hidden_dim": hidden_dim,
+            "intermediate_dim": self._size(
                 names, "transformer_layer_0/feedforward_intermediate_dense/bias"
             ),
-            max_sequence_length=self._size(
+            "max_sequence_length": self._size(
                 names, "position_embedding/embeddings", rank=2
             ),
-            num_segments=self._size(
+            "num_segments": self._size(
                 names, "segment_embedding/embeddings", rank=2
             ),
+        }
+        check_size(sizes, self._num_stored, self.file.path)
+        return keras_hub.models.BertBackbone(
+            **sizes,
+            num_heads=num_heads,
             dropout=self._dropout,
             dtype=self._dtype or keras.config.dtype_policy(),
         )
@@ -264,6 +279,7 @@ class PartLoader:
             if name is None or name not in self.file.shapes:
                 continue
             value = self.file.read(name)
+            check_floats(name, value, self.file.path)
             check_weights([(name, value)], self.file.path)
             variable.assign(
                 names.from_source(path, value, tuple(variable.shape))

@@ -23,7 +23,7 @@ import keras_hub
 from realm_tf import _manifest
 from realm_tf._files import copy_folder
 from realm_tf._replacement import read_whole
-from realm_tf.checkpoints.weight_check import check_layer
+from realm_tf.checkpoints.weight_check import check_layer, check_size
 from realm_tf.checkpoints.weight_files import (
     as_model,
     read_layer,
@@ -53,6 +53,8 @@ _LAYERS = {
     "reader": SpanReader,
     "encoder": KnowledgeAugmentedEncoder,
 }
+_WEIGHT_FILES = ("*.safetensors", "*.weights.h5")
+_HEAD_DIMS = ("embedding_dim", "span_hidden_dim")
 _FOR_ANSWERS = ("query_embedder", "block_embedder", "reader")
 
 
@@ -306,6 +308,7 @@ def _read_layer(
     dropout: float | None,
 ) -> Any:
     _check_settings(_LAYERS[name], settings)
+    _check_size(path, settings)
     config = {**settings["backbone"], "dtype": policy}
     if dropout is not None:
         config["dropout"] = dropout
@@ -321,6 +324,16 @@ def _read_layer(
         read_layer(path, name, layer)
     check_layer(layer, f"{name} of {path}")
     return layer
+
+
+def _check_size(path: pathlib.Path, settings: dict[str, Any]) -> None:
+    """Before Keras makes room for what the settings say."""
+    files = [f for kind in _WEIGHT_FILES for f in path.glob(kind)]
+    num_bytes = sum(file.stat().st_size for file in files)
+    heads = (settings.get(name, 0) for name in _HEAD_DIMS)
+    sizes = {**settings["backbone"], "head_dim": max(heads)}
+    # With "int8", a byte is a number.
+    check_size(sizes, num_bytes, path)
 
 
 def build(layer: Any) -> None:

@@ -1,6 +1,7 @@
 """The tokenizer of a checkpoint -> `Featurizer`."""
 
 import importlib.resources
+import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from realm_tf.data.text.featurizer import (
     read_vocabulary,
 )
 from realm_tf.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
 
 _NAMES = ("vocab.txt", "assets/vocab.txt", "vocabulary.txt")
 _TOKENIZER_NAME = "tokenizer.json"
@@ -146,6 +149,8 @@ def check_size(
 ) -> None:
     """Checks that the embedding table has a row for every word.
 
+    More rows than words are usual, for round numbers; a warning tells of them.
+
     Raises:
         CheckpointError: if it does not.
     """
@@ -154,6 +159,15 @@ def check_size(
             "The vocabulary must fit the embedding table. Received: "
             f"{len(words)} words for {num_rows} rows of {folder}. "
             "Take both from the same checkpoint."
+        )
+    if len(words) < num_rows:
+        logger.warning(
+            "The vocabulary of %s has %d words for %d rows of embeddings. The "
+            "last %d rows are not used. Check that it is the checkpoint's own.",
+            folder,
+            len(words),
+            num_rows,
+            num_rows - len(words),
         )
 
 

@@ -20,13 +20,20 @@ TIME_LIMIT = 5.0
 _FLAGS = re.IGNORECASE | re.UNICODE | re.MULTILINE
 # RE2's \w, \d, \s, \b and white space know ASCII only.
 _SAME_TO_BOTH = re.compile(r"[\t\n\r -~]*")
+# Python looks at each character of a range, 7 ms for one of all. Patterns that
+# are longer, or may have such ranges, are compiled in the child process.
+_MAX_PATTERN = 4096
+_WIDE = re.compile(r"\\[xuUN]")
 # Read as something else by RE2: {,n}, POSIX classes, octal escapes, \B in an
 # empty text, and a `$` that is no longer multiline.
 _OTHER_IN_RE2 = re.compile(r"\{,|\[:\^?\w+:|\\[\dB]|\(\?\w*-")
 _CHILD = """
 import json, re, sys
 pattern, text, flags, anywhere = json.load(sys.stdin)
-compiled = re.compile(pattern, flags)
+try:
+    compiled = re.compile(pattern, flags)
+except (re.error, ValueError, RecursionError, OverflowError):
+    sys.exit(print("invalid"))
 found = compiled.search(text) if anywhere else compiled.match(text)
 print("no match" if found is None else "match")
 """
@@ -52,7 +59,9 @@ def match_regexes(
 
     Patterns run in RE2, which needs time linear in the text. Those that RE2
     refuses (lookaround, back references) or would read differently run in
-    Python's `re`, in a child process with `TIME_LIMIT` seconds.
+    Python's `re`, in a child process with `TIME_LIMIT` seconds, and so do long
+    ones and those with other characters than ASCII, which may take long to
+    compile.
 
     Args:
         patterns: sequence of str. Python regular expressions.
@@ -80,6 +89,8 @@ def match_regexes(
 
 
 def _match(pattern: str, text: str, anywhere: bool) -> RegexOutcome:
+    if not _is_cheap(pattern):
+        return _match_in_child(pattern, text, anywhere)
     if not _is_valid(pattern):
         return RegexOutcome.INVALID
     linear = _compile_re2(pattern)
@@ -87,6 +98,15 @@ def _match(pattern: str, text: str, anywhere: bool) -> RegexOutcome:
         return _match_in_child(pattern, text, anywhere)
     found = linear.search(text) if anywhere else linear.match(text)
     return RegexOutcome.NO_MATCH if found is None else RegexOutcome.MATCH
+
+
+def _is_cheap(pattern: str) -> bool:
+    """Whether a pattern is compiled in no time."""
+    return (
+        len(pattern) <= _MAX_PATTERN
+        and _SAME_TO_BOTH.fullmatch(pattern) is not None
+        and _WIDE.search(pattern) is None
+    )
 
 
 @functools.lru_cache(maxsize=4096)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from realm_tf._manifest import read_manifest, write_folder
 from realm_tf.checkpoints.files.npz_file import read_npz
-from realm_tf.checkpoints.weight_check import check_layer
+from realm_tf.checkpoints.weight_check import check_layer, check_size
 from realm_tf.data.spans.entities import decode_labels, rows
 from realm_tf.data.spans.salient_span import SalientSpan
 from realm_tf.data.spans.span_tagger import SpanTagger
@@ -132,6 +132,10 @@ class EntityTagger(SpanTagger):
             featurizer = Featurizer.from_file(
                 path / _VOCABULARY_NAME, **config["featurizer"]
             )
+            weights_path = path / _WEIGHTS_NAME
+            check_size(
+                config["backbone"], weights_path.stat().st_size, weights_path
+            )
             backbone = keras_hub.models.BertBackbone(
                 **config["backbone"],
                 dtype=dtype or keras.config.dtype_policy(),
@@ -140,10 +144,10 @@ class EntityTagger(SpanTagger):
             tagger = cls(
                 TokenClassifier(backbone, len(labels)), featurizer, labels
             )
-            arrays = read_npz(path / _WEIGHTS_NAME)
+            arrays = read_npz(weights_path)
             weights = [arrays[f"{i}"] for i in range(len(arrays))]
             tagger.classifier.set_weights(weights)
-            check_layer(tagger.classifier, path / _WEIGHTS_NAME)
+            check_layer(tagger.classifier, weights_path)
         except (KeyError, TypeError, ValueError) as error:
             raise FolderError(
                 f"{path} must hold a tagger and its weights. Received: "

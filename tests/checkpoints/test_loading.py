@@ -108,7 +108,7 @@ def test_a_bert_is_one_whatever_holds_its_weights(tiny_bert, tmp_path, name):
 @pytest.mark.parametrize("exists", [True, False])
 def test_what_is_nothing_of_the_kind_is_refused(tmp_path, exists):
     path = tmp_path if exists else tmp_path / "x"
-    found = "is none of these" if exists else "does not exist"
+    found = "a folder with nothing" if exists else "which does not exist"
     with pytest.raises(
         CheckpointError, match=f"a preset, a BERT .*a published.*{found}"
     ):

@@ -43,6 +43,48 @@ def test_weights_that_are_no_numbers_are_refused(release, bad):
         loader.load(PartNames(ENCODER, TF1))
 
 
+class Described(TensorFile):
+    """Shapes alone; nothing of them can be read."""
+
+    def __init__(self, shapes):
+        super().__init__("described")
+        self.shapes = shapes
+
+    def read(self, name):
+        raise AssertionError(name)
+
+    _read_rows = read
+
+
+def test_larger_models_than_their_weights_are_not_built(release):
+    shapes = {name: value.shape for name, value in release.ENCODER.items()}
+    for name, shape in shapes.items():
+        if name.endswith("intermediate/dense/bias"):
+            shapes[name] = (10**9, *shape[1:])  # its kernel stays small
+    loader = PartLoader(Described(shapes), num_heads=4)
+    with pytest.raises(CheckpointError, match="as large as its weights.*descr"):
+        loader.load(PartNames(ENCODER, TF1))
+
+
+def test_layers_are_not_numbered_beyond_their_variables(release):
+    shapes = {name: value.shape for name, value in release.ENCODER.items()}
+    name = next(name for name in shapes if "layer_0/" in name)
+    shapes[name.replace("layer_0/", "layer_999999999/")] = (1,)
+    loader = PartLoader(Described(shapes), num_heads=4)
+    with pytest.raises(CheckpointError, match="one of layer 999999999"):
+        loader.load(PartNames(ENCODER, TF1))
+
+
+def test_whole_numbers_are_no_weights(release):
+    name = sorted(release.ENCODER)[3]
+    broken = release.ENCODER[name].astype(np.int64)
+    loader = PartLoader(Given(release.ENCODER | {name: broken}), num_heads=4)
+    with pytest.raises(
+        CheckpointError, match=f"floats. Received: {name} of ty"
+    ):
+        loader.load(PartNames(ENCODER, TF1))
+
+
 def test_a_new_head_is_listed(release):
     loader = PartLoader(Given(release.ENCODER), num_heads=4)
     reader = loader.load(PartNames(READER, TF1), new_head=True, name="reader")

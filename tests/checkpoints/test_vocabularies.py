@@ -190,6 +190,12 @@ def test_more_words_than_rows_are_refused(tmp_path):
         open_featurizer(tmp_path, None, trunk(5))
 
 
+def test_fewer_words_than_rows_are_told(tmp_path, caplog):
+    write(tmp_path / "vocab.txt")
+    open_featurizer(tmp_path, None, trunk(8))
+    assert "has 6 words for 8 rows of embeddings. The last 2" in caplog.text
+
+
 def test_without_a_file_the_uncased_vocabulary_is_known_by_its_size(tmp_path):
     featurizer = open_featurizer(tmp_path, None, trunk(30_522))
     assert featurizer.mask_id == 103

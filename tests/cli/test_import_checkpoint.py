@@ -67,6 +67,21 @@ def test_d14_partial_takes_what_is_there(release, tmp_path, run, fail):
     assert facts["skipped"] == {"extra": "left over"}
 
 
+def test_two_embedders_need_one_for_blocks(release, tmp_path, fail):
+    names = ("first", "second")
+    sources = [release.write_tf1(tmp_path / n, "embedder") for n in names]
+    heads = ("--num-heads", "4")
+    message = fail("import", *sources, "-o", tmp_path / "out", *heads)
+    assert "a second query_embedder in" in message
+    assert "`--block-embedder`" in message
+
+
+def test_another_folder_is_told_with_the_command_for_it(tmp_path, fail):
+    (tmp_path / "corpus.jsonl").touch()
+    message = fail("import", tmp_path, "-o", tmp_path / "out")
+    assert "a folder with corpus.jsonl. Documents go to" in message
+
+
 def test_a_tf1_release_is_put_together_from_its_parts(
     release, embeddings, tmp_path, run
 ):

@@ -88,6 +88,18 @@ def test_exploding_pattern_outside_re2_times_out(monkeypatch, caplog):
     assert "counts as no match: timed out" in caplog.text
 
 
+def test_pattern_that_compiles_for_long_times_out(monkeypatch):
+    monkeypatch.setattr(regex_answers, "TIME_LIMIT", 1.0)
+    monkeypatch.setattr(regex_answers, "_is_valid", None)  # is not asked
+    pattern = r"[\x01-\U0010fffe]" * 5_000  # 7 ms each
+    assert outcome(pattern, "a") is RegexOutcome.TIMED_OUT
+
+
+@pytest.mark.parametrize("pattern", [r"(\u00e9", "é(", "a" * 5_000 + "("])
+def test_invalid_patterns_are_found_in_the_child(pattern):
+    assert outcome(pattern, "é") is RegexOutcome.INVALID
+
+
 @pytest.mark.parametrize(
     "pattern",
     ["*", "(x", "(?P<n>x", r"\Q", "(?a)x", "(" * 5000 + ")" * 5000],

@@ -20,6 +20,7 @@ RECORD = '{"text": "A text."}'
 MANIFEST = {"kind": "corpus", "format_version": 1, "library_version": "1"}
 FILES = {
     "passages.jsonl": f"{RECORD}\n",
+    "evidence.jsonl": '{"body": "A text."}',
     "array.json": f"[{RECORD}]",
     "pretty.json": '{\n "text": "A text."\n}',
     "psgs.tsv": "id\ttext\ttitle\n1\tA text.\ttitle\n",
@@ -59,11 +60,17 @@ def test_every_format_has_a_row(tmp_path):
 @pytest.mark.parametrize(("name", "outcome"), rows("Documents"))
 def test_documents_are_as_the_page_says(tmp_path, name, outcome):
     content = FILES.get(name, "A text.")
+    outside = tmp_path / "outside.txt"
+    outside.write_text("A text.")
+    tmp_path /= "folder"
+    tmp_path.mkdir()
     (tmp_path / "good.txt").write_text("Another text.")
     if isinstance(content, dict):
         (tmp_path / name).mkdir()
         for inner, text in content.items():
             (tmp_path / name / inner).write_text(text)
+    elif name == "link.txt":
+        (tmp_path / name).symlink_to(outside)
     else:
         (tmp_path / name).write_text(content)
     source = ArticleFiles(tmp_path)

@@ -14,6 +14,7 @@ from realm_tf.data.corpus.decompressed_file import (
     DecompressedFile,
 )
 from realm_tf.data.corpus.formats import json_values, marked_up, tables
+from realm_tf.data.corpus.formats.folder_files import has_body
 from realm_tf.data.corpus.formats.namespaces import read_hidden_namespaces
 from realm_tf.data.corpus.formats.template_tally import TemplateTally
 from realm_tf.data.corpus.jsonl import decode_object, text_field
@@ -144,7 +145,7 @@ def _parse_json(line: bytes, default_id: str) -> Article:
     return Article(
         text_field({"id": document_id}, "id"),
         text_field(record, "title", ""),
-        text_field(record, "text"),
+        text_field(record, "body" if has_body(record) else "text"),
     )
 
 

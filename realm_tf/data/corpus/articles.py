@@ -17,7 +17,11 @@ from realm_tf.data.corpus.article_formats import (
 )
 from realm_tf.data.corpus.blocks import Article
 from realm_tf.data.corpus.decompressed_file import DecompressedFile
-from realm_tf.data.corpus.formats.folder_files import LeftOut, list_folder
+from realm_tf.data.corpus.formats.folder_files import (
+    LeftOut,
+    list_folder,
+    why_no_link,
+)
 from realm_tf.data.corpus.formats.template_tally import TemplateTally
 from realm_tf.errors import BadRecordError
 
@@ -321,8 +325,10 @@ def _list_folder(
         return
     for path in sorted(folder.rglob("*")):
         hidden = any(p.startswith(".") for p in path.relative_to(folder).parts)
-        if path.is_file() and not hidden:
-            yield path, format
+        if hidden or not (path.is_file() or path.is_symlink()):
+            continue
+        why = why_no_link(path, folder)
+        yield LeftOut(path, why) if why else (path, format)
 
 
 def _listed(left_out: Sequence[LeftOut]) -> str:

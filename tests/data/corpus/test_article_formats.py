@@ -178,6 +178,17 @@ def test_wikiextractor_elements_are_read(tmp_path):
     assert "An element must be `<doc" in third
 
 
+def test_text_of_orqa_is_the_body(tmp_path):
+    data = (
+        b'{"title": "Emma", "body": "One."}\n'
+        b'{"id": "2", "text": "Two.", "body": "Three."}\n{"body": 4}'
+    )
+    first, second, third = parse(tmp_path, "jsonl", data)
+    assert first == Article("file.x:1", "Emma", "One.")
+    assert second == Article("2", "", "Two.")
+    assert "`text` must be given" in third
+
+
 def test_page_of_a_dump_is_stripped_when_it_is_finished(tmp_path):
     data = (
         "<mediawiki><page><title>Emma</title><id>1</id><revision>"

@@ -42,28 +42,35 @@ class LeftOut(NamedTuple):
 
 
 def list_folder(
-    folder: pathlib.Path, detect: Callable[[pathlib.Path], str | None]
+    folder: pathlib.Path,
+    detect: Callable[[pathlib.Path], str | None],
+    root: pathlib.Path | None = None,
 ) -> Iterator[tuple[pathlib.Path, str] | LeftOut]:
     """The files below a folder in the order of their paths.
 
-    Files and folders whose names begin with a dot are passed over.
+    Files and folders whose names begin with a dot are passed over. Links that
+    lead out of the folder, or to folders, are not followed.
 
     Args:
         folder: the folder.
         detect: name of a file's format, or None.
+        root: the folder that the first call was for.
 
     Yields:
         Path and format of a file with articles, or `LeftOut`.
     """
+    root = root or folder.resolve()
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        if path.is_dir():
+        if why := why_no_link(path, root):
+            yield LeftOut(path, why)
+        elif path.is_dir():
             why = _OTHER_FOLDERS.get(path.name) or _own_folder(path)
             if why:
                 yield LeftOut(path, why)
             else:
-                yield from list_folder(path, detect)
+                yield from list_folder(path, detect, root)
         elif path.is_file():
             yield _checked(path, detect)
         else:
@@ -85,6 +92,29 @@ def _checked(
     if why := _other_content(path, format):
         return LeftOut(path, why)
     return path, format
+
+
+def has_body(record: dict[str, Any]) -> bool:
+    """Whether the text of a record is its `body`, as in ORQA's files."""
+    return "text" not in record and isinstance(record.get("body"), str)
+
+
+def why_no_link(path: pathlib.Path, root: pathlib.Path) -> str:
+    """Why a link below a folder is not followed; "" where it is, or is none.
+
+    Args:
+        path: in the folder.
+        root: the folder, resolved.
+    """
+    if not path.is_symlink():
+        return ""
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError):  # of a circle
+        return "a link to itself"
+    if not target.is_relative_to(root):
+        return "a link out of the folder; name the file itself"
+    return "a link to a folder" if target.is_dir() else ""
 
 
 def _own_folder(path: pathlib.Path) -> str:
@@ -112,7 +142,9 @@ def _other_content(path: pathlib.Path, format: str) -> str:
         is_qrels = first.lower().startswith((b"query-id\t", b"query_id\t"))
         return "judgements, not documents" if is_qrels else ""
     record = _first_record(start)
-    is_other = isinstance(record, dict) and "text" not in record
+    is_other = isinstance(record, dict) and not (
+        "text" in record or has_body(record)
+    )
     return "its first record has no text" if is_other else ""
 
 

@@ -37,6 +37,7 @@ def test_what_holds_no_articles_is_told(tmp_path, name, content, why):
     ("name", "content"),
     [
         ("x.json", '{"text": "a"}'),
+        ("x.json", '{"body": "a"}'),
         ("x.json", "damaged"),
         ("x.csv", "text,b"),
         ("x.csv", ""),
@@ -46,6 +47,31 @@ def test_what_holds_no_articles_is_told(tmp_path, name, content, why):
 def test_what_may_hold_articles_is_read(tmp_path, name, content):
     (tmp_path / name).write_text(content)
     assert listed(tmp_path) == [(tmp_path / name, name[2:])]
+
+
+def test_links_are_followed_within_the_folder_only(tmp_path):
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    for folder in (inside / "sub", outside):
+        folder.mkdir(parents=True)
+        (folder / "a.text").touch()
+    targets = {
+        "file.text": outside / "a.text",
+        "folder": outside,
+        "loop": inside,
+        "self.text": inside / "self.text",
+        "within.text": inside / "sub" / "a.text",
+    }
+    for name, target in targets.items():
+        (inside / name).symlink_to(target)
+    out = "a link out of the folder; name the file itself"
+    assert listed(inside) == [
+        LeftOut(inside / "file.text", out),
+        LeftOut(inside / "folder", out),
+        LeftOut(inside / "loop", "a link to a folder"),
+        LeftOut(inside / "self.text", "a link to itself"),
+        (inside / "sub" / "a.text", "text"),
+        (inside / "within.text", "text"),
+    ]
 
 
 def test_a_manifest_of_others_hides_nothing(tmp_path):
