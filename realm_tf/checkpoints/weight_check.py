@@ -90,7 +90,7 @@ def check_size(
         for name in ("vocabulary_size", "max_sequence_length", "num_segments")
     )
     layer = 4 * width * (width + 1) + 2 * width * inner + inner + 5 * width
-    heads = width * (width + 4 + 2 * settings.get("head_dim", 0))
+    heads = width * (width + 3 + 2 * settings.get("head_dim", 0))
     size = rows * width + settings["num_layers"] * layer + heads
     if size > 2 * num_stored + _ROOM:
         raise CheckpointError(
