@@ -88,3 +88,12 @@ def cache_folder() -> pathlib.Path:
     """Where this machine keeps models: REALM_TF_CACHE or ~/.cache/realm_tf."""
     given = os.environ.get("REALM_TF_CACHE")
     return pathlib.Path(given or "~/.cache/realm_tf").expanduser()
+
+
+register_preset(
+    "realm_minilm_en",
+    "Answers English questions from your documents; six layers, 384 wide.",
+    "presets/realm_minilm_en",
+    licence="Apache-2.0",
+    figures="FIGURES",
+)

@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import pathlib
@@ -5,9 +6,12 @@ import subprocess
 import sys
 
 import click.testing
+import numpy as np
 import pytest
 
+from realm_tf.checkpoints import named_presets
 from realm_tf.cli import main
+from realm_tf.cli.ui import demo_corpus
 from realm_tf.data.corpus.corpus import Corpus
 from realm_tf.realm_qa import RealmQA
 
@@ -175,3 +179,34 @@ def full_preset(preset, corpus, tmp_path_factory) -> pathlib.Path:
     qa.build_index(Corpus.open(corpus), folder / "index")
     qa.save_to_preset(folder / "preset", include_corpus=True)
     return folder / "preset"
+
+
+@pytest.fixture
+def demo_data(
+    articles_file, monkeypatch, preset, questions_file, registry, tmp_path
+):
+    """The files of a demo of the preset "tiny", and a cache of its own."""
+    named_presets.register_preset("tiny", "", preset)
+    monkeypatch.setattr(demo_corpus, "PRESET", "tiny")
+    monkeypatch.setenv("REALM_TF_CACHE", str(tmp_path / "cache"))
+    data = tmp_path / "data"
+    data.mkdir()
+    articles = articles_file.read_text().splitlines(keepends=True)
+    for name, text in (
+        ("passages", "".join(articles[:2])),
+        ("articles", "".join(articles[2:])),
+        ("questions", questions_file.read_text()),
+    ):
+        packed = gzip.compress(text.encode())
+        (data / f"{name}.jsonl.gz").write_bytes(packed)
+    index = RealmQA.from_preset(preset).build_index(articles_file)
+    embeddings = index.embeddings(np.arange(index.num_blocks))
+    scales = np.abs(embeddings).max(axis=1) / 127
+    np.savez_compressed(
+        data / "embeddings.npz",
+        rows=np.round(embeddings / scales[:, None]).astype(np.int8),
+        scales=scales.astype(np.float32),
+        embedder=np.array(index.embedder_fingerprint),
+        corpus=np.array(index.corpus.fingerprint),
+    )
+    return data

@@ -1,11 +1,8 @@
-import gzip
 import json
 
-import numpy as np
 import pytest
 
 import realm_tf
-from realm_tf.checkpoints import named_presets
 from realm_tf.cli import demo as demo_command
 from realm_tf.cli.ask import Lines
 from realm_tf.cli.ui import demo_corpus, demo_model
@@ -22,42 +19,12 @@ ASKED = [
 ]
 
 
-def packed(path, text):
-    path.write_bytes(gzip.compress(text.encode()))
-
-
 @pytest.fixture
-def data(articles_file, monkeypatch, questions_file, tmp_path):
-    """The files of a demo, without embeddings, and a cache of its own."""
-    data = tmp_path / "data"
-    data.mkdir()
-    articles = articles_file.read_text().splitlines(keepends=True)
-    packed(data / "passages.jsonl.gz", "".join(articles[:2]))
-    packed(data / "articles.jsonl.gz", "".join(articles[2:]))
-    packed(data / "questions.jsonl.gz", questions_file.read_text())
-    lines = "".join(json.dumps(question) + "\n" for question in ASKED)
-    (data / "demo_questions.jsonl").write_text(lines)
-    monkeypatch.setenv("REALM_TF_CACHE", str(tmp_path / "cache"))
-    return data
-
-
-@pytest.fixture
-def demo(articles_file, data, monkeypatch, preset):
+def demo(demo_data):
     """The command, with a preset of these tests."""
-    qa = RealmQA.from_preset(preset)
-    index = qa.build_index(articles_file)
-    embeddings = index.embeddings(np.arange(index.num_blocks))
-    scales = np.abs(embeddings).max(axis=1) / 127
-    np.savez_compressed(
-        data / "embeddings.npz",
-        rows=np.round(embeddings / scales[:, None]).astype(np.int8),
-        scales=scales.astype(np.float32),
-        embedder=np.array(index.embedder_fingerprint),
-        corpus=np.array(index.corpus.fingerprint),
-    )
-    monkeypatch.setattr(demo_corpus, "PRESET", "tiny")
-    named_presets.register_preset("tiny", "", preset)
-    return ("demo", "--data", data)
+    lines = "".join(json.dumps(question) + "\n" for question in ASKED)
+    (demo_data / "demo_questions.jsonl").write_text(lines)
+    return ("demo", "--data", demo_data)
 
 
 def test_demo_unpacks_once_and_marks_its_answers(demo, monkeypatch, run):
@@ -122,12 +89,6 @@ def test_demo_takes_questions_that_are_typed(demo, monkeypatch, run):
     assert "Where is London?" in result.stdout
 
 
-def test_embeddings_of_other_passages_are_refused(demo, data, fail):
-    packed(data / "articles.jsonl.gz", '{"title": "A", "text": "A b."}\n')
-    assert "where they are of others" in fail(*demo)
-    assert not [p.name for p in (data.parent / "cache").iterdir()]
-
-
 def test_demo_serves_a_page(demo, monkeypatch, run):
     served = []
     monkeypatch.setattr(
@@ -140,9 +101,9 @@ def test_demo_serves_a_page(demo, monkeypatch, run):
 
 
 def test_demo_trains_once_and_answers_unseen_questions(
-    data, monkeypatch, run, tiny_bert
+    demo_data, monkeypatch, run, tiny_bert
 ):
-    demo = ("demo", "--train", "--data", data, "--bert", tiny_bert)
+    demo = ("demo", "--train", "--data", demo_data, "--bert", tiny_bert)
     first = run(*demo, "--json")
     answers = [json.loads(line) for line in first.stdout.splitlines()]
     assert [a["question"] for a in answers] == ["Who lost at Waterloo?"]
