@@ -1,5 +1,7 @@
 """What every test relies on: two devices, fixed seeds, a small vocabulary."""
 
+import contextlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -29,6 +31,7 @@ from realm_tf.realm_qa import RealmQA
 pytest_plugins = ("qa_fixtures", "serving_fixtures")
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
+HAS_SCANN = importlib.util.find_spec("scann") is not None
 
 
 def pytest_configure() -> None:
@@ -37,6 +40,29 @@ def pytest_configure() -> None:
     cpus = tf.config.list_physical_devices("CPU")
     two = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpus[0], two)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup():  # a fixture raises for each test that asks it
+    with _skip_without_scann():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call():
+    with _skip_without_scann():
+        return (yield)
+
+
+@contextlib.contextmanager
+def _skip_without_scann():
+    """Skips a test that needs ScaNN where it is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        if HAS_SCANN or "needs ScaNN" not in str(error):
+            raise
+        pytest.skip("needs ScaNN")
 
 
 @pytest.fixture(autouse=True)

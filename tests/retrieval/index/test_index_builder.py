@@ -112,6 +112,7 @@ def test_i20_equal_blocks_are_ordered_by_id(build_index):
 def test_auto_takes_scann_for_many_blocks(
     build_index, large_corpus, make_embeddings, monkeypatch
 ):
+    pytest.importorskip("scann")
     rows = make_embeddings(2000)
     assert build_index(large_corpus, rows).is_exact
     monkeypatch.setattr(index_builder, "MIN_BLOCKS_FOR_SCANN", 2000)

@@ -26,6 +26,8 @@ def test_load_rows_joins_shards_and_widens_bfloat16(tmp_path, make_embeddings):
 
 @pytest.fixture
 def run(tmp_path, make_embeddings):
+    pytest.importorskip("scann")  # which another process imports
+
     def run(options):
         np.save(tmp_path / "rows.npy", make_embeddings(200))
         folder = tmp_path / "scann"
