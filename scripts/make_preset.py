@@ -20,6 +20,7 @@ import itertools
 import json
 import pathlib
 import random
+import tempfile
 import time
 from collections.abc import Sequence
 
@@ -29,6 +30,7 @@ import numpy as np
 from realm_tf import RealmQA
 from realm_tf.data import Corpus, Question, build_corpus, read_questions
 from realm_tf.options import FinetuneOptions
+from realm_tf.retrieval import BlockIndex
 
 ROOT = pathlib.Path(__file__).parents[1]
 PRESET = ROOT / "realm_tf" / "presets" / "realm_minilm_en"
@@ -164,17 +166,21 @@ def write_demo(args: argparse.Namespace) -> None:
                 line = json.dumps(passage, ensure_ascii=False)
                 packed.write(line.encode() + b"\n")
     sources = [DEMO / "passages.jsonl.gz", DEMO / "articles.jsonl.gz"]
-    corpus_path = args.work / "demo_corpus"
-    corpus = build_corpus(sources, corpus_path, qa.featurizer, overwrite=True)
-    index = qa.build_index(corpus, args.work / "demo_index")
-    embeddings = index.embeddings(np.arange(corpus.num_blocks))
+    with tempfile.TemporaryDirectory(dir=args.work) as folder:
+        corpus = build_corpus(sources, f"{folder}/corpus", qa.featurizer)
+        write_embeddings(qa.build_index(corpus, f"{folder}/index"))
+
+
+def write_embeddings(index: BlockIndex) -> None:
+    """Writes the embeddings of all blocks as int8, with a scale for each."""
+    embeddings = index.embeddings(np.arange(index.num_blocks))
     scales = np.abs(embeddings).max(axis=1) / 127
     np.savez_compressed(
         DEMO / "embeddings.npz",
         rows=np.round(embeddings / scales[:, None]).astype(np.int8),
         scales=scales.astype(np.float32),
         embedder=np.array(index.embedder_fingerprint),
-        corpus=np.array(corpus.fingerprint),
+        corpus=np.array(index.corpus.fingerprint),
     )
 
 
@@ -182,12 +188,13 @@ def test(args: argparse.Namespace) -> None:
     """Answers the test questions over the passages of their sets."""
     qa = RealmQA.from_preset(NAME, dtype=args.dtype)
     sources = [args.data / name / "passages.jsonl.gz" for name in MEASURED]
-    qa.build_index(build_corpus(sources, args.work / "small", qa.featurizer))
     asked = questions(args, "test", MEASURED, {})
-    figures = qa.evaluate(asked, verbose=0)
-    print(f"\ntest: {figures}")
-    for features, found in qa.evaluate_retrieval(asked, verbose=0).items():
-        print(f"test, {features}: {found}", flush=True)
+    with tempfile.TemporaryDirectory(dir=args.work) as folder:
+        corpus = build_corpus(sources, f"{folder}/corpus", qa.featurizer)
+        qa.build_index(corpus, f"{folder}/index")
+        print(f"\ntest: {qa.evaluate(asked, verbose=0)}", flush=True)
+        for features, found in qa.evaluate_retrieval(asked, verbose=0).items():
+            print(f"test, {features}: {found}", flush=True)
 
 
 if __name__ == "__main__":
