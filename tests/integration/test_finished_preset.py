@@ -56,7 +56,7 @@ def test_demo_answers_most_of_its_questions(monkeypatch, tmp_path):
     asked = [json.loads(line) for line in lines]
     assert [a["question"] for a in answers] == [q["question"] for q in asked]
     right = [
-        answer["found"] and exact_match(answer["text"], question["answers"])
+        answer["found"] and exact_match(answer["answer"], question["answers"])
         for question, answer in zip(asked, answers, strict=True)
         if question["answers"]
     ]
