@@ -35,20 +35,17 @@ class StageCheckpoints(keras.callbacks.Callback):
         self.seconds = 0.0
         self.is_done = False
         self._begun_at = self._saved_at = time.monotonic()
-        self._data: Sequence[EpochDataset] = ()
 
     def restore(
         self,
         model: keras.Model,
         data: EpochDataset,
-        validation_data: EpochDataset | None,
     ) -> None:
         """Brings model and data where the newest checkpoint was.
 
         Args:
             model: compiled.
             data: that the stage is trained on.
-            validation_data: scored after each epoch, if any.
         """
         build_variables(model)
         self.step = self.state.restore(model)
@@ -58,7 +55,7 @@ class StageCheckpoints(keras.callbacks.Callback):
         }
         self.seconds = float(extra.get("seconds", 0.0))
         self.is_done = bool(extra.get("is_done", False))
-        self._data = [data, *([validation_data] if validation_data else [])]
+        self._data = data
         if not self.is_done and self.step % data.num_batches:
             data.restore(dict(_under("data", extra)))
         self._begun_at = self._saved_at = time.monotonic()
@@ -82,7 +79,7 @@ class StageCheckpoints(keras.callbacks.Callback):
         Returns:
             figures of each epoch.
         """
-        data = self._data[0]
+        data = self._data
         epoch, first = divmod(self.step, data.num_batches)
         sums = [value for _, value in _under("metric", self.state.extra)]
         all_callbacks: Any = [_ResumedMetrics(sums), *callbacks, self]
@@ -120,12 +117,6 @@ class StageCheckpoints(keras.callbacks.Callback):
         self._save(keep=1)
         return self.figures
 
-    def on_epoch_begin(
-        self, epoch: int, logs: dict[str, float] | None = None
-    ) -> None:
-        for data in self._data:
-            data.epoch = epoch
-
     def on_train_batch_end(
         self, batch: int, logs: dict[str, float] | None = None
     ) -> None:
@@ -149,7 +140,7 @@ class StageCheckpoints(keras.callbacks.Callback):
             self._save()
 
     def _is_within_an_epoch(self) -> bool:
-        return self.step % self._data[0].num_batches != 0
+        return self.step % self._data.num_batches != 0
 
     def _is_due(self) -> bool:
         return time.monotonic() - self._saved_at >= 60 * self.minutes
@@ -167,7 +158,7 @@ class StageCheckpoints(keras.callbacks.Callback):
             extra |= _over(
                 "metric", {f"{i:04d}": v for i, v in enumerate(values)}
             )
-            extra |= _over("data", self._data[0].state())
+            extra |= _over("data", self._data.state())
         self.state.save(self.model, self.step, extra, **options)
         self._saved_at = now
 

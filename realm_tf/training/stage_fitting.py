@@ -107,13 +107,14 @@ class StageFitting:
         """
         start = 0
         if checkpoints is not None:
-            checkpoints.restore(model, data, validation_data)
+            checkpoints.restore(model, data)
             if checkpoints.is_done:
                 return checkpoints.figures
             start = checkpoints.step
         num_steps = data.num_batches * epochs
         steps = _Steps(stage, num_steps, self.begin(stage), start)
-        callbacks = [steps, *self.callbacks]
+        epoch = _Epochs(data, validation_data)
+        callbacks = [epoch, steps, *self.callbacks]
         options = {
             "epochs": epochs,
             "shuffle": False,  # The data has another order in every epoch.
@@ -129,6 +130,25 @@ class StageFitting:
                 data.as_dataset(), callbacks=callbacks, **options
             )
             return fitted.history
+
+
+class _Epochs(keras.callbacks.Callback):
+    """Tells the data which epoch begins, and the validation data, too."""
+
+    def __init__(self, data: Any, validation_data: Any):
+        super().__init__()
+        self.data = data
+        self.validation_data = validation_data
+        self.epoch = 0
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, float] | None = None
+    ) -> None:
+        self.epoch = epoch
+        self.data.begin(epoch)
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        self.validation_data.begin(self.epoch)
 
 
 class _Steps(keras.callbacks.Callback):

@@ -25,7 +25,7 @@ class Numbers(EpochDataset):
         return as_dataset(self._batches, (spec, spec), NUM_BATCHES, first)
 
     def _batches(self):
-        rng = np.random.default_rng(self.begin_epoch())
+        rng = np.random.default_rng(self.next_epoch())
         for _ in range(NUM_BATCHES):
             yield tuple(rng.normal(size=(2, 2, 3)).astype(np.float32))
 

@@ -72,6 +72,12 @@ class Data:
 
     num_batches = 2
 
+    def __init__(self):
+        self.begun = []
+
+    def begin(self, epoch):
+        self.begun.append(epoch)
+
     def as_dataset(self):
         pair = (np.ones((4, 1), "float32"), np.ones((4, 1), "float32"))
         return tf.data.Dataset.from_tensor_slices(pair).batch(2)
@@ -91,7 +97,9 @@ def test_fit_returns_the_figures_of_each_epoch(capsys):
     fitting = StageFitting(
         callbacks=[callback], progress=lambda *call: calls.append(call[:3])
     )
-    found = fit(fitting, validation_data=Data(), epochs=2)
+    validation = Data()
+    found = fit(fitting, validation_data=validation, epochs=2)
+    assert validation.begun == [0, 1]
     assert {name: len(values) for name, values in found.items()} == {
         "loss": 2,
         "val_loss": 2,
@@ -107,6 +115,7 @@ def test_fit_returns_the_figures_of_each_epoch(capsys):
 def test_fit_stops_at_a_loss_that_is_no_number(monkeypatch):
     bad = types.SimpleNamespace(
         num_batches=2,
+        begin=lambda epoch: None,
         as_dataset=lambda: Data().as_dataset().map(lambda x, y: (x / 0, y)),
     )
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])

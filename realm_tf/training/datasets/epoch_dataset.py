@@ -16,8 +16,8 @@ class EpochDataset(abc.ABC):
     """Abstract: batches whose order is a function of the epoch.
 
     Attributes:
-        epoch: number of the current epoch. With None, every iteration is the
-            next epoch.
+        epoch: number of the current epoch, see `begin`. With None, every
+            iteration is the next epoch.
         batch_size: rows in a batch.
     """
 
@@ -41,8 +41,19 @@ class EpochDataset(abc.ABC):
             first: number of batches that are left out at its start.
         """
 
-    def begin_epoch(self) -> int:
-        """Number of the epoch that begins."""
+    def begin(self, epoch: int) -> None:
+        """Makes an epoch that of all iterations, until the next one begins.
+
+        To be called before its first step: TensorFlow changes weights (by
+        weight decay) while the batch of a step is still to be made.
+
+        Args:
+            epoch: its number.
+        """
+        self.epoch = epoch
+
+    def next_epoch(self) -> int:
+        """Number of the epoch of an iteration."""
         if self.epoch is not None:
             return self.epoch
         self._num_epochs += 1

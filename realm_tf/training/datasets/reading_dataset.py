@@ -49,8 +49,8 @@ class _Retrieved(NamedTuple):
 class ReadingDataset(EpochDataset):
     """Batches for `OpenQA`, with retrieval by the current question embedder.
 
-    An epoch that finds the question embedder changed embeds all questions anew
-    and searches the index, so candidates follow the training.
+    An epoch that begins with a changed question embedder embeds all questions
+    anew and searches the index, so candidates follow the training.
 
     Args:
         questions: sequence of `Question`.
@@ -162,7 +162,9 @@ class ReadingDataset(EpochDataset):
         )
 
     def _batches(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        retrieved = self._retrieve()
+        if self.epoch is None:
+            self._retrieve()
+        retrieved = self._retrieved
         read = np.stack(
             [
                 self._choose(ids, row.labels)
@@ -172,7 +174,7 @@ class ReadingDataset(EpochDataset):
             ]
         )
         lengths = np.array([self._length(ids[ids >= 0]) for ids in read])
-        rng = np.random.default_rng((self.options.seed, self.begin_epoch()))
+        rng = np.random.default_rng((self.options.seed, self.next_epoch()))
         for rows in length_batches(
             lengths,
             self.batch_size,
@@ -182,11 +184,15 @@ class ReadingDataset(EpochDataset):
             some = _Retrieved(retrieved.block_ids[rows], retrieved.bm25[rows])
             yield self._batch(rows, some, read[rows])
 
-    def _retrieve(self) -> _Retrieved:
-        """What the current embedder and w find for all questions.
+    def begin(self, epoch: int) -> None:
+        """Retrieves, too, with the current weights."""
+        super().begin(epoch)
+        self._retrieve()
 
-        Keras begins an epoch twice when it first fits a model, which must not
-        cost another search.
+    def _retrieve(self) -> None:
+        """Finds blocks for all questions by the current embedder and w.
+
+        Without a change there is nothing to find.
         """
         fingerprint = embedder_fingerprint(
             self.query_embedder.embedder, self.featurizer
@@ -199,7 +205,6 @@ class ReadingDataset(EpochDataset):
         if by != self._retrieved_by:
             self._retrieved = self._search(questions, by[1])
             self._retrieved_by = by
-        return self._retrieved
 
     def state(self) -> Mapping[str, npt.ArrayLike]:
         """What the epoch was retrieved by, when it began."""
@@ -209,7 +214,7 @@ class ReadingDataset(EpochDataset):
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Retrieves by a `state`, for as long as the weights stay."""
+        """Retrieves by a `state`, until the weights change."""
         self._embeddings = state["embeddings"]
         self._embedded_by = embedder_fingerprint(
             self.query_embedder.embedder, self.featurizer

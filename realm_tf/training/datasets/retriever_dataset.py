@@ -123,7 +123,7 @@ class RetrieverDataset(EpochDataset):
         return as_dataset(self._batches, signature, self.num_batches, first)
 
     def _batches(self) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-        epoch = self.begin_epoch() if self.reshuffle else 0
+        epoch = self.next_epoch() if self.reshuffle else 0
         rng = np.random.default_rng((self._seed, epoch))
         order = np.array([block for run in self._runs(rng) for block in run])
         # Rows that fill no batch are skipped, anywhere in the order: at

@@ -261,11 +261,15 @@ def test_a_resumed_epoch_has_the_candidates_of_its_start(
     embedder = TextEmbedder(layer, indexed_qa.featurizer)
     options = {"num_retrieved": 3, "batch_size": 2}
     dataset = make_dataset(town_questions, embedder, **options)
+    dataset.begin(1)
     expected = epoch(dataset)
     state = {name: np.asarray(x) for name, x in dataset.state().items()}
     layer.layer_norm.gamma.assign(-layer.layer_norm.gamma)
     resumed = make_dataset(town_questions, embedder, **options)
     resumed.restore(state)
+    resumed.begin(1)
+    # A step changes weights before its batch is made.
+    layer.layer_norm.gamma.assign(2 * layer.layer_norm.gamma)
     batches = [*resumed.as_dataset(2).as_numpy_iterator()]
     assert len(batches) == 3
     for (features, _), (before, _) in zip(batches, expected[2:], strict=True):
