@@ -1,5 +1,4 @@
 import dataclasses
-import gc
 
 import keras
 import numpy as np
@@ -94,7 +93,7 @@ def test_presets_are_listed_and_loaded_by_name(registry, own_index, tmp_path):
     assert RealmQA.presets["realm_cities"].description == "On cities."
     qa = RealmQA.from_preset("realm_cities")
     assert qa.index.num_blocks == own_index.index.num_blocks
-    with pytest.raises(ValueError, match="Names: realm_cities"):
+    with pytest.raises(ValueError, match="Names: .*realm_cities"):
         RealmQA.from_preset("realm_towns")
 
 
@@ -195,10 +194,10 @@ def test_fit_goes_to_the_corpus_of_the_index(make_qa, capsys):
     with pytest.raises(ValueError, match="There must be an index"):
         qa.fit(PAIRS)
     qa.build_index(["Paris was founded in 1163.", "Oslo is in Norway."])
+    index = qa.index
     history = qa.fit(PAIRS, options=READER_ONLY)
-    gc.collect()  # the index before, whose folder has the corpus
     out = capsys.readouterr().out
-    assert "Embedding the corpus\n" in out
+    assert qa.index is index and "Embedding" not in out  # blocks stay the same
     assert "Training the reader\n" in out and "1/1" in out
     assert history.report.num_left_out == 1
     assert qa.ask("where is oslo?").block.text in (
