@@ -4,8 +4,8 @@
         --work work
 
 `data` has a folder for each set, with passages.jsonl.gz and qa.jsonl.gz, and
-`wiki` with passages-*.jsonl.gz. Each stage is kept in the work folder: the same
-command goes on where it was stopped.
+`wiki` with passages-*.jsonl.gz. Each stage is kept in the work folder, so that
+the same command resumes after the last finished one.
 
 1. retriever
 2. reader

@@ -135,7 +135,7 @@ def _facts(opened: Any) -> dict[str, Any]:
 
 
 def _ordered(value: Any) -> Any:
-    """Counts by name with the largest first; others as they are."""
+    """Counts by name, the largest first; other values unchanged."""
     if not isinstance(value, dict):
         return value
     return dict(sorted(value.items(), key=lambda item: -item[1]))

@@ -72,8 +72,8 @@ def demo(
     """
     if bert is not None and not train:
         raise click.UsageError("--bert goes with --train.")
-    if page and train:
-        raise click.UsageError("--page goes without --train.")
+    if page and (train or questions):
+        raise click.UsageError("--page goes without --train and questions.")
     prepare_tensorflow()
     from realm_tf.cli.ui.demo_corpus import open_demo
     from realm_tf.data.questions.questions import read_questions
@@ -148,7 +148,10 @@ def _table(asked: list["Question"], answers: list["Answer"]) -> Table:
 
 def _serve(qa: "RealmQA", bundle: pathlib.Path) -> None:
     """Serves the demo until it is interrupted; exports it the first time."""
-    if not bundle.is_dir():
+    from realm_tf.serving.bundle import BUNDLE_NAME
+
+    # A killed export leaves a folder without this file, which is repeated.
+    if not (bundle / BUNDLE_NAME).is_file():
         console.print_note("Exporting the model, once ...")
         qa.export(bundle)
     click.get_current_context().invoke(serve, bundle=bundle)

@@ -20,8 +20,8 @@ class FinetuneOptions:
         retriever_batch_size: blocks in a batch of the retriever stage; every
             block is a negative for the other questions.
         num_negatives: hard negatives of each block of a batch: blocks without
-            an answer that a search finds for its questions. Each makes the
-            retriever stage as long again.
+            an answer that a search finds for the questions of the block. With
+            1, the retriever stage embeds twice as many blocks.
         retriever_learning_rate: peak learning rate of the retriever stage.
         epochs: epochs of the reader stage, which trains the reader.
         batch_size: questions in a batch of the reader stage.

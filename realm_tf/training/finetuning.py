@@ -217,18 +217,20 @@ class _Run:
         )
 
     def _label(self, sets: list[Sequence[Question]]) -> list[_Labeled]:
-        def find(corpus: Corpus, asked: Sequence[Question]) -> BlockLists:
-            number = next(i for i, some in enumerate(sets) if some is asked)
-            return BlockLists(
-                **self.work.keep(
-                    ("answers", "validation_answers")[number],
+        def label(stage: str, asked: Sequence[Question]) -> AnswerLabels:
+            def find(corpus: Corpus, _: Sequence[Question]) -> BlockLists:
+                kept = self.work.keep(
+                    stage,
                     lambda: vars(find_answer_blocks(corpus, asked).by_text),
                 )
-            )
+                return BlockLists(**kept)
 
+            return AnswerLabels(self.corpus, asked, self.qa.featurizer, find)
+
+        stages = ("answers", "validation_answers")
         return [
-            (asked, AnswerLabels(self.corpus, asked, self.qa.featurizer, find))
-            for asked in sets
+            (asked, label(stage, asked))
+            for stage, asked in zip(stages, sets, strict=False)
         ]
 
     def _timed(self, stage: str, work: Callable[[], Any]) -> Any:
@@ -386,7 +388,6 @@ class _Run:
         self, labeled: list[_Labeled], positives: list[np.ndarray]
     ) -> None:
         options = self.options
-        self.qa.fit_projection(self.corpus)
         data, validation_data = _pair(
             RetrieverDataset(
                 questions,

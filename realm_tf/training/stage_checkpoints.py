@@ -36,11 +36,7 @@ class StageCheckpoints(keras.callbacks.Callback):
         self.is_done = False
         self._begun_at = self._saved_at = time.monotonic()
 
-    def restore(
-        self,
-        model: keras.Model,
-        data: EpochDataset,
-    ) -> None:
+    def restore(self, model: keras.Model, data: EpochDataset) -> None:
         """Brings model and data where the newest checkpoint was.
 
         Args:

@@ -5,6 +5,7 @@ folder of every kind. Prints a line of JSON for each kill. Writers are forked
 after the imports, before TensorFlow starts; so are those who look.
 """
 
+import abc
 import http.client
 import importlib
 import json
@@ -37,7 +38,7 @@ MOST_SECONDS = 600
 GONE = -signal.SIGKILL
 
 
-class Kills:
+class Kills(abc.ABC):
     """Writers of one kind, killed one after the other in the same folder.
 
     Args:
@@ -54,13 +55,13 @@ class Kills:
         for name in self.imports:
             importlib.import_module(name)
 
+    @abc.abstractmethod
     def write(self):
         """What is killed; in a process of its own."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def check(self):
-        """Whether what is there is whole; in a process of its own."""
-        raise NotImplementedError
+        """Whether the folder is whole; in a process of its own."""
 
     def finish(self):
         """The same call once more, not killed; returns what must hold."""

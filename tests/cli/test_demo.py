@@ -120,6 +120,7 @@ def test_demo_trains_once_and_answers_unseen_questions(
     [
         (("--bert", "."), "--bert goes with --train"),
         (("--page", "--train"), "--page goes without --train"),
+        (("--page", "Who?"), "--page goes without --train and questions"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options, message, fail):

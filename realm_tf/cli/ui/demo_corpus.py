@@ -1,5 +1,6 @@
 """The corpus of the demo, embedded already, and the preset that answers."""
 
+import hashlib
 import os
 import pathlib
 import tempfile
@@ -31,9 +32,10 @@ def open_demo(data: pathlib.Path, dtype: str) -> tuple[RealmQA, pathlib.Path]:
     from realm_tf.data.corpus.corpus import Corpus
 
     qa = RealmQA.from_preset(PRESET, dtype=choose_dtype(dtype), verify=False)
-    digest = file_sha256(data / EMBEDDINGS_NAME)
+    files = [data / name for name in (*PASSAGE_NAMES, EMBEDDINGS_NAME)]
+    digest = hashlib.sha256("".join(map(file_sha256, files)).encode())
     cache = cache_for_models()
-    folder = cache / f"demo-corpus-{digest[:16]}"
+    folder = cache / f"demo-corpus-{digest.hexdigest()[:16]}"
     if not folder.is_dir():
         console.print_note("Unpacking the corpus, once ...")
         with tempfile.TemporaryDirectory(dir=cache, prefix="work-") as work:

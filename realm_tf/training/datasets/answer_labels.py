@@ -83,10 +83,14 @@ class AnswerLabels:
         self._holders = (find or _find)(corpus, questions)
         self._answer_ids = _wordpieces(questions, featurizer)
 
+    def holders(self, i: int) -> np.ndarray:
+        """int64 ids of all blocks that hold an answer of question `i`."""
+        return self._holders[i]
+
     def question(self, i: int) -> QuestionLabels:
         """Labels of question `i`."""
         question = self.questions[i]
-        holders = self._holders[i]
+        holders = self.holders(i)
         found = [self.corpus.find_document(p) for p in question.own_passages]
         own = np.concatenate([np.zeros(0, np.int64), *found])
         marks = _marks(question, self.corpus, own)

@@ -1,7 +1,6 @@
 """tf.data for `DualEncoder`: blocks with the questions they answer."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -71,17 +70,14 @@ class RetrieverDataset(EpochDataset):
         super().__init__()
         self._seed = seed
         self.num_negatives = num_negatives
+        self._labels = labels
+        self._positives = positives
         self._texts = [question.question for question in questions]
         self._hard_negatives = hard_negatives
         self._questions: dict[int, list[int]] = {}
-        self._answering: dict[int, npt.NDArray[np.int64]] = {}
         for i, block_id in enumerate(positives.tolist()):
             if block_id >= 0:
                 self._questions.setdefault(block_id, []).append(i)
-                label = labels.question(i)
-                self._answering[i] = np.unique(
-                    [block_id, *label.gold, *label.ambiguous]
-                )
         self.batch_size = min(batch_size, len(self._questions))
         if self.batch_size < 2:
             raise ValueError(
@@ -198,9 +194,11 @@ class RetrieverDataset(EpochDataset):
         drawn = np.full(self.num_negatives, MISSING_BLOCK_ID)
         if self._hard_negatives is not None and self.num_negatives:
             found = np.unique(self._hard_negatives[asked])
-            answering = [self._answering[i] for i in asked]
-            found = np.setdiff1d(found, [MISSING_BLOCK_ID, *chain(*answering)])
-            found = rng.permutation(found)[: self.num_negatives]
+            for i in asked:
+                found = np.setdiff1d(found, self._labels.holders(i))
+            own = [MISSING_BLOCK_ID, self._positives[asked[0]]]
+            found = rng.permutation(np.setdiff1d(found, own))
+            found = found[: self.num_negatives]
             drawn[: len(found)] = found
         return drawn
 
@@ -208,9 +206,12 @@ class RetrieverDataset(EpochDataset):
         self, asked: npt.NDArray[np.int64], read: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int32]:
         """The blocks of a batch that are no negatives, for each question."""
-        nothing = np.zeros(0, np.int64)
-        found = [
-            np.intersect1d(read, self._answering.get(i, nothing))
+        found: list[npt.NDArray[np.int64]] = [
+            np.intersect1d(
+                read, np.append(self._labels.holders(i), self._positives[i])
+            )
+            if i >= 0
+            else np.zeros(0, np.int64)
             for i in asked.ravel().tolist()
         ]
         # One more, so that missing blocks are no negatives either.

@@ -1,32 +1,17 @@
 """`realm-tf finetune` killed in each stage with training, and resumed."""
 
-import subprocess
-import sys
 import time
 
 import pytest
+from command_process import finish, start
 
 from realm_tf.realm_qa import RealmQA
 
-CODE = "from realm_tf.cli import main; main()"
 OPTIONS = (
     *("--retriever-epochs", 6, "--retriever-batch-size", 2),
     *("--epochs", 6, "--batch-size", 2, "--num-retrieved", 4),
     *("--dropout", 0.1, "--dtype", "float32", "--checkpoint-minutes", 0),
 )
-
-
-def start(*args):
-    return subprocess.Popen(
-        [sys.executable, "-c", CODE, *map(str, args)],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process):
-    _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
 
 
 @pytest.mark.large
@@ -46,8 +31,8 @@ def test_kills_change_nothing(corpus, questions_file, tiny_bert, tmp_path):
         process.kill()
         process.communicate()
         assert not (tmp_path / "preset").exists()
-    finish(start(*command, "--work", work))
-    finish(start(*command[:-1], tmp_path / "unbroken"))
+    finish(start(*command, "--work", work), timeout=600)
+    finish(start(*command[:-1], tmp_path / "unbroken"), timeout=600)
     killed, unbroken = (
         RealmQA.from_preset(tmp_path / name) for name in ("preset", "unbroken")
     )

@@ -1,11 +1,10 @@
 """`realm-tf pretrain` killed at any step, and started again each time."""
 
 import random
-import subprocess
-import sys
 import time
 
 import pytest
+from command_process import finish, start
 
 from realm_tf.realm_qa import RealmQA
 from realm_tf.training.pretraining import read_log
@@ -15,20 +14,6 @@ OPTIONS = (
     *("--num-steps", NUM_STEPS, "--num-warmup-steps", 4, "--batch-size", 2),
     *("--log-every", 1, "--checkpoint-every", 4, "--deterministic"),
 )
-CODE = "from realm_tf.cli import main; main()"
-
-
-def start(*args):
-    return subprocess.Popen(
-        [sys.executable, "-c", CODE, *map(str, args)],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process):
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
 
 
 def figures(folder):
