@@ -48,6 +48,10 @@ class ScannBuildError(RealmError, RuntimeError):
     """The process that builds a ScaNN index failed."""
 
 
+class ResourceError(RealmError, RuntimeError):
+    """A task does not fit into the memory or on the disk of the machine."""
+
+
 class RecallError(RealmError, RuntimeError):
     """An approximate index finds too little of the exact result."""
 

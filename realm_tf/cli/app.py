@@ -15,6 +15,7 @@ from realm_tf.cli.export import export
 from realm_tf.cli.export_checkpoint import export_checkpoint
 from realm_tf.cli.import_checkpoint import import_checkpoint
 from realm_tf.cli.index import index
+from realm_tf.cli.plan import plan
 from realm_tf.cli.presets import presets
 from realm_tf.cli.questions import questions
 from realm_tf.cli.reproduce import reproduce
@@ -110,6 +111,7 @@ _COMMANDS = (
     finetune,
     import_checkpoint,
     index,
+    plan,
     presets,
     pretrain,
     questions,

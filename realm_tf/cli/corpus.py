@@ -62,6 +62,7 @@ def corpus() -> None:
     default=None,
     help="Skip lists and disambiguation pages. Default: for Wikipedia only.",
 )
+@options.force_option
 @options.json_option()
 @options.shared_options
 def build(

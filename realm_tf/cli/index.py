@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from realm_tf._constants import ANALYZERS, STORAGES
 from realm_tf.cli.ui import options
 from realm_tf.cli.ui.class_options import class_options, make
 from realm_tf.cli.ui.environment import prepare_tensorflow
@@ -46,22 +45,10 @@ _FOLDER = click.argument("folder", type=options.FOLDER)
     help="Index folder; an existing one gets a new version.",
 )
 @options.searcher_option
-@click.option(
-    "--storage",
-    type=click.Choice(STORAGES),
-    default="float32",
-    show_default=True,
-    help="Type of the stored embeddings; bfloat16 takes half the space.",
-)
-@click.option(
-    "--analyzer",
-    type=click.Choice(["none", *ANALYZERS]),
-    default="english",
-    show_default=True,
-    help="Language whose endings the lexical search ignores; plain ignores "
-    "none, none leaves the lexical search out.",
-)
+@options.storage_option
+@options.analyzer_option
 @click.option("--skip-bad", is_flag=True, help="Skip invalid embeddings.")
+@options.force_option
 @class_options(ScannOptions)
 @options.dtype_option()
 @options.json_option()
@@ -72,8 +59,9 @@ def build(
     output: pathlib.Path,
     searcher: str,
     storage: str,
-    analyzer: str,
+    analyzer: str | None,
     skip_bad: bool,
+    force: bool,
     dtype: str,
     as_json: bool,
     **scann: Any,
@@ -93,9 +81,10 @@ def build(
             output,
             searcher=searcher,
             dtype=storage,
-            analyzer=None if analyzer == "none" else analyzer,
+            analyzer=analyzer,
             scann=make(ScannOptions, scann),
             skip_bad=skip_bad,
+            force=force,
             progress=bar.show,
         )
     seconds = round(time.monotonic() - start, 2)

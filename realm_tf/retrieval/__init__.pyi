@@ -1,4 +1,5 @@
 from realm_tf.retrieval.index.block_index import BlockIndex as BlockIndex
+from realm_tf.retrieval.index.index_plan import IndexPlan as IndexPlan
 from realm_tf.retrieval.searchers.brute_force_searcher import (
     BruteForceSearcher as BruteForceSearcher,
 )

@@ -51,7 +51,7 @@ SURFACE = {
         BertAdamW SyncedLossScaleOptimizer WarmupLinearDecay
     """,
     "realm_tf.retrieval": """
-        BlockIndex BruteForceSearcher EmbeddingWriter ScannSearcher
+        BlockIndex BruteForceSearcher EmbeddingWriter IndexPlan ScannSearcher
         SearchResult searcher_recall_at_k
     """,
     "realm_tf.training": """
@@ -63,7 +63,7 @@ SURFACE = {
 ERRORS = """
     BackendError BackendFullError BadRecordError BadRequestError
     CheckpointError ExportError FolderError GivenUpError LockedError
-    MismatchError RealmError RecallError ScannBuildError
+    MismatchError RealmError RecallError ResourceError ScannBuildError
     ServiceUnavailableError TooLargeError UnknownDocumentError
     UnknownVersionError UnsafePickleError
 """

@@ -27,7 +27,7 @@ ROWS = """
 _version _constants _door _registration _progress
 errors
 options
-_files
+_files _resources
 _replacement
 _manifest
 _replicas

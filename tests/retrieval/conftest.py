@@ -18,6 +18,7 @@ class FakeCorpus:
     num_blocks: int
     fingerprint: str = "corpus-a"
     tokenizer_fingerprint: str = "tokenizer-a"
+    num_wordpieces: int = 100
 
     def blocks(self, block_ids):
         return [

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from realm_tf._constants import SEARCHERS
+from realm_tf._constants import ANALYZERS, SEARCHERS, STORAGES
 
 Decorator = Callable[[Any], Any]
 
@@ -82,6 +82,39 @@ def searcher_option(command: Any) -> Any:
         default="auto",
         show_default=True,
         help="Searcher of the index; auto is exact below 50,000 blocks.",
+    )(command)
+
+
+def storage_option(command: Any) -> Any:
+    """Adds `--storage`."""
+    return click.option(
+        "--storage",
+        type=click.Choice(STORAGES),
+        default="float32",
+        show_default=True,
+        help="Type of the stored embeddings; bfloat16 takes half the space.",
+    )(command)
+
+
+def analyzer_option(command: Any) -> Any:
+    """Adds `--analyzer`; the command gets None for none."""
+    return click.option(
+        "--analyzer",
+        type=click.Choice(["none", *ANALYZERS]),
+        default="english",
+        show_default=True,
+        callback=lambda _, __, name: None if name == "none" else name,
+        help="Language whose endings the lexical search ignores; plain ignores "
+        "none, none leaves the lexical search out.",
+    )(command)
+
+
+def force_option(command: Any) -> Any:
+    """Adds `--force`."""
+    return click.option(
+        "--force",
+        is_flag=True,
+        help="Start even if memory or disk will not do.",
     )(command)
 
 

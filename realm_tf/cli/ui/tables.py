@@ -20,7 +20,8 @@ def show_facts(facts: dict[str, Any], as_json: bool) -> None:
         return
     table = rich.table.Table.grid(padding=(0, 2))
     for name, value in facts.items():
-        words = name.removeprefix("num_").replace("_", " ")
+        words = name.removeprefix("num_").removesuffix("_bytes")
+        words = words.replace("_", " ")
         table.add_row(words, console.neutralise(_readable(name, value)))
     console.stdout().print(table)
 
@@ -53,7 +54,7 @@ def _figure(value: Any) -> str:
 def _readable(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if name == "bytes":
+    if name == "bytes" or name.endswith("_bytes"):
         return f"{value / 2**20:,.1f} MiB"
     if value is None:
         return "-"

@@ -107,6 +107,11 @@ class Corpus:
     def __getitem__(self, block_id: int) -> Block:
         return self.blocks([block_id])[0]
 
+    @property
+    def num_wordpieces(self) -> int:
+        """Number of wordpieces of all blocks, titles not counted."""
+        return int(self._row_splits[-1])
+
     def blocks(self, block_ids: Sequence[int] | np.ndarray) -> list[Block]:
         """Reads blocks.
 

@@ -11,6 +11,7 @@ import numpy as np
 from realm_tf import _constants, _version
 from realm_tf._files import explain_full_disk, remove_leftover
 from realm_tf._progress import Progress, no_progress
+from realm_tf._resources import require_disk
 from realm_tf.data.corpus import corpus_parts
 from realm_tf.data.corpus.articles import (
     ArticleFiles,
@@ -28,6 +29,9 @@ from realm_tf.data.text.featurizer import Featurizer
 
 # Below this the import of TensorFlow in every process, 5 s, is not worth it.
 _SMALL_BYTES = 32 * 2**20
+# Space for a byte of the sources: half the text of a dump is markup, of which
+# nothing is kept; of other files a build takes three times as much.
+_LEAST_SPACE = 0.9
 
 
 def build_corpus(
@@ -40,6 +44,7 @@ def build_corpus(
     num_processes: int | None = None,
     skip_bad: bool = False,
     skip_navigation: bool | None = None,
+    force: bool = False,
     progress: Progress = no_progress,
 ) -> Corpus:
     """Builds the corpus folder of articles.
@@ -63,6 +68,7 @@ def build_corpus(
         skip_bad: skip invalid records and count them in the manifest, in
             place of stopping at the first.
         skip_navigation: see `ArticleFiles`.
+        force: start even if the disk has no room for it.
         progress: see `Progress`; its stage is "corpus", its units are blocks,
             estimated in all, and it counts `articles`.
 
@@ -73,6 +79,7 @@ def build_corpus(
         FolderError: if `path` exists, or another process is building it.
         BadRecordError: at a bad record, unless `skip_bad`.
         ValueError: if two articles have the same id, or there is no text.
+        ResourceError: if the disk has no room for it, before work starts.
         OSError: if the disk is full.
 
     Example:
@@ -92,6 +99,13 @@ def build_corpus(
             "`max_wordpieces` must leave room for a wordpiece beside [CLS] and "
             f"two [SEP]. Received: max_wordpieces={max_wordpieces}. Pass 4 or "
             "more."
+        )
+    if not force:
+        require_disk(
+            int(_LEAST_SPACE * source.num_bytes),
+            path,
+            "A corpus of these files",
+            "Free some space, or write it to another disk",
         )
     tally = _Tally(source, progress)
     plan = _plan(source, featurizer, max_wordpieces)

@@ -130,6 +130,7 @@ class BlockIndex:
         skip_bad: bool = False,
         training_step: int | None = None,
         attachments: Mapping[str, bytes] | None = None,
+        force: bool = False,
         progress: Progress = no_progress,
     ) -> "BlockIndex":
         """Builds the next version of an index, and opens it.
@@ -154,11 +155,13 @@ class BlockIndex:
                 embeddings out of every search, in place of raising.
             training_step: steps the weights were trained for, if any.
             attachments: contents of files to keep with the version, by name.
+            force: start even if memory or disk will not do, see `IndexPlan`.
             progress: see `Progress`; its stage is "index", its units are
                 blocks.
 
         Raises:
             LockedError: if another process is writing the index.
+            ResourceError: if memory or disk will not do.
             ValueError: if `embeddings` do not fit the corpus, or are bad.
             RecallError: if ScaNN finds less than `recall_floor`.
             ScannBuildError: if ScaNN failed.
@@ -180,6 +183,7 @@ class BlockIndex:
                 skip_bad=skip_bad,
                 training_step=training_step,
                 attachments=attachments,
+                force=force,
                 progress=progress,
             )
             version = index_versions.publish(path, fill)

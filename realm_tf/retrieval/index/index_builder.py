@@ -1,6 +1,7 @@
 """Writes the folder of one index version."""
 
 import dataclasses
+import functools
 import pathlib
 import warnings
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from realm_tf._manifest import FolderWriter
 from realm_tf._progress import Progress, no_progress
 from realm_tf.errors import RecallError
 from realm_tf.options import ScannOptions
+from realm_tf.retrieval.index.index_plan import IndexPlan
 from realm_tf.retrieval.index.lexical_index import searched_text
 from realm_tf.retrieval.searchers.analyzer import Analyzer
 from realm_tf.retrieval.searchers.brute_force_searcher import BruteForceSearcher
@@ -66,16 +68,28 @@ def write_version(
     probe_queries: npt.ArrayLike | None = None,
     training_step: int | None = None,
     attachments: Mapping[str, bytes] | None = None,
+    force: bool = False,
     progress: Progress = no_progress,
 ) -> None:
     """Fills the folder of `writer`; see `BlockIndex.build`."""
-    kind = _choose_searcher(searcher, corpus.num_blocks)
+    kind = choose_searcher(searcher, corpus.num_blocks)
     analyzer = _usable(analyzer)
+    plan = functools.partial(
+        IndexPlan,
+        corpus.num_blocks,
+        searcher=kind,
+        dtype=dtype,
+        wordpieces=mean_wordpieces(corpus) if analyzer else 0,
+        scann=scann or ScannOptions(),
+    )
     with EmbeddingWriter(
         writer.path, corpus.num_blocks, dtype=dtype, skip_bad=skip_bad
     ) as rows:
         for chunk in _chunks(embeddings):
+            is_first = rows.dim is None
             rows.write(chunk)
+            if is_first and rows.dim and not force:
+                plan(rows.dim).check(writer.path)
             progress("index", rows.rows_written, corpus.num_blocks, {})
         matrix = rows.finish()
     excluded = np.array(rows.bad_rows, np.int64)
@@ -118,7 +132,13 @@ def write_version(
     )
 
 
-def _choose_searcher(searcher: str, num_blocks: int) -> str:
+def mean_wordpieces(corpus: "Corpus") -> float:
+    """Mean number of wordpieces of a block."""
+    return corpus.num_wordpieces / max(corpus.num_blocks, 1)
+
+
+def choose_searcher(searcher: str, num_blocks: int) -> str:
+    """The searcher of an index, "brute_force" or "scann", for "auto"."""
     if searcher not in SEARCHERS:
         raise ValueError(
             f"`searcher` must be one of {SEARCHERS}. Received: "

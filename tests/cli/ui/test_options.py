@@ -36,6 +36,7 @@ def test_the_commands_are_those_promised():
         "index info",
         "index rollback",
         "index verify",
+        "plan",
         "presets",
         "pretrain ict",
         "pretrain mlm",
