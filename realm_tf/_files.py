@@ -334,7 +334,7 @@ def full_disk_error(
     """The error for a full disk; see `explain_full_disk`."""
     return OSError(
         code,
-        f"{path} does not fit on the disk: {_free_bytes(path):,} bytes are "
+        f"{path} does not fit on the disk: {free_bytes(path):,} bytes are "
         f"free ({os.strerror(code)}). {advice}",
     )
 
@@ -350,15 +350,15 @@ def check_disk_space(path: str | os.PathLike[str], num_bytes: int) -> None:
         OSError: with what is needed and what is free.
     """
     path = pathlib.Path(path)
-    if num_bytes > _free_bytes(path):
+    if num_bytes > free_bytes(path):
         raise full_disk_error(
             path,
             f"It needs {num_bytes:,}. Free some space, or choose another disk.",
         )
 
 
-def _free_bytes(path: pathlib.Path) -> int:
-    """Of the disk that `path` is on, or would be."""
+def free_bytes(path: str | os.PathLike[str]) -> int:
+    """Free space of the disk that `path` is on, or would be."""
     path = pathlib.Path(os.path.realpath(path))
     while not path.exists():
         path = path.parent

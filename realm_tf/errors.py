@@ -49,7 +49,7 @@ class ScannBuildError(RealmError, RuntimeError):
 
 
 class ResourceError(RealmError, RuntimeError):
-    """A task does not fit into the memory or on the disk of the machine."""
+    """A task needs more memory or disk than the machine has."""
 
 
 class RecallError(RealmError, RuntimeError):

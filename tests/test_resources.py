@@ -18,19 +18,12 @@ def test_memory_is_that_of_the_machine_or_its_container(tmp_path, monkeypatch):
     assert _resources.memory_bytes() == 123456
 
 
-def test_disk_is_asked_of_the_folder_that_will_hold_the_path(tmp_path):
-    free = _resources.free_disk_bytes(tmp_path / "not" / "yet" / "there")
-    assert free == pytest.approx(_resources.free_disk_bytes(tmp_path), rel=0.1)
-
-
-def test_what_is_needed_and_found_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(_resources, "memory_bytes", lambda: 2 * 10**9)
-    _resources.require_memory(2 * 10**9, "This", "Use less")
+def test_what_is_needed_and_found_is_told():
+    said = {"task": "This", "advice": "Use less"}
+    _resources.require("memory", 2 * 10**9, 2 * 10**9, **said)
     with pytest.raises(ResourceError) as error:
-        _resources.require_memory(3 * 10**9, "This", "Use less")
+        _resources.require("memory", 3 * 10**9, 2 * 10**9, **said)
     assert str(error.value) == (
         "This needs 3.0 GB of memory. Received: 2.0 GB. Use less, or pass "
         "`force=True` to try it all the same."
     )
-    with pytest.raises(ResourceError, match="GB of free disk"):
-        _resources.require_disk(10**18, tmp_path, "This", "Use less")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from realm_tf import _resources
+from realm_tf._files import free_bytes
 from realm_tf.cli.ui import options
 from realm_tf.cli.ui.class_options import class_options, make
 from realm_tf.cli.ui.environment import prepare_tensorflow
@@ -117,7 +118,7 @@ def _facts(
         "scann_bytes": index_plan.scann_bytes,
         "lexical_bytes": index_plan.lexical_bytes,
         "disk_bytes": index_plan.disk_bytes,
-        "free_disk_bytes": _resources.free_disk_bytes(output),
+        "free_disk_bytes": free_bytes(output),
         "build_memory_bytes": index_plan.build_memory,
         "serving_memory_bytes": index_plan.serving_memory,
         "machine_memory_bytes": _resources.memory_bytes(),

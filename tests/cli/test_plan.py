@@ -1,6 +1,7 @@
 import pytest
 
-from realm_tf import _resources
+from realm_tf import _files
+from realm_tf.retrieval.index import index_plan
 
 pytestmark = pytest.mark.usefixtures("kept_models")
 
@@ -53,7 +54,7 @@ def test_no_blocks_are_refused(fail, preset):
 def test_a_build_that_does_not_fit_is_refused_unless_forced(
     corpus, fail, monkeypatch, preset, run, tmp_path
 ):
-    monkeypatch.setattr(_resources, "free_disk_bytes", lambda path: 10)
+    monkeypatch.setattr(index_plan, "free_bytes", lambda path: 10)
     output = tmp_path / "index"
     command = ("index", "build", "--preset", preset, "--corpus", corpus)
     message = fail(*command, "-o", output)
@@ -65,7 +66,7 @@ def test_a_build_that_does_not_fit_is_refused_unless_forced(
 def test_a_corpus_that_does_not_fit_is_refused_unless_forced(
     articles_file, fail, monkeypatch, run, tmp_path
 ):
-    monkeypatch.setattr(_resources, "free_disk_bytes", lambda path: 10)
+    monkeypatch.setattr(_files, "free_bytes", lambda path: 10)
     command = ("corpus", "build", articles_file, "-o", tmp_path / "corpus")
-    assert "`--force`" in fail(*command)
+    assert "It needs" in fail(*command)
     assert run(*command, "--force", "--json").json["num_documents"] == 4

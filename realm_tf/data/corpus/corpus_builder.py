@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from realm_tf import _constants, _version
-from realm_tf._files import explain_full_disk, remove_leftover
+from realm_tf._files import (
+    check_disk_space,
+    explain_full_disk,
+    remove_leftover,
+)
 from realm_tf._progress import Progress, no_progress
-from realm_tf._resources import require_disk
 from realm_tf.data.corpus import corpus_parts
 from realm_tf.data.corpus.articles import (
     ArticleFiles,
@@ -79,8 +82,7 @@ def build_corpus(
         FolderError: if `path` exists, or another process is building it.
         BadRecordError: at a bad record, unless `skip_bad`.
         ValueError: if two articles have the same id, or there is no text.
-        ResourceError: if the disk has no room for it, before work starts.
-        OSError: if the disk is full.
+        OSError: if the disk has no room for it, or is full.
 
     Example:
     >>> import tempfile
@@ -101,12 +103,7 @@ def build_corpus(
             "more."
         )
     if not force:
-        require_disk(
-            int(_LEAST_SPACE * source.num_bytes),
-            path,
-            "A corpus of these files",
-            "Free some space, or write it to another disk",
-        )
+        check_disk_space(path, int(_LEAST_SPACE * source.num_bytes))
     tally = _Tally(source, progress)
     plan = _plan(source, featurizer, max_wordpieces)
     with open_work_folder(path, plan) as work:

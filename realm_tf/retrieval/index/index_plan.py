@@ -3,7 +3,8 @@
 import dataclasses
 import os
 
-from realm_tf._resources import require_disk, require_memory
+from realm_tf._files import free_bytes
+from realm_tf._resources import memory_bytes, require
 from realm_tf.options import ScannOptions
 from realm_tf.retrieval.searchers.embedding_matrix import STORED_DTYPES
 
@@ -115,17 +116,20 @@ class IndexPlan:
             ResourceError: if it does not.
         """
         size = f"{self.num_blocks:,} blocks of {self.embedding_dim} dimensions"
-        require_memory(
+        require(
+            "memory",
             self.build_memory,
-            f"A ScaNN index of {size}",
-            "Use fewer dimensions, searcher='brute_force', or a machine with "
-            "more memory",
+            memory_bytes(),
+            task=f"A ScaNN index of {size}",
+            advice="Use fewer dimensions, searcher='brute_force', or a machine "
+            "with more memory",
         )
-        require_disk(
+        require(
+            "free disk",
             self.disk_bytes,
-            path,
-            f"An index of {size}",
-            "Free some space, use fewer dimensions, or store bfloat16",
+            free_bytes(path),
+            task=f"An index of {size}",
+            advice="Free some space, use fewer dimensions, or store bfloat16",
         )
 
     @property

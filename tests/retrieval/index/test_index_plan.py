@@ -1,8 +1,8 @@
 import pytest
 
-from realm_tf import _resources
 from realm_tf.errors import ResourceError
 from realm_tf.options import ScannOptions
+from realm_tf.retrieval.index import index_plan
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.index.index_plan import IndexPlan
 
@@ -12,8 +12,8 @@ GB = 10**9
 @pytest.fixture
 def machine(monkeypatch):
     def with_(memory, disk=10**15):
-        monkeypatch.setattr(_resources, "memory_bytes", lambda: memory)
-        monkeypatch.setattr(_resources, "free_disk_bytes", lambda path: disk)
+        monkeypatch.setattr(index_plan, "memory_bytes", lambda: memory)
+        monkeypatch.setattr(index_plan, "free_bytes", lambda path: disk)
 
     return with_
 
