@@ -23,6 +23,7 @@ from realm_tf.checkpoints.presets import (
     copy_layer,
     read_preset,
 )
+from realm_tf.checkpoints.sentence_modules import MODULES_NAME
 from realm_tf.checkpoints.tf1 import find_prefix, load_tf1
 from realm_tf.checkpoints.variable_names import READER, head_paths
 from realm_tf.data.text.featurizer import Featurizer
@@ -79,6 +80,12 @@ def load(
             f"`format` must be one of {FORMATS}. Received: format={format!r}."
         )
     path = fetched(source)
+    if (path / MODULES_NAME).is_file():
+        raise CheckpointError(
+            "A sentence encoder is not imported: its pooling would be lost. "
+            f"Received: {source}, with {MODULES_NAME}. Start from it: "
+            "`RealmQA.from_preset`, or `realm-tf finetune --bert`."
+        )
     names = list(_FORMATS) if format == "auto" else [format]
     for name in names:
         recognises, loader = _FORMATS[name]

@@ -39,6 +39,15 @@ def test_something_else_is_refused(tmp_path):
         load(tmp_path)
 
 
+def test_a_sentence_encoder_is_sent_to_where_its_pooling_is_kept(
+    tiny_bert, tmp_path
+):
+    folder = shutil.copytree(tiny_bert, tmp_path / "encoder")
+    (folder / "modules.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="finetune --bert"):
+        load(folder)
+
+
 def test_one_checkpoint_stays_as_it_is(checkpoints):
     one = checkpoints["openqa"]
     combined = combine([one])
