@@ -465,8 +465,8 @@ class RealmQA(QuestionAnswerer):
     ) -> CalibrationReport:
         """Makes probabilities say how often answers are right.
 
-        Chooses a temperature by the likelihood of right and wrong answers,
-        and the threshold of `Answer.found` by the F1 of the answers that are
+        Chooses a temperature by the likelihood of right and wrong answers to
+        the questions that have one, and the threshold of `Answer.found` by the F1 of the answers that are
         given. Both are in `calibration`, which presets and exports keep and
         training takes back.
 

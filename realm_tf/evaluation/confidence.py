@@ -57,23 +57,30 @@ class Confidence:
     is_found: npt.NDArray[np.bool_]
 
     @property
-    def expected_calibration_error(self) -> float:
+    def expected_calibration_error(self) -> float | None:
         """Mean gap between probability and share of right answers.
 
         ECE = sum over the bins of their share of all answers, times
-        |share of right ones - mean probability|.
+        |share of right ones - mean probability|. Of questions that have an
+        answer; None if there are none.
         """
         gaps = [
             b.num_answers * abs(b.probability - b.share_right)
             for b in self.reliability()
             if b.probability is not None and b.share_right is not None
         ]
-        return sum(gaps) / len(self.probabilities)
+        return sum(gaps) / self._num_answerable if gaps else None
 
     @property
-    def negative_log_likelihood(self) -> float:
-        """Of right and wrong answers, in nats; see `log_loss`."""
-        return log_loss(self.probabilities, self.is_right)
+    def negative_log_likelihood(self) -> float | None:
+        """Of right and wrong answers, in nats; see `log_loss`.
+
+        Of questions that have an answer; None if there are none.
+        """
+        if not self._num_answerable:
+            return None
+        judged = self.is_answerable
+        return log_loss(self.probabilities[judged], self.is_right[judged])
 
     @property
     def coverage(self) -> float:
@@ -116,16 +123,23 @@ class Confidence:
         return float((below.sum() + not_above.sum()) / (2 * pairs))
 
     def reliability(self, num_bins: int = NUM_BINS) -> list[ReliabilityBin]:
-        """The answers by their probability, in bins of equal width."""
+        """The answers by their probability, in bins of equal width.
+
+        Only those to questions that have an answer: the probability is that
+        of an answer among all, given that there is one. Whether there is one
+        is decided by the threshold.
+        """
+        probabilities = self.probabilities[self.is_answerable]
+        is_right = self.is_right[self.is_answerable]
         edges = np.linspace(0, 1, num_bins + 1)
-        places = np.searchsorted(edges[1:-1], self.probabilities, "left")
+        places = np.searchsorted(edges[1:-1], probabilities, "left")
         bins = []
         for place in range(num_bins):
             inside = places == place
             count = int(inside.sum())
             mean, share = (
                 float(values[inside].mean()) if count else None
-                for values in (self.probabilities, self.is_right)
+                for values in (probabilities, is_right)
             )
             lower, upper = edges[place : place + 2].tolist()
             bins.append(ReliabilityBin(lower, upper, count, mean, share))

@@ -102,7 +102,9 @@ def _report(
     is_answerable: np.ndarray,
     num_left_out: int,
 ) -> CalibrationReport:
-    chosen = best_temperature(TEMPERATURES, probabilities, is_right)
+    chosen = best_temperature(
+        TEMPERATURES, probabilities[:, is_answerable], is_right[is_answerable]
+    )
     calibration = Calibration(
         temperature=TEMPERATURES[chosen],
         threshold=best_threshold(

@@ -45,6 +45,16 @@ def test_empty_bins_have_no_means():
     assert (last.probability, last.share_right) == (None, None)
 
 
+def test_calibration_is_judged_where_there_is_an_answer():
+    answerable = np.array([True, True, False])
+    confidence = make([0.5, 0.5, 0.9], [True, False, False], answerable)
+    alone = make([0.5, 0.5], [True, False])
+    for name in ("expected_calibration_error", "negative_log_likelihood"):
+        assert getattr(confidence, name) == getattr(alone, name)
+        assert getattr(make([0.9], [False], [False]), name) is None
+    assert sum(b.num_answers for b in confidence.reliability()) == 2
+
+
 def test_negative_log_likelihood():
     likelihood = make([0.5, 0.75], [True, False]).negative_log_likelihood
     assert likelihood == pytest.approx((math.log(2) + math.log(4)) / 2)

@@ -69,9 +69,9 @@ def test_every_answer_to_a_question_without_one_is_wrong():
     assert (report.exact_match, report.num_with_passage) == (1.0, 1)
     assert [score.is_right for score in report.scores] == [True, True, False]
     figures = report.to_json()
-    # Probabilities .9, .5, .1, each in a bin of its own.
+    # Probabilities .9 and .5 of right answers, each in a bin of its own.
     assert figures["expected_calibration_error"] == pytest.approx(
-        (0.1 + 0.5 + 0.1) / 3
+        (0.1 + 0.5) / 2
     )
     assert figures["answerability_auroc"] == 1.0
     assert figures["answerability_f1"] == 2 * 2 / (3 + 2)
