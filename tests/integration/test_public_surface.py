@@ -63,7 +63,7 @@ SURFACE = {
 ERRORS = """
     BackendError BackendFullError BadRecordError BadRequestError
     CheckpointError ExportError FolderError GivenUpError LockedError
-    MismatchError RealmError RecallError ScannBuildError
+    MismatchError NotWriterError RealmError RecallError ScannBuildError
     ServiceUnavailableError TooLargeError UnknownDocumentError
     UnknownVersionError UnsafePickleError
 """
