@@ -40,7 +40,7 @@ import machine
 import numpy as np
 import urllib3
 
-from realm_tf.data.corpus.corpus import Corpus
+from realm_tf.data import Corpus
 
 LIVE = "live-"  # of the ids of documents that come and go
 NUM_LIVE = 16

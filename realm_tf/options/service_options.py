@@ -39,8 +39,8 @@ class ServiceOptions:
         is_local: the service can be reached from this machine only.
         reader: only read the index, and follow what another service writes.
             Without it, a service waits until no other one is the writer.
-        url: address at which clients reach the service. While it is the
-            writer, other services name the address where they refuse changes.
+        url: address at which clients reach the service. Other services that
+            refuse a change name the address of the writer.
 
     Raises:
         ValueError: if a number is not positive, the token cannot be sent, or

@@ -444,7 +444,10 @@ class QueryService:
         try:
             await self._in_thread(self.role.take)
         except OSError as error:
-            return f"Documents cannot be changed: {error}."
+            return (
+                f"Documents cannot be changed: {error}. Let the service write "
+                "the index, or start it with `--reader`."
+            )
         return ""
 
     def _refresh_index(self, bundle: Bundle) -> None:
