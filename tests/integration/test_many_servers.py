@@ -98,7 +98,8 @@ def test_second_service_waits_and_takes_over(server, start_server):
         reply = second.post(path, body)
         assert reply.status == 409 and reply.json["writer"] == "http://writer:1"
     assert second.post("/v1/index", {}).status == 200  # it only looks
-    assert second.post("/v1/index", {}, headers={"authorization": "x"}).status
+    token = {"authorization": "x"}
+    assert second.post("/v1/index", {}, headers=token).status == 401
     add(server)
     server.stop()
     second.wait(lambda: role(second) == "writer")
