@@ -92,6 +92,19 @@ class ServiceUnavailableError(RealmError, RuntimeError):
         self.retry_after = retry_after
 
 
+class NotWriterError(RealmError, RuntimeError):
+    """The service reads an index whose changes another service makes.
+
+    Args:
+        message: why, and where to send changes.
+        writer: URL of the service that makes them, if it is known.
+    """
+
+    def __init__(self, message: str, writer: str | None = None):
+        super().__init__(message)
+        self.writer = writer
+
+
 class GivenUpError(ServiceUnavailableError):
     """The client left before the work began, so nothing was done."""
 

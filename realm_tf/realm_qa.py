@@ -466,9 +466,9 @@ class RealmQA(QuestionAnswerer):
         """Makes probabilities say how often answers are right.
 
         Chooses a temperature by the likelihood of right and wrong answers to
-        the questions that have one, and the threshold of `Answer.found` by the F1 of the answers that are
-        given. Both are in `calibration`, which presets and exports keep and
-        training takes back.
+        the questions that have one, and the threshold of `Answer.found` by the
+        F1 of the answers that are given. Both are in `calibration`, which
+        presets and exports keep and training takes back.
 
         Args:
             questions: see `fit`; such that were not trained on, some hundred

@@ -25,6 +25,7 @@ _TOKEN_BYTES = 32
     epilog=options.examples(
         "realm-tf serve --bundle bundle",
         "realm-tf serve --bundle bundle --backend grpc://127.0.0.1:8500",
+        "realm-tf serve --bundle bundle --reader --port 8601",
         "curl -s 127.0.0.1:8600/v1/ask -H 'content-type: application/json' "
         '-d \'{"question": "Who wrote Emma?"}\'',
     )
@@ -63,7 +64,7 @@ _TOKEN_BYTES = 32
 )
 @class_options(
     ServiceOptions,
-    "request_timeout",
+    *("request_timeout", "reader", "url"),
     flags={"request_timeout": "--timeout"},
 )
 @options.shared_options
@@ -74,12 +75,17 @@ def serve(
     port: int,
     token: str | None,
     request_timeout: float,
+    reader: bool,
+    url: str | None,
 ) -> None:
     """Answers questions over HTTP, and shows a page to ask them.
 
     Documents can be added, replaced and deleted while the service runs, and
     new index versions are loaded without a lost request. SIGTERM stops the
     service after the requests in flight are answered.
+
+    Of several services of one bundle, one is the writer. Others follow it, and
+    one without --reader becomes the writer when there is none.
     """
     prepare_tensorflow()
     try:
@@ -91,19 +97,18 @@ def serve(
             f"A package for serving is missing: {error}. Install all with "
             "`pip install 'realm-tf[serve]'`."
         ) from error
-    service_options = ServiceOptions(
-        request_timeout=request_timeout,
-        token=token or secrets.token_urlsafe(_TOKEN_BYTES),
-        is_local=is_loopback(host),
-    )
-    service = QueryService(
-        bundle,
-        backend_opener(backend, bundle, request_timeout),
-        service_options,
-    )
+    open_backend = backend_opener(backend, bundle, request_timeout)
     with http_server.open_socket(host, port) as listening:
+        service_options = ServiceOptions(
+            request_timeout=request_timeout,
+            token=token or secrets.token_urlsafe(_TOKEN_BYTES),
+            is_local=is_loopback(host),
+            reader=reader,
+            url=url or http_server.url_of(listening),
+        )
+        service = QueryService(bundle, open_backend, service_options)
         console.print_note(f"Serving on {http_server.url_of(listening)}")
-        if not token:
+        if not token and not reader:
             console.print_note(
                 f"Token for changes of documents: {service_options.token}"
             )

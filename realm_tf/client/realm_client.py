@@ -13,7 +13,11 @@ from realm_tf.data.corpus.answer import Answer
 from realm_tf.data.corpus.article import ArticleLike, as_article
 from realm_tf.data.corpus.blocks import Block
 from realm_tf.data.questions.question_texts import check_questions
-from realm_tf.errors import ServiceUnavailableError, UnknownDocumentError
+from realm_tf.errors import (
+    NotWriterError,
+    ServiceUnavailableError,
+    UnknownDocumentError,
+)
 from realm_tf.options.service_options import checked_token
 
 _AT_ONCE = 32  # questions or documents in a request
@@ -129,6 +133,8 @@ class RealmClient:
 
         Raises:
             ValueError: if an article has no id or no text.
+            NotWriterError: if another service makes the changes; its `writer`
+                is the URL of that service.
             PermissionError: if the token is missing or wrong.
             OSError: if the service cannot write its index.
             ServiceUnavailableError: if it cannot be reached, or gives no reply
@@ -154,6 +160,7 @@ class RealmClient:
         Raises:
             UnknownDocumentError: a `KeyError`, if one does not exist; then
                 none of its request is deleted.
+            NotWriterError: see `add_documents`.
             PermissionError: if the token is missing or wrong.
         """
         ids = [urllib.parse.urlencode({"id": i}) for i in document_ids]
@@ -266,16 +273,17 @@ class RealmClient:
             ) from error
         if reply.status == 200:
             return fields
-        raise _error(
-            method, reply, str(fields.get("error") or fields.get("problem"))
-        )
+        raise _error(method, reply, fields)
 
 
 class _LateError(ServiceUnavailableError):
     """There was no reply in time."""
 
 
-def _error(method: str, reply: Any, message: str) -> Exception:
+def _error(method: str, reply: Any, fields: dict[str, Any]) -> Exception:
+    message = str(fields.get("error") or fields.get("problem"))
+    if reply.status == 409 and "writer" in fields:
+        return NotWriterError(message, fields["writer"])
     if reply.status in (401, 403):
         return PermissionError(message)
     if reply.status == 404 and method == "DELETE":

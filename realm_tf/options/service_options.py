@@ -1,6 +1,7 @@
 """ServiceOptions: limits and time-outs of the query service."""
 
 import dataclasses
+import urllib.parse
 
 from realm_tf.options.field_rules import check_fields
 
@@ -36,9 +37,14 @@ class ServiceOptions:
         token: bearer token that writes must carry, see `checked_token`;
             without one, writes are off.
         is_local: the service can be reached from this machine only.
+        reader: only read the index, and follow what another service writes.
+            Without it, a service waits until no other one is the writer.
+        url: address at which clients reach the service. Other services that
+            refuse a change name the address of the writer.
 
     Raises:
-        ValueError: if a number is not positive, or the token cannot be sent.
+        ValueError: if a number is not positive, the token cannot be sent, or
+            `url` is none.
     """
 
     max_body_bytes: int = 8 * 2**20
@@ -59,9 +65,19 @@ class ServiceOptions:
     failures_to_open: int = 5
     token: str | None = None
     is_local: bool = False
+    reader: bool = False
+    url: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.url is not None:
+            parts = urllib.parse.urlsplit(self.url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(
+                    "`url` must be http://HOST:PORT or https://HOST:PORT. "
+                    f"Received: url={self.url!r}. Name the address at which "
+                    "clients reach the service."
+                )
         if self.token is not None:
             object.__setattr__(self, "token", checked_token(self.token))
 

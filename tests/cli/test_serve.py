@@ -1,3 +1,4 @@
+import contextlib
 import signal
 import socket
 import subprocess
@@ -10,7 +11,9 @@ import pytest
 
 from realm_tf.cli.serve import backend_opener
 from realm_tf.client.realm_client import RealmClient
+from realm_tf.errors import NotWriterError
 from realm_tf.realm_qa import RealmQA
+from realm_tf.serving.service.writer_role import WriterRole
 
 RUN = "from realm_tf.cli import main; main()"
 
@@ -52,6 +55,68 @@ def test_bundle_is_served_until_sigterm(bundle, full_preset):
         process.send_signal(signal.SIGTERM)
         _, rest = process.communicate(timeout=60)
     assert process.returncode == 0, rest
+
+
+@contextlib.contextmanager
+def served(bundle, *options):
+    """A process of `realm-tf serve`, and its client; killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, "serve", "--bundle", bundle]
+        + ["--port", "0", "--token", "secret", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            line = process.stderr.readline()
+            yield process, RealmClient(line.split()[-1], token="secret")
+        finally:
+            process.kill()
+
+
+def wait(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_waiting_service_takes_over_from_a_killed_writer(bundle):
+    """Three processes; a reader shows what both writers acknowledged."""
+    with (
+        served(bundle) as (process, writer),
+        served(bundle) as (_, waiting),
+        served(bundle, "--reader") as (_, reader),
+    ):
+        services = (writer, waiting, reader)
+        wait(lambda: all(service.is_ready() for service in services))
+        wait(lambda: writer.index_status()["role"] == "writer")
+        before = reader.index_status()["num_blocks"]
+        writer.add_documents([{"id": "a", "text": "Sofia is a city."}])
+        assert reader.index_status()["num_blocks"] == before + 1
+        with pytest.raises(NotWriterError) as caught:
+            waiting.add_documents([{"id": "b", "text": "Skopje is a city."}])
+        assert caught.value.writer == writer.url
+        process.kill()
+        wait(lambda: waiting.index_status()["role"] == "writer", 10)
+        waiting.add_documents([{"id": "b", "text": "Skopje is a city."}])
+        status = reader.index_status()
+        assert status["role"] == "reader"
+        assert status["num_blocks"] == before + 2
+        with pytest.raises(NotWriterError) as caught:
+            reader.delete_documents(["a"])
+        assert caught.value.writer == waiting.url
+
+
+def test_writer_is_reached_at_the_address_it_was_given(bundle, fail):
+    said = fail("serve", "--bundle", bundle, "--url", "host:8600", "--port", 0)
+    assert "`url` must be http://HOST:PORT" in said
+    with served(bundle, "--url", "http://writer:1") as (_, writer):
+        wait(writer.is_ready)
+        wait(lambda: writer.index_status()["role"] == "writer")
+        role = WriterRole(bundle / "index", is_reader=True)
+        with pytest.raises(NotWriterError, match="writer, http://writer:1"):
+            role.require()
 
 
 def test_port_that_is_taken_is_said(bundle, fail):

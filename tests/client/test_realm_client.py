@@ -4,7 +4,11 @@ import pytest
 
 from realm_tf import RealmClient
 from realm_tf.client import realm_client as client_module
-from realm_tf.errors import ServiceUnavailableError, UnknownDocumentError
+from realm_tf.errors import (
+    NotWriterError,
+    ServiceUnavailableError,
+    UnknownDocumentError,
+)
 
 QUESTIONS = ["When was the school of Rome founded?", "who?", "Oslo"]
 
@@ -183,3 +187,18 @@ def test_what_is_no_service_is_said(model_server):
     url = f"http://127.0.0.1:{model_server.rest_port}"
     with pytest.raises(ServiceUnavailableError, match="No query service"):
         RealmClient(url, num_retries=0).index_status()
+
+
+def test_reader_of_the_index_names_who_changes_it(server, start_server):
+    server.wait(lambda: server.service.role.take())
+    reader = start_server(reader=True)
+    client = RealmClient(reader.url, token="secret")
+    for change in (
+        lambda: client.add_documents([{"id": "a", "text": "Rome is old."}]),
+        lambda: client.delete_documents(["a"]),
+        lambda: client.switch_index(),
+        lambda: client.compact_index(),
+    ):
+        with pytest.raises(NotWriterError, match="to the writer, process"):
+            change()
+    assert client.ask("who?").text

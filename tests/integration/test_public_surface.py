@@ -63,7 +63,8 @@ SURFACE = {
 ERRORS = """
     BackendError BackendFullError BadRecordError BadRequestError
     CheckpointError ExportError FolderError GivenUpError LockedError
-    MismatchError RealmError RecallError ResourceError ScannBuildError
+    MismatchError NotWriterError RealmError RecallError ResourceError
+    ScannBuildError
     ServiceUnavailableError TooLargeError UnknownDocumentError
     UnknownVersionError UnsafePickleError
 """

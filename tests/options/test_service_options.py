@@ -28,3 +28,10 @@ def test_token_must_be_one_that_can_be_sent(token):
 
 def test_space_around_a_token_does_not_count():
     assert ServiceOptions(token=" a-._~+/= \n").token == "a-._~+/="
+
+
+@pytest.mark.parametrize("url", ["", "host:8600", "http://", "ftp://host"])
+def test_address_must_be_one_of_http(url):
+    with pytest.raises(ValueError, match="`url` must be http://HOST:PORT"):
+        ServiceOptions(url=url)
+    assert ServiceOptions(url="https://host/realm").url == "https://host/realm"

@@ -269,6 +269,19 @@ class BlockIndex:
         hidden = len(self._hidden(snapshot.deleted))
         return self._matrix.num_rows + snapshot.matrix.num_rows - hidden
 
+    @property
+    def num_updates(self) -> int:
+        """Updates of this version that were read; does not look for others.
+
+        With `version` it says how much of the writes of another process was
+        followed, without a clock.
+        """
+        return self._updates.num_records
+
+    def follow(self) -> None:
+        """Reads what other processes have added and deleted, as searches do."""
+        self._updates.follow()
+
     def whole_corpus(self) -> "Corpus":
         """`corpus`, which must hold all that can be found.
 

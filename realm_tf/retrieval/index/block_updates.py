@@ -163,6 +163,11 @@ class BlockUpdates:
         return self._state.blocks
 
     @property
+    def num_records(self) -> int:
+        """Records of the journal that the current state holds."""
+        return self._state.place.num_records
+
+    @property
     def is_empty(self) -> bool:
         """Whether the version has no updates."""
         return not self.blocks and not len(self.snapshot.deleted)

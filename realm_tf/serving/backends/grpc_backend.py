@@ -32,7 +32,8 @@ class GrpcBackend(ModelServerBackend):
     others at once. These are made again, and from then on fewer at once.
 
     Args:
-        target: "HOST:PORT".
+        target: "HOST:PORT". If the name has several addresses, as that of a
+            pool of servers has, they take turns.
         timeout: seconds for a call, with all that it waits.
 
     Raises:
@@ -64,6 +65,8 @@ class GrpcBackend(ModelServerBackend):
                 ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
                 ("grpc.max_reconnect_backoff_ms", _RECONNECT_MILLISECONDS),
                 ("grpc.enable_http_proxy", 0),
+                # Of a name with several addresses, each server gets its turn.
+                ("grpc.lb_policy_name", "round_robin"),
             ],
         )
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(

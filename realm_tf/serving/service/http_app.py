@@ -21,6 +21,7 @@ from realm_tf.errors import (
     FolderError,
     LockedError,
     MismatchError,
+    NotWriterError,
     ServiceUnavailableError,
     TooLargeError,
     UnknownDocumentError,
@@ -52,9 +53,13 @@ _WRITE_ERRORS = _ERRORS | {
         (401, "The bearer token is missing or wrong."),
         (403, "Writes are off, or the request is of another site."),
         (404, "There is no such document or version."),
-        (409, "The index is damaged or of other models."),
         (507, "It cannot be written: the disk is full or read-only."),
     )
+}
+_WRITE_ERRORS[409] = {
+    "model": models.NotWriterReply,
+    "description": "The index is damaged or of other models, or another "
+    "service makes its changes.",
 }
 # Of a class and its parents, the class counts.
 _STATUS_OF_ERROR: tuple[tuple[type[Exception], int], ...] = (
@@ -140,7 +145,10 @@ def _add_questions(app: fastapi.FastAPI, service: QueryService) -> None:
 
 def _add_writes(app: fastapi.FastAPI, service: QueryService) -> None:
     def check_writer(request: fastapi.Request) -> None:
-        _check_writer(request, service.options)
+        _check_not_of_another_site(request)
+        if service.options.reader:
+            service.role.require()  # whatever the token: it has none to give
+        _check_token(request, service.options)
 
     writer = [fastapi.Depends(check_writer)]
     documents = {200: {"model": models.DocumentsReply}, **_WRITE_ERRORS}
@@ -193,7 +201,7 @@ def _add_status(app: fastapi.FastAPI, service: QueryService) -> None:
     @app.get("/healthz", responses={200: {"model": models.HealthReply}})
     async def healthz() -> _Json:
         """Whether the process is alive."""
-        return _Json({"status": "alive", "problem": service.problem})
+        return _Json(_health(service, "alive"))
 
     ready: dict[int | str, dict[str, Any]] = {
         status: {"model": models.HealthReply, "description": text}
@@ -204,8 +212,8 @@ def _add_status(app: fastapi.FastAPI, service: QueryService) -> None:
     async def readyz() -> _Json:
         """Whether a real question was answered, and more can be."""
         if service.is_ready:
-            return _Json({"status": "ready", "problem": service.problem})
-        reply = {"status": "not ready", "problem": service.problem}
+            return _Json(_health(service, "ready"))
+        reply = _health(service, "not ready")
         return _Json(reply, 503, {"retry-after": "1"})
 
     @app.get("/metrics")
@@ -244,6 +252,9 @@ def _add_errors(app: fastapi.FastAPI, options: ServiceOptions) -> None:
         seconds = str(max(1, math.ceil(seconds)))
         return _error(503, str(error), {"retry-after": seconds})
 
+    async def not_writer(_: fastapi.Request, error: Any) -> _Json:
+        return _Json({"error": str(error), "writer": error.writer}, 409)
+
     async def failed(_: fastapi.Request, error: Any) -> _Json:
         return _error(500, "The service failed. See its log.")
 
@@ -252,6 +263,7 @@ def _add_errors(app: fastapi.FastAPI, options: ServiceOptions) -> None:
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(ServiceUnavailableError, unavailable)
     app.add_exception_handler(LockedError, unavailable)
+    app.add_exception_handler(NotWriterError, not_writer)
 
 
 def _describe(app: fastapi.FastAPI) -> None:
@@ -296,13 +308,16 @@ def _checked_top_k(top_k: int | None, options: ServiceOptions) -> int | None:
     return top_k
 
 
-def _check_writer(request: fastapi.Request, options: ServiceOptions) -> None:
+def _check_not_of_another_site(request: fastapi.Request) -> None:
+    if _is_of_another_site(request.headers):
+        raise HTTPException(403, "Writes must not come from another site.")
+
+
+def _check_token(request: fastapi.Request, options: ServiceOptions) -> None:
     if options.token is None:
         raise HTTPException(
             403, "Writes are off: the service was started without a token."
         )
-    if _is_of_another_site(request.headers):
-        raise HTTPException(403, "Writes must not come from another site.")
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     given, wanted = token.strip().encode(), options.token.encode()
     if scheme.lower() != "bearer" or not hmac.compare_digest(given, wanted):
@@ -337,8 +352,18 @@ def _changed(index: BlockIndex, added: int = 0, deleted: int = 0) -> _Json:
             "deleted": deleted,
             "num_blocks": index.num_blocks,
             "index_version": index.version,
+            "num_updates": index.num_updates,
         }
     )
+
+
+def _health(service: QueryService, status: str) -> dict[str, Any]:
+    return {
+        "status": status,
+        "problem": service.problem,
+        "role": service.role.name,
+        **service.index.place(),
+    }
 
 
 def _found_json(found: Found) -> dict[str, Any]:

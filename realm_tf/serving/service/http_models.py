@@ -118,6 +118,14 @@ class IndexRequest(_Strict):
     )
 
 
+_Role = Annotated[
+    str,
+    pydantic.Field(
+        description="writer; waiting, to become it when there is none; reader."
+    ),
+]
+
+
 class BlockReply(pydantic.BaseModel):
     """A block of a document."""
 
@@ -215,16 +223,25 @@ class DocumentsReply(pydantic.BaseModel):
     deleted: int
     num_blocks: int
     index_version: int
+    num_updates: Annotated[
+        int,
+        pydantic.Field(
+            description="Of the version. A service with at least as many, or "
+            "a higher version, shows the change."
+        ),
+    ]
 
 
 class IndexReply(pydantic.BaseModel):
     """The index in use."""
 
+    role: _Role
     version: int
     versions: list[int]
     age_seconds: float
     corpus: str
     num_blocks: int
+    num_updates: int
     num_blocks_of_corpus: int
     embedding_dim: int
     searcher: str
@@ -239,9 +256,21 @@ class HealthReply(pydantic.BaseModel):
 
     status: str
     problem: str = ""
+    role: _Role
+    index_version: int
+    num_updates: int
 
 
 class ErrorReply(pydantic.BaseModel):
     """Why there is no other reply."""
 
     error: str
+
+
+class NotWriterReply(ErrorReply):
+    """The index is damaged, or another service makes its changes."""
+
+    writer: Annotated[
+        str | None,
+        pydantic.Field(description="URL of that service, if it is known."),
+    ] = None

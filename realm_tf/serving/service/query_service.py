@@ -46,6 +46,7 @@ from realm_tf.serving.service.model_probe import ModelProbe
 from realm_tf.serving.service.run_to_the_end import run_to_the_end
 from realm_tf.serving.service.served_index import ServedIndex
 from realm_tf.serving.service.service_metrics import ServiceMetrics
+from realm_tf.serving.service.writer_role import WRITER, WriterRole
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +86,17 @@ class QueryService:
             bundle.path / (bundle.index or "index"),
             bundle.path / (bundle.corpus or "corpus"),
         )
+        self.role = WriterRole(
+            self.index.index_path,
+            url=self.options.url,
+            is_reader=self.options.reader,
+        )
         # What is wrong, by the loop that found it.
-        self._problems = {"exports": "The service is starting.", "models": ""}
+        self._problems = {
+            "exports": "The service is starting.",
+            "models": "",
+            "role": "",
+        }
         self._open_backend = open_backend
         self._backend: Backend | None = None
         self._featurizer: Featurizer | None = None
@@ -109,7 +119,8 @@ class QueryService:
     @property
     def problem(self) -> str:
         """What is wrong, in words, or ""."""
-        return self._problems["models"] or self._problems["exports"]
+        problems = self._problems
+        return problems["models"] or problems["exports"] or problems["role"]
 
     @property
     def is_ready(self) -> bool:
@@ -123,6 +134,7 @@ class QueryService:
         self._watching = [
             asyncio.create_task(self._watch("exports", self._follow_exports)),
             asyncio.create_task(self._watch("models", self._keep_models)),
+            asyncio.create_task(self._watch("role", self._seek_role)),
         ]
 
     async def stop(self) -> None:
@@ -133,6 +145,7 @@ class QueryService:
             task.cancel()
         await asyncio.gather(*self._watching, return_exceptions=True)
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self.role.give_back()
         if self._backend is not None:
             self._backend.close()
 
@@ -190,6 +203,7 @@ class QueryService:
 
         Raises:
             BadRequestError: if a document has no id or no text.
+            NotWriterError: if another service makes the changes.
             ServiceUnavailableError: if the models give no answer for now;
                 nothing is added then.
         """
@@ -235,6 +249,7 @@ class QueryService:
 
         Raises:
             UnknownDocumentError: if one does not exist; none is deleted.
+            NotWriterError: if another service makes the changes.
         """
         ids = list(document_ids)
 
@@ -253,13 +268,19 @@ class QueryService:
         Raises:
             FolderError: if the version is missing or damaged.
             MismatchError: if it belongs to other models.
+            NotWriterError: if another service makes the changes.
         """
         self._require_pipeline()
+
+        def roll_back(version: int) -> None:
+            self.role.require()
+            self.index.roll_back(version)
+
         try:
             if roll_back_to is None:
                 await self._in_thread(self.index.refresh)
             else:
-                await self._in_thread(self.index.roll_back, roll_back_to)
+                await self._in_thread(roll_back, roll_back_to)
         except (FolderError, MismatchError):
             self.metrics.errors.labels("index").inc()
             raise
@@ -275,6 +296,7 @@ class QueryService:
             FolderError: if the index is damaged.
             LockedError: if another process is writing it.
             MismatchError: if the corpus has another tokenizer.
+            NotWriterError: if another service makes the changes.
             ServiceUnavailableError: if a new export is not in service yet.
         """
 
@@ -287,14 +309,16 @@ class QueryService:
             await run_to_the_end(self._executor, compact)
 
     async def index_status(self) -> dict[str, Any]:
-        """See `ServedIndex.status`."""
+        """See `ServedIndex.status`; and the role of the service."""
         self._require_pipeline()
-        return await self._in_thread(self.index.status)
+        status = await self._in_thread(self.index.status)
+        return {"role": self.role.name} | status
 
     def exposition(self) -> bytes:
         """The current metrics, as Prometheus reads them."""
         metrics, index = self.metrics, self.index.in_use
         metrics.ready.set(self.is_ready)
+        metrics.writer.set(self.role.name == WRITER)
         for name, breaker in self._breakers.items():
             metrics.backend_open.labels(name).set(breaker.is_open)
         if self._pipeline is not None:
@@ -304,6 +328,7 @@ class QueryService:
             metrics.index_version.set(index.version)
             metrics.index_age.set(self.index.age(index))
             metrics.index_blocks.set(index.num_blocks)
+            metrics.index_updates.set(index.num_updates)
         return metrics.exposition()
 
     def _require_pipeline(self) -> AnswerPipeline:
@@ -312,8 +337,12 @@ class QueryService:
         return self._pipeline
 
     def _require_writable(self) -> AnswerPipeline:
-        """The pipeline, if its index is the one that has a future."""
+        """The pipeline, if changes are made here and its index has a future.
+
+        Reads and writes files.
+        """
         pipeline = self._require_pipeline()
+        self.role.require()
         self.exports.look()
         if self._is_behind(pipeline):
             raise ServiceUnavailableError(
@@ -406,9 +435,24 @@ class QueryService:
             self.metrics.index_recall.set(recall)
         return ""
 
+    async def _seek_role(self, _: int) -> str:
+        """Becomes the writer if there is none.
+
+        Not before all is open: until then another service does better.
+        """
+        await self._opened.wait()
+        try:
+            await self._in_thread(self.role.take)
+        except OSError as error:
+            return (
+                f"Documents cannot be changed: {error}. Let the service write "
+                "the index, or start it with `--reader`."
+            )
+        return ""
+
     def _refresh_index(self, bundle: Bundle) -> None:
         # Late answers of the last export may have turned to its index.
-        self.index.acquire(bundle.embedder_fingerprint)
+        self.index.acquire(bundle.embedder_fingerprint).follow()
         self.index.refresh(retry=False)
 
     def _open(self, bundle: Bundle) -> AnswerPipeline:

@@ -190,6 +190,14 @@ class ServedIndex:
         self._require().compact(path, featurizer)
         self.refresh()
 
+    def place(self) -> dict[str, int]:
+        """Version and updates that searches see; reads no file."""
+        index = self.in_use
+        return {
+            "index_version": index.version if index else 0,
+            "num_updates": index.num_updates if index else 0,
+        }
+
     def status(self) -> dict[str, Any]:
         """Version, age, counts and identity of the index in use."""
         index = self._require()
@@ -200,6 +208,7 @@ class ServedIndex:
             "age_seconds": self.age(index),
             "corpus": index.corpus.path.name,
             "num_blocks": index.num_blocks,
+            "num_updates": index.num_updates,
             "num_blocks_of_corpus": index.corpus.num_blocks,
             "embedding_dim": index.embedding_dim,
             "searcher": options["searcher"],

@@ -64,6 +64,14 @@ class ServiceMetrics:
         self.index_blocks = self._gauge(
             "index_blocks", "Blocks that can be found."
         )
+        self.index_updates = self._gauge(
+            "index_updates",
+            "Updates of the version that were read; behind the writer's by as "
+            "many as are still to be followed.",
+        )
+        self.writer = self._gauge(
+            "writer", "1 while the service makes the changes of the index."
+        )
         self.index_recall = self._gauge(
             "index_recall",
             "Share of the exact best blocks found for the last questions.",

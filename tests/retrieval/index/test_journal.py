@@ -145,6 +145,24 @@ def test_a_torn_header_leaves_what_was_there_before(path):
         assert records in (RECORDS, [*RECORDS, b"new"])
 
 
+def test_an_open_reader_sees_a_record_once_it_is_whole(path):
+    """Whatever part of it is on a shared disk already, in any byte."""
+    before = path.read_bytes()
+    open_journal(path).append(b"new")
+    after = path.read_bytes()
+    path.write_bytes(before)
+    reader = open_journal(path)
+    _, place = reader.read(Place())
+    with open(path, "r+b", buffering=0) as file:
+        for position in [*range(1024, len(after)), *range(1024)]:
+            file.seek(position)
+            file.write(after[position : position + 1])
+            is_confirmed = position < 1024
+            seen = reader.read(place)[0]
+            assert seen == [] or (is_confirmed and seen == [b"new"])
+    assert seen == [b"new"]
+
+
 def test_i08_every_cut_is_refused(path):
     whole = path.read_bytes()
     for length in range(len(whole)):

@@ -1,8 +1,10 @@
 import concurrent.futures
 import sys
+import time
 
 import numpy as np
 import pytest
+from local_backend import LocalBackend
 
 from realm_tf.errors import BackendError, BackendFullError
 from realm_tf.serving.backends.grpc_backend import GrpcBackend
@@ -48,6 +50,33 @@ def test_slow_server_is_an_error(model_server):
     with pytest.raises(BackendError, match="DEADLINE_EXCEEDED"):
         remote.embed_questions(["who?"])
     remote.close()
+
+
+def test_servers_of_a_pool_take_turns(backend):
+    pytest.importorskip("tensorflow_serving")
+    from model_server import ModelServer
+
+    backends = [LocalBackend(backend.qa) for _ in range(2)]
+    servers = [ModelServer(one) for one in backends]
+    ports = ",".join(f"127.0.0.1:{server.grpc_port}" for server in servers)
+    remote = GrpcBackend(f"ipv4:{ports}", timeout=300)
+    try:
+        deadline = time.monotonic() + 60  # until both are connected
+        while not all(one.calls for one in backends):
+            assert time.monotonic() < deadline
+            remote.embed_questions(["who?"])
+        before = [len(one.calls) for one in backends]
+        for _ in range(10):
+            remote.embed_questions(["who?"])
+        after = [len(one.calls) for one in backends]
+        assert [b - a for a, b in zip(before, after, strict=True)] == [5, 5]
+        servers[0].stop()
+        for _ in range(10):  # the other one answers all
+            remote.embed_questions(["who?"])
+    finally:
+        remote.close()
+        for server in servers:
+            server.stop()
 
 
 def test_full_server_answers_all_calls_in_the_end(backend, start_model_server):

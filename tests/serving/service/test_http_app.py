@@ -60,13 +60,14 @@ def test_blocks_are_searched(server, served_qa):
 
 def test_documents_are_added_replaced_and_deleted(server):
     before = server.get("/v1/index").json["num_blocks"]
-    for _ in range(2):  # the second time it is replaced
+    for number in (1, 2):  # the second time it is replaced
         reply = server.post("/v1/documents", {"documents": [DOCUMENT]})
         assert reply.json == {
             "added": 1,
             "deleted": 0,
             "num_blocks": before + 1,
             "index_version": 1,
+            "num_updates": number,
         }
     query = urllib.parse.urlencode({"id": DOCUMENT["id"]})
     reply = server.send("DELETE", f"/v1/documents?{query}")

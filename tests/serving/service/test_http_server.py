@@ -74,6 +74,13 @@ def test_port_zero_takes_a_free_one_and_ipv6_works():
             assert http_server.url_of(listening).startswith("http://[::1]:")
 
 
+def test_all_addresses_are_named_by_this_machine():
+    with http_server.open_socket("0.0.0.0", 0) as listening:
+        port = listening.getsockname()[1]
+        name = socket.gethostname()
+        assert http_server.url_of(listening) == f"http://{name}:{port}"
+
+
 def test_address_in_use_is_said():
     """H11."""
     with http_server.open_socket("127.0.0.1", 0) as listening:
