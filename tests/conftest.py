@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import random
 import shutil
 
 # Read once, when TensorFlow and Keras are imported; children inherit them.
@@ -31,6 +32,7 @@ from realm_tf.realm_qa import RealmQA
 pytest_plugins = ("qa_fixtures", "serving_fixtures")
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
+_SEED = 2020
 HAS_SCANN = importlib.util.find_spec("scann") is not None
 
 
@@ -40,6 +42,7 @@ def pytest_configure() -> None:
     cpus = tf.config.list_physical_devices("CPU")
     two = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpus[0], two)
+    keras.utils.set_random_seed(_SEED)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -67,8 +70,13 @@ def _skip_without_scann():
 
 @pytest.fixture(autouse=True)
 def fixed_seeds() -> None:
-    """The same seeds of Python, NumPy and Keras before every test."""
-    keras.utils.set_random_seed(2020)
+    """The same seeds of Python and NumPy, and so of Keras, before every test.
+
+    Not of TensorFlow: to set that drops all that it has compiled, and the next
+    test would wait until the models of the session are compiled once more.
+    """
+    random.seed(_SEED)
+    np.random.seed(_SEED)
 
 
 @pytest.fixture(scope="session")
