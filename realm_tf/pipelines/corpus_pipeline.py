@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from realm_tf import _constants, _manifest
@@ -26,7 +25,7 @@ from realm_tf.data.corpus.corpus_parts import PartCounts, PartTask
 from realm_tf.data.text.featurizer import Featurizer
 from realm_tf.errors import FolderError
 from realm_tf.pipelines.pipeline_run import run_pipeline
-from realm_tf.pipelines.shared_work import SharedWork
+from realm_tf.pipelines.shared_work import SharedWork, count
 
 # What a worker reads at a time. One file is never divided.
 _SHARD_BYTES = 32 * 2**20
@@ -208,8 +207,8 @@ class _Read(_Step):
             yield from corpus_parts.cut_into_parts(shard.files, folder)
         shard.check()
         left_out = LeftOutCounts.of(shard.files)
-        _count("bad_records", left_out.num_bad)
-        _count("left_out", left_out.num_left_out)
+        count("bad_records", left_out.num_bad)
+        count("left_out", left_out.num_left_out)
         yield _ShardCounts(shard.number, left_out)
 
 
@@ -227,9 +226,9 @@ class _WriteParts(_Step):
                 counts = corpus_parts.write_part(
                     item, self.featurizer, self.build.max_wordpieces
                 )
-        _count("articles", counts.num_articles)
-        _count("left_out", counts.num_left_out)
-        _count("blocks", counts.num_blocks)
+        count("articles", counts.num_articles)
+        count("left_out", counts.num_left_out)
+        count("blocks", counts.num_blocks)
         yield _WrittenPart(item.path, counts)
 
 
@@ -276,7 +275,3 @@ class _Join(_Step):
             return False
         tokenizer = {"tokenizer": self.featurizer.fingerprint}
         return (found.counts, found.fingerprints) == (counts, tokenizer)
-
-
-def _count(name: str, number: int) -> None:
-    Metrics.counter("realm_tf", name).inc(number)

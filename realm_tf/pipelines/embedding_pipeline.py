@@ -10,7 +10,6 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from realm_tf.checkpoints.loading import load_parts
@@ -22,7 +21,7 @@ from realm_tf.engine.text_embedder import TextEmbedder, num_chunks
 from realm_tf.errors import FolderError, MismatchError
 from realm_tf.models.projection import fit_projection
 from realm_tf.pipelines.pipeline_run import run_pipeline
-from realm_tf.pipelines.shared_work import SharedWork
+from realm_tf.pipelines.shared_work import SharedWork, count
 from realm_tf.retrieval.index.block_index import BlockIndex
 from realm_tf.retrieval.searchers.embedding_matrix import bad_rows
 
@@ -193,8 +192,8 @@ class _Embed(_Step):
                     "embedder": np.array(fingerprint),
                 }
                 save_arrays(path, arrays)
-                _count("blocks", len(embeddings))
-                _count("bad_embeddings", len(bad_rows(embeddings)))
+                count("blocks", len(embeddings))
+                count("bad_embeddings", len(bad_rows(embeddings)))
         yield i, fingerprint
 
 
@@ -229,7 +228,3 @@ def _is_embedded(path: pathlib.Path, fingerprint: str) -> bool:
         return str(read_part(path)["embedder"]) == fingerprint
     except (FolderError, KeyError):
         return False
-
-
-def _count(name: str, number: int) -> None:
-    Metrics.counter("realm_tf", name).inc(number)

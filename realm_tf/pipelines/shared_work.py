@@ -6,6 +6,8 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+from apache_beam.metrics import Metrics
+
 from realm_tf import _manifest
 from realm_tf._files import explain_full_disk
 from realm_tf.data.corpus.work_folder import open_work_folder, work_path
@@ -91,3 +93,8 @@ class SharedWork:
         )
         with explain_full_disk(self.folder, advice):
             yield
+
+
+def count(name: str, number: int) -> None:
+    """Adds to a counter of the pipeline."""
+    Metrics.counter("realm_tf", name).inc(number)

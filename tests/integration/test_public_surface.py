@@ -20,7 +20,7 @@ SURFACE = {
         ModelServerClient Question RealmClient RealmPretrainer RealmQA
         Retriever SpanReader __version__
         checkpoints client data errors evaluation layers losses metrics models
-        optimizers options retrieval training
+        optimizers options pipelines retrieval training
     """,
     "realm_tf.checkpoints": "export_preset load",
     "realm_tf.cli": "main",
@@ -50,6 +50,7 @@ SURFACE = {
     "realm_tf.optimizers": """
         BertAdamW SyncedLossScaleOptimizer WarmupLinearDecay
     """,
+    "realm_tf.pipelines": "BuildCorpus BuildIndex run_pipeline",
     "realm_tf.retrieval": """
         BlockIndex BruteForceSearcher EmbeddingWriter ScannSearcher
         SearchResult searcher_recall_at_k
@@ -63,7 +64,7 @@ SURFACE = {
 ERRORS = """
     BackendError BackendFullError BadRecordError BadRequestError
     CheckpointError ExportError FolderError GivenUpError LockedError
-    MismatchError RealmError RecallError ScannBuildError
+    MismatchError PipelineError RealmError RecallError ScannBuildError
     ServiceUnavailableError TooLargeError UnknownDocumentError
     UnknownVersionError UnsafePickleError
 """
