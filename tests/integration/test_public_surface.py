@@ -6,6 +6,8 @@ import inspect
 import json
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -161,3 +163,15 @@ def test_sources_of_every_kind_of_file_are_found():
             names = [name for name, _ in imported(source)]
             found[path.suffix] += sum(n.startswith("realm_tf") for n in names)
     assert min(found.values()) > 0, found
+
+
+def test_packages_are_imported_only_when_they_are_used():
+    code = (
+        "import sys, realm_tf, realm_tf.pipelines\n"
+        "print([n for n in sys.modules if n in ('apache_beam', 'tensorflow')"
+        " or n.startswith('realm_tf.pipelines.')])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

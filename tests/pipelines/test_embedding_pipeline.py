@@ -32,12 +32,14 @@ def small_chunks(monkeypatch):
 def test_index_is_that_of_one_machine(
     preset, city_corpus, tmp_path, small_chunks, embedded
 ):
-    qa = RealmQA.from_preset(preset)
+    precision = "mixed_bfloat16"
+    qa = RealmQA.from_preset(preset, dtype=precision)
     options = {"dtype": "bfloat16", "analyzer": "plain"}
     one = qa.build_index(city_corpus, tmp_path / "one", **options)
     num_chunks = len(embedded)
     assert num_chunks > 3
     path = tmp_path / "beam"
+    options["precision"] = precision
     beam = BuildIndex(preset, city_corpus.path, path, **options).run(RUNNER)
     assert len(embedded) == 2 * num_chunks
     assert contents(path) == contents(one.path)
@@ -59,55 +61,33 @@ def test_projection_is_fitted_as_on_one_machine(make_qa, city_corpus, tmp_path):
     assert contents(index.path) == contents(one.path)
 
 
-def test_precision_decides_the_embeddings(preset, city_corpus, tmp_path):
-    found = [
-        BuildIndex(
-            preset, city_corpus.path, tmp_path / str(name), precision=name
-        ).run(RUNNER)
-        for name in (None, "mixed_bfloat16")
-    ]
-    rows = [index.embeddings(np.arange(3)) for index in found]
-    assert not np.array_equal(*rows)
-    np.testing.assert_allclose(*rows, rtol=0.1, atol=0.1)
-
-
 def test_failed_run_keeps_its_embeddings_for_the_same_model(
-    preset, city_corpus, tmp_path, small_chunks, embedded
+    preset, city_corpus, tmp_path, small_chunks, embedded, monkeypatch
 ):
     def run(**options):
         return BuildIndex(
             preset, city_corpus.path, tmp_path / "index", **options
         ).run(RUNNER)
 
-    with pytest.raises(PipelineError, match="`searcher` must be one of"):
-        run(searcher="magic")
-    first = list(embedded)
+    chunk = text_embedder.TextEmbedder.chunk
+
+    def spoiled(self, corpus, i):
+        rows = chunk(self, corpus, i)
+        rows[1 if i == 1 else []] = np.nan
+        return rows
+
+    monkeypatch.setattr(text_embedder.TextEmbedder, "chunk", spoiled)
+    with pytest.raises(PipelineError, match="or pass `skip_bad=True`"):
+        run()
+    first = len(embedded)
     folder = next(tmp_path.glob(".index.embeddings.building/plan-*"))
     damaged, foreign = folder / "chunk-000000.npz", folder / "chunk-000002.npz"
     damaged.write_bytes(b"PK")
     arrays = corpus_parts.read_part(foreign)
     corpus_parts.save_arrays(foreign, arrays | {"embedder": np.array("x")})
-    assert run().num_blocks == city_corpus.num_blocks
-    assert embedded[len(first) :] == [0, 2]
-
-
-def test_bad_embeddings_are_skipped_and_counted_if_asked(
-    preset, city_corpus, tmp_path, monkeypatch
-):
-    chunk = text_embedder.TextEmbedder.chunk
-
-    def spoiled(self, corpus, i):
-        rows = chunk(self, corpus, i)
-        rows[2] = np.nan
-        return rows
-
-    monkeypatch.setattr(text_embedder.TextEmbedder, "chunk", spoiled)
-    path = tmp_path / "index"
-    with pytest.raises(PipelineError, match="or pass `skip_bad=True`"):
-        BuildIndex(preset, city_corpus.path, path).run(RUNNER)
-    index = BuildIndex(preset, city_corpus.path, path, skip_bad=True).run(
-        RUNNER
-    )
+    index = run(skip_bad=True)
+    assert embedded[first:] == [0, 2]
+    assert index.num_blocks == city_corpus.num_blocks - 1
     assert index.manifest.counts["num_excluded"] == 1
 
 
