@@ -90,18 +90,18 @@ class BuildCorpus(beam.PTransform):
             featurizer.vocabulary,
             featurizer.get_config(),
             max_wordpieces,
-            tuple(
-                _Shard(number, files, files.identity)
-                for number, files in enumerate(source.shards(_SHARD_BYTES))
-            ),
             len(source.files_left_out),
         )
+        self._shards = [
+            _Shard(number, files, files.identity)
+            for number, files in enumerate(source.shards(_SHARD_BYTES))
+        ]
 
     def expand(self, pbegin: Any) -> beam.PCollection:
         return (
             pbegin
             | "Start" >> beam.Create([None])
-            | "Open" >> beam.ParDo(_Open(self._build))
+            | "Open" >> beam.ParDo(_Open(self._build, self._shards))
             | "SpreadFiles" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(_Read(self._build))
             | "SpreadParts" >> beam.Reshuffle()
@@ -175,7 +175,6 @@ class _Build:
     vocabulary: tuple[str, ...]
     config: dict[str, Any]
     max_wordpieces: int
-    shards: tuple[_Shard, ...]
     num_files_left_out: int
     shared: Shared = dataclasses.field(default_factory=Shared)
 
@@ -193,9 +192,13 @@ class _Step(beam.DoFn):
 
 
 class _Open(_Step):
+    def __init__(self, build: _Build, shards: list[_Shard]):
+        super().__init__(build)
+        self.shards = shards
+
     def process(self, _: Any) -> Iterator[Any]:
         with self.build.work.opened(keep=True):
-            yield from self.build.shards
+            yield from self.shards
 
 
 class _Read(_Step):

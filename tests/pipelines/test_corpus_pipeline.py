@@ -133,7 +133,8 @@ def test_failed_run_keeps_its_parts(
 def test_retried_steps_count_once(shards, featurizer, tmp_path, many_parts):
     transform = BuildCorpus(shards, tmp_path / "corpus", featurizer, **OPTIONS)
     build = transform._build
-    shards_found = list(corpus_pipeline._Open(build).process(None))
+    opened = corpus_pipeline._Open(build, transform._shards)
+    shards_found = list(opened.process(None))
     writer = corpus_pipeline._WriteParts(build)
     writer.setup()
     results = []
@@ -201,7 +202,8 @@ def test_second_pipeline_is_refused(shards, featurizer, tmp_path):
 
 def test_removed_work_folder_is_named(shards, featurizer, tmp_path):
     transform = BuildCorpus(shards, tmp_path / "corpus", featurizer, **OPTIONS)
-    (shard,) = corpus_pipeline._Open(transform._build).process(None)
+    opened = corpus_pipeline._Open(transform._build, transform._shards)
+    (shard,) = opened.process(None)
     shutil.rmtree(tmp_path / ".corpus.building")  # another one has finished
     with pytest.raises(FolderError, match="must be seen by every worker"):
         list(corpus_pipeline._Read(transform._build).process(shard))
