@@ -9,6 +9,7 @@ from realm_tf import metrics as metrics
 from realm_tf import models as models
 from realm_tf import optimizers as optimizers
 from realm_tf import options as options
+from realm_tf import pipelines as pipelines
 from realm_tf import retrieval as retrieval
 from realm_tf import training as training
 from realm_tf._version import __version__ as __version__

@@ -56,9 +56,11 @@ def _import(package: str, home: str, name: str) -> Any:
         missing = str(error.name)
         if missing.startswith("realm_tf"):
             raise
+        needed, install, extra = "TensorFlow and Keras", "Install them", "tf"
+        if missing.startswith("apache_beam"):
+            needed, install, extra = "Apache Beam", "Install it", "beam"
         raise ModuleNotFoundError(
-            f"`{package}.{name}` needs TensorFlow and Keras. Received: "
-            f"{missing} is not installed. Install them with "
-            "`pip install 'realm-tf[tf]'`.",
+            f"`{package}.{name}` needs {needed}. Received: {missing} is not "
+            f"installed. {install} with `pip install 'realm-tf[{extra}]'`.",
             name=missing,
         ) from error

@@ -56,6 +56,10 @@ class RecallError(RealmError, RuntimeError):
     """An approximate index finds too little of the exact result."""
 
 
+class PipelineError(RealmError, RuntimeError):
+    """A pipeline of Apache Beam failed."""
+
+
 class UnknownDocumentError(RealmError, KeyError):
     """A document to delete does not exist."""
 

@@ -10,6 +10,7 @@ from house.hall import lamp as lamp
 from house.hall import nothing as nothing
 from house.cellar import wine as wine
 from house.attic import bat as bat
+from house.roof import ray as ray
 """
 
 
@@ -22,6 +23,7 @@ def house(tmp_path, monkeypatch):
         "kitchen.py": "",
         "cellar.py": "import bottles",
         "attic.py": "import realm_tf.attic",
+        "roof.py": "import apache_beam",
     }.items():
         path = tmp_path / "house" / name
         path.parent.mkdir(exist_ok=True)
@@ -36,7 +38,7 @@ def house(tmp_path, monkeypatch):
 
 
 def test_names_are_those_of_the_stub(house):
-    names = ["bat", "kitchen", "lamp", "nothing", "wine"]
+    names = ["bat", "kitchen", "lamp", "nothing", "ray", "wine"]
     assert dir(house) == house.__all__ == names
 
 
@@ -59,6 +61,14 @@ def test_unknown_name_is_refused(house, name):
 def test_missing_package_is_named_with_the_command_that_installs_it(house):
     with pytest.raises(ImportError, match=r"`house\.wine` needs .*'realm-tf\["):
         _ = house.wine
+
+
+def test_missing_beam_has_an_extra_of_its_own(house, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    with pytest.raises(
+        ImportError, match=r"needs Apache Beam\. .*'realm-tf\[beam\]'"
+    ):
+        _ = house.ray
 
 
 def test_fault_of_the_library_is_not_hidden(house):

@@ -27,6 +27,8 @@ def corpus() -> None:
         "realm-tf corpus build passages.jsonl.gz --output corpus",
         "realm-tf corpus build notes/ --format text --output corpus",
         "realm-tf corpus build enwiki-pages-articles.xml.bz2 -o corpus",
+        "realm-tf corpus build shards/ -o corpus --runner FlinkRunner "
+        "--beam-option flink_master=HOST:8081",
     )
 )
 @click.argument("sources", nargs=-1, required=True, type=options.FILE_OR_FOLDER)
@@ -63,6 +65,7 @@ def corpus() -> None:
     help="Skip lists and disambiguation pages. Default: for Wikipedia only.",
 )
 @options.force_option
+@options.beam_options
 @options.json_option()
 @options.shared_options
 def build(
@@ -71,6 +74,8 @@ def build(
     tokenizer: pathlib.Path | None,
     cased: bool,
     processes: int | None,
+    runner: str | None,
+    beam_options: tuple[str, ...],
     as_json: bool,
     **build_options: Any,
 ) -> None:
@@ -78,22 +83,31 @@ def build(
 
     JSON lines hold {"id", "title", "text"}, tables have columns of these names.
     Files that hold no documents are left out, named and counted. Give the same
-    command to resume a build that was stopped.
+    command to resume a build that was stopped. With --runner, the workers need
+    the files and the output under the same paths.
     """
+    options.check_beam(runner, beam_options, processes)
     prepare_tensorflow()
     from realm_tf.cli.ui.tokenizer import open_tokenizer
     from realm_tf.data.corpus.corpus_builder import build_corpus
 
     start = time.monotonic()
-    with progress_bar("corpus") as bar:
-        built = build_corpus(
-            sources,
-            output,
-            open_tokenizer(tokenizer, cased=cased),
-            num_processes=processes,
-            progress=bar.show,
-            **build_options,
-        )
+    featurizer = open_tokenizer(tokenizer, cased=cased)
+    if runner is not None:
+        from realm_tf.pipelines import BuildCorpus
+
+        transform = BuildCorpus(sources, output, featurizer, **build_options)
+        built = transform.run(runner, *beam_options)
+    else:
+        with progress_bar("corpus") as bar:
+            built = build_corpus(
+                sources,
+                output,
+                featurizer,
+                num_processes=processes,
+                progress=bar.show,
+                **build_options,
+            )
     facts = _facts(built) | {"seconds": round(time.monotonic() - start, 2)}
     show_facts(facts, as_json)
 

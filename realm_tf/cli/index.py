@@ -32,7 +32,10 @@ _FOLDER = click.argument("folder", type=options.FOLDER)
 
 @index.command(
     epilog=options.examples(
-        "realm-tf index build --preset preset --corpus corpus --output index"
+        "realm-tf index build --preset preset --corpus corpus --output index",
+        "realm-tf index build --preset preset --corpus corpus -o index "
+        "--runner DirectRunner --beam-option direct_num_workers=2 "
+        "--beam-option direct_running_mode=multi_processing",
     )
 )
 @options.preset_option()
@@ -51,6 +54,7 @@ _FOLDER = click.argument("folder", type=options.FOLDER)
 @options.force_option
 @class_options(ScannOptions)
 @options.dtype_option()
+@options.beam_options
 @options.json_option()
 @options.shared_options
 def build(
@@ -63,30 +67,43 @@ def build(
     skip_bad: bool,
     force: bool,
     dtype: str,
+    runner: str | None,
+    beam_options: tuple[str, ...],
     as_json: bool,
     **scann: Any,
 ) -> None:
     """Embeds all blocks of a corpus with a model.
 
-    The options from --num-leaves on are those of ScaNN.
+    The options from --num-leaves on are those of ScaNN. With --runner, the
+    workers need preset, corpus and output under the same paths.
     """
+    options.check_beam(runner, beam_options, None)
     prepare_tensorflow()
-    from realm_tf.realm_qa import RealmQA
-
     start = time.monotonic()
-    qa = RealmQA.from_preset(preset, dtype=choose_dtype(dtype))
-    with progress_bar("index") as bar:
-        built = qa.build_index(
-            corpus,
-            output,
-            searcher=searcher,
-            dtype=storage,
-            analyzer=analyzer,
-            scann=make(ScannOptions, scann),
-            skip_bad=skip_bad,
-            force=force,
-            progress=bar.show,
+    precision = choose_dtype(dtype)
+    build_options = {
+        "searcher": searcher,
+        "dtype": storage,
+        "analyzer": analyzer,
+        "scann": make(ScannOptions, scann),
+        "skip_bad": skip_bad,
+        "force": force,
+    }
+    if runner is not None:
+        from realm_tf.pipelines import BuildIndex
+
+        transform = BuildIndex(
+            preset, corpus, output, precision=precision, **build_options
         )
+        built = transform.run(runner, *beam_options)
+    else:
+        from realm_tf.realm_qa import RealmQA
+
+        qa = RealmQA.from_preset(preset, dtype=precision)
+        with progress_bar("index") as bar:
+            built = qa.build_index(
+                corpus, output, progress=bar.show, **build_options
+            )
     seconds = round(time.monotonic() - start, 2)
     show_facts(_facts(built.folder) | {"seconds": seconds}, as_json)
 

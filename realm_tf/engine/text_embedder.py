@@ -85,9 +85,13 @@ class TextEmbedder:
 
     def corpus(self, corpus: Any) -> Iterator[np.ndarray]:
         """Embeddings of all blocks of a `Corpus`, in order, in chunks."""
-        for start in range(0, corpus.num_blocks, _CHUNK):
-            end = min(start + _CHUNK, corpus.num_blocks)
-            yield self.blocks(corpus.blocks(range(start, end)))
+        for i in range(num_chunks(corpus)):
+            yield self.chunk(corpus, i)
+
+    def chunk(self, corpus: Any, i: int) -> np.ndarray:
+        """Embeddings of chunk `i` of a `Corpus`, see `num_chunks`."""
+        end = min((i + 1) * _CHUNK, corpus.num_blocks)
+        return self.blocks(corpus.blocks(range(i * _CHUNK, end)))
 
     def _texts(
         self, module: EmbeddingModule, *texts: Sequence[str]
@@ -98,6 +102,11 @@ class TextEmbedder:
             strings = [tf.constant(c, tf.string, [len(c)]) for c in chunk]
             chunks.append(module.texts(*strings))
         return chunks
+
+
+def num_chunks(corpus: Any) -> int:
+    """Number of chunks in which the blocks of a `Corpus` are embedded."""
+    return -(-corpus.num_blocks // _CHUNK)
 
 
 def _joined(chunks: list[dict[str, tf.Tensor]]) -> np.ndarray:

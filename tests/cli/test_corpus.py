@@ -1,7 +1,9 @@
 import gzip
 import json
+import sys
 
 import pytest
+from beam_shards import RUNNER, contents
 
 from realm_tf.cli.corpus import _FORMATS
 from realm_tf.data.corpus import corpus_builder, corpus_workers
@@ -134,3 +136,62 @@ def test_commands_refuse_another_folder(command, fail, tmp_path):
 def test_build_without_sources_is_wrong_use(fail, tmp_path):
     message = fail("corpus", "build", "-o", tmp_path / "c", code=2)
     assert "Missing argument 'SOURCES...'" in message
+
+
+def test_runner_of_beam_builds_the_same_corpus(
+    articles_file, run, tiny_bert, tmp_path
+):
+    args = ("corpus", "build", articles_file, "--tokenizer", tiny_bert)
+    one = run(*args, "--json", "-o", tmp_path / "one").json
+    beam = run(
+        *(*args, "--json", "-o", tmp_path / "beam", "--runner", RUNNER),
+        *("--beam-option", "direct_num_workers=1"),
+    ).json
+    own = {"path", "seconds"}
+    assert [beam[name] for name in beam if name not in own] == [
+        one[name] for name in one if name not in own
+    ]
+    assert contents(tmp_path / "beam") == contents(tmp_path / "one")
+
+
+def test_beam_failure_is_one_line(articles_file, fail, tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("{}\n")
+    args = ("corpus", "build", bad, "-o", tmp_path / "c", "--runner", RUNNER)
+    error = fail(*args).splitlines()[-1]
+    assert error.startswith(f"Error: The pipeline failed on {RUNNER}. ")
+    assert "bad.jsonl, line 1. Correct it, or add `--skip-bad`" in error
+    error = fail(*args, "--beam-option", "frob=1")
+    assert "(unknown: --frob=1)" in error
+
+
+@pytest.mark.parametrize(
+    "args, problem",
+    [
+        (("--beam-option", "job_name=a"), "must come with --runner"),
+        (("--runner", RUNNER, "--processes", 2), "direct_num_workers=2"),
+    ],
+)
+def test_options_of_the_other_way_are_refused(
+    args, problem, articles_file, fail, tmp_path
+):
+    path = tmp_path / "c"
+    error = fail("corpus", "build", articles_file, "-o", path, *args, code=2)
+    assert problem in error
+
+
+def test_runner_without_beam_says_what_to_install(
+    articles_file, fail, monkeypatch, tmp_path
+):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    for name in ("corpus_pipeline", "pipeline_run", "shared_work"):
+        module = f"realm_tf.pipelines.{name}"
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.delattr("realm_tf.pipelines.BuildCorpus", raising=False)
+    error = fail(
+        *("corpus", "build", articles_file, "-o", tmp_path / "c"),
+        *("--runner", RUNNER),
+        code=2,
+    )
+    assert "needs Apache Beam" in error
+    assert "Install it with `pip install 'realm-tf[beam]'`" in error

@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+from beam_shards import RUNNER, contents
 
 from realm_tf._files import writer_lock
 from realm_tf.data.corpus.corpus import Corpus
@@ -184,3 +185,10 @@ def test_add_skips_bad_records_if_told(corpus, fail, index, preset, run):
     assert "bad.jsonl, line 1" in fail(*command)
     facts = run(*command, "--skip-bad", "--format", "jsonl").json
     assert facts["added_documents"] == 1
+
+
+def test_runner_of_beam_builds_the_same_index(corpus, preset, run, tmp_path):
+    args = ("index", "build", "--preset", preset, "--corpus", corpus)
+    run(*args, "-o", tmp_path / "one")
+    run(*args, "-o", tmp_path / "beam", "--runner", RUNNER)
+    assert contents(tmp_path / "beam") == contents(tmp_path / "one")

@@ -74,6 +74,11 @@ def test_tutorial_runs(files, capsys):
     assert index.num_blocks == index.corpus.num_blocks >= 2
 
 
+def test_guide_to_beam_runs(files):
+    names = run("guides/beam.md")
+    assert names["index"].num_blocks == names["index"].corpus.num_blocks > 10
+
+
 def test_guide_to_fine_tuning_runs(files):
     names = run("guides/finetune.md")
     assert names["history"].history["val_reader_loss"]

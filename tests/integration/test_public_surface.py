@@ -6,6 +6,8 @@ import inspect
 import json
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -20,7 +22,7 @@ SURFACE = {
         ModelServerClient Question RealmClient RealmPretrainer RealmQA
         Retriever SpanReader __version__
         checkpoints client data errors evaluation layers losses metrics models
-        optimizers options retrieval training
+        optimizers options pipelines retrieval training
     """,
     "realm_tf.checkpoints": "export_preset load",
     "realm_tf.cli": "main",
@@ -50,6 +52,7 @@ SURFACE = {
     "realm_tf.optimizers": """
         BertAdamW SyncedLossScaleOptimizer WarmupLinearDecay
     """,
+    "realm_tf.pipelines": "BuildCorpus BuildIndex run_pipeline",
     "realm_tf.retrieval": """
         BlockIndex BruteForceSearcher EmbeddingWriter IndexPlan ScannSearcher
         SearchResult searcher_recall_at_k
@@ -63,8 +66,8 @@ SURFACE = {
 ERRORS = """
     BackendError BackendFullError BadRecordError BadRequestError
     CheckpointError ExportError FolderError GivenUpError LockedError
-    MismatchError NotWriterError RealmError RecallError ResourceError
-    ScannBuildError
+    MismatchError NotWriterError PipelineError RealmError RecallError
+    ResourceError ScannBuildError
     ServiceUnavailableError TooLargeError UnknownDocumentError
     UnknownVersionError UnsafePickleError
 """
@@ -161,3 +164,15 @@ def test_sources_of_every_kind_of_file_are_found():
             names = [name for name, _ in imported(source)]
             found[path.suffix] += sum(n.startswith("realm_tf") for n in names)
     assert min(found.values()) > 0, found
+
+
+def test_packages_are_imported_only_when_they_are_used():
+    code = (
+        "import sys, realm_tf, realm_tf.pipelines\n"
+        "print([n for n in sys.modules if n in ('apache_beam', 'tensorflow')"
+        " or n.startswith('realm_tf.pipelines.')])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

@@ -194,3 +194,41 @@ def dtype_option(*more: str) -> Decorator:
         show_default=True,
         help="Precision; auto is bfloat16 on hardware that has bfloat16.",
     )
+
+
+def beam_options(command: Any) -> Any:
+    """Adds `--runner` and `--beam-option`."""
+    command = click.option(
+        "--beam-option",
+        "beam_options",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Pipeline option of Beam, such as direct_num_workers=2; may be "
+        "repeated.",
+    )(command)
+    return click.option(
+        "--runner",
+        help="Run on this runner of Apache Beam, such as DirectRunner or "
+        "FlinkRunner. Default: this machine, without Beam.",
+    )(command)
+
+
+def check_beam(
+    runner: str | None, beam_options: tuple[str, ...], processes: int | None
+) -> None:
+    """Refuses options that belong to the other way of running.
+
+    Raises:
+        UsageError: if so.
+    """
+    if runner is None and beam_options:
+        raise click.UsageError(
+            "--beam-option must come with --runner. Received: "
+            f"{' '.join(beam_options)}. Name the runner."
+        )
+    if runner is not None and processes is not None:
+        raise click.UsageError(
+            "--processes must not come with --runner. Received: "
+            f"{processes}. Give the runner's own option, such as "
+            f"--beam-option direct_num_workers={processes}."
+        )

@@ -1,6 +1,7 @@
 """Files and folders to articles."""
 
 import abc
+import copy
 import functools
 import logging
 import os
@@ -222,6 +223,24 @@ class ArticleFiles(ArticleSource):
     def identity(self) -> list[list[Any]]:
         stats = [(path, path.stat(), name) for path, name in self.files]
         return [[str(p), s.st_size, s.st_mtime_ns, n] for p, s, n in stats]
+
+    def shards(self, num_bytes: int) -> list["ArticleFiles"]:
+        """Runs of files, which together hold the same articles in order.
+
+        Args:
+            num_bytes: size at which a run ends, with the file that reaches it.
+        """
+        shards, start, size = [], 0, 0
+        for end, (path, _) in enumerate(self.files, 1):
+            size += path.stat().st_size
+            if size < num_bytes and end < len(self.files):
+                continue
+            shard = copy.copy(self)
+            shard.files, shard.files_left_out = self.files[start:end], []
+            shard.num_bytes = size
+            shards.append(shard)
+            start, size = end, 0
+        return shards
 
     def __iter__(self) -> Iterator[SourceArticle]:
         self.num_bad = self.num_left_out = self._bytes_before = 0

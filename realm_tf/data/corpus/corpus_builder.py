@@ -3,8 +3,8 @@
 import itertools
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sized
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -96,16 +96,10 @@ def build_corpus(
     path = pathlib.Path(os.path.realpath(path))
     source = _open_source(sources, format, skip_bad, skip_navigation)
     num_processes = _checked_processes(num_processes, source)
-    if max_wordpieces < 4:
-        raise ValueError(
-            "`max_wordpieces` must leave room for a wordpiece beside [CLS] and "
-            f"two [SEP]. Received: max_wordpieces={max_wordpieces}. Pass 4 or "
-            "more."
-        )
     if not force:
-        check_disk_space(path, int(_LEAST_SPACE * source.num_bytes))
+        check_space(source, path)
     tally = _Tally(source, progress)
-    plan = _plan(source, featurizer, max_wordpieces)
+    plan = make_plan(source, featurizer, max_wordpieces)
     with open_work_folder(path, plan) as work:
         tasks = tally.unfinished(corpus_parts.cut_into_parts(source, work))
         advice = (
@@ -117,18 +111,131 @@ def build_corpus(
                 tasks, featurizer, max_wordpieces, num_processes
             ):
                 tally.add(counts)
-        write_corpus(
+        left_out = LeftOutCounts.of(source)
+        join_parts(
             path,
             tally.parts,
-            token_dtype=token_dtype(featurizer.vocabulary_size),
-            counts=tally.counts(),
-            fingerprints={"tokenizer": featurizer.fingerprint},
-            options={
-                "max_wordpieces": max_wordpieces,
-                **corpus_parts.read_tally(tally.parts).facts(),
-            },
+            featurizer,
+            max_wordpieces,
+            tally.totals,
+            left_out,
         )
     return Corpus.open(path, verify=False)
+
+
+class LeftOutCounts(NamedTuple):
+    """What sources hold beside the articles of parts.
+
+    Args:
+        num_bad: bad records.
+        num_left_out: records that are no articles.
+        num_files: files that hold no articles.
+    """
+
+    num_bad: int
+    num_left_out: int
+    num_files: int
+
+    @classmethod
+    def of(cls, source: ArticleSource) -> "LeftOutCounts":
+        """Those of a source that was read."""
+        return cls(
+            source.num_bad, source.num_left_out, len(source.files_left_out)
+        )
+
+
+def check_space(source: ArticleSource, path: pathlib.Path) -> None:
+    """Checks that the disk has room for the corpus of some articles.
+
+    Raises:
+        OSError: if it does not.
+    """
+    check_disk_space(path, int(_LEAST_SPACE * source.num_bytes))
+
+
+def make_plan(
+    source: ArticleSource, featurizer: Featurizer, max_wordpieces: int
+) -> dict[str, Any] | None:
+    """What decides the parts. Bad records do not: they are in none.
+
+    Raises:
+        ValueError: if `max_wordpieces` is too small.
+    """
+    if max_wordpieces < 4:
+        raise ValueError(
+            "`max_wordpieces` must leave room for a wordpiece beside [CLS] and "
+            f"two [SEP]. Received: max_wordpieces={max_wordpieces}. Pass 4 or "
+            "more."
+        )
+    if source.identity is None:
+        return None
+    return {
+        "sources": source.identity,
+        "skip_navigation": source.skip_navigation,
+        "tokenizer": featurizer.fingerprint,
+        "max_wordpieces": max_wordpieces,
+        "part_characters": corpus_parts.PART_CHARACTERS,
+        "cuts_long_sentences": True,
+        "counts_templates": True,
+        "library_version": _version.__version__,
+    }
+
+
+def join_parts(
+    path: pathlib.Path,
+    parts: Sequence[pathlib.Path],
+    featurizer: Featurizer,
+    max_wordpieces: int,
+    totals: PartCounts,
+    left_out: LeftOutCounts,
+) -> None:
+    """Writes the corpus folder of parts; the same, however they were cut.
+
+    Args:
+        path: the folder; must not exist.
+        parts: files of finished parts, in the order of their blocks.
+        featurizer: see `build_corpus`.
+        max_wordpieces: see `build_corpus`.
+        totals: sum of the counts of the parts.
+        left_out: what is in no part.
+
+    Raises:
+        ValueError: if two articles have the same id, or there is no block.
+        OSError: if the disk is full.
+    """
+    write_corpus(
+        path,
+        parts,
+        token_dtype=token_dtype(featurizer.vocabulary_size),
+        counts=manifest_counts(totals, left_out),
+        fingerprints={"tokenizer": featurizer.fingerprint},
+        options={
+            "max_wordpieces": max_wordpieces,
+            **corpus_parts.read_tally(parts).facts(),
+        },
+    )
+
+
+def manifest_counts(
+    totals: PartCounts, left_out: LeftOutCounts
+) -> dict[str, int]:
+    """Counts in the manifest of a corpus; see `join_parts`."""
+    if not totals.num_blocks:
+        raise ValueError(
+            "`sources` must hold text. Received: "
+            f"{totals.num_articles} articles without a wordpiece, "
+            f"{left_out.num_bad} bad records. Check the sources and their "
+            "format."
+        )
+    return {
+        "num_blocks": totals.num_blocks,
+        "num_documents": totals.num_documents,
+        "num_articles": totals.num_articles,
+        "num_bad_records": left_out.num_bad,
+        "num_left_out": left_out.num_left_out + totals.num_left_out,
+        "num_cut_sentences": totals.num_cut_sentences,
+        "num_files_left_out": left_out.num_files,
+    }
 
 
 class _Tally:
@@ -141,8 +248,7 @@ class _Tally:
         self._progress = progress
 
     def add(self, counts: PartCounts) -> None:
-        sums = zip(self.totals, counts, strict=True)
-        self.totals = PartCounts(*map(sum, sums))
+        self.totals = self.totals.plus(counts)
         num_blocks, fraction = (
             self.totals.num_blocks,
             self._source.fraction_read,
@@ -164,30 +270,6 @@ class _Tally:
                 yield task
             else:
                 self.add(counts)
-
-    def counts(self) -> dict[str, int]:
-        """Counts of the manifest.
-
-        Raises:
-            ValueError: if there is no block.
-        """
-        totals = self.totals
-        if not totals.num_blocks:
-            raise ValueError(
-                "`sources` must hold text. Received: "
-                f"{totals.num_articles} articles without a wordpiece, "
-                f"{self._source.num_bad} bad records. Check the sources and "
-                "their format."
-            )
-        return {
-            "num_blocks": totals.num_blocks,
-            "num_documents": totals.num_documents,
-            "num_articles": totals.num_articles,
-            "num_bad_records": self._source.num_bad,
-            "num_left_out": self._source.num_left_out + totals.num_left_out,
-            "num_cut_sentences": totals.num_cut_sentences,
-            "num_files_left_out": len(self._source.files_left_out),
-        }
 
 
 def _open_source(
@@ -218,24 +300,6 @@ def _open_source(
         skip_bad=skip_bad,
         skip_navigation=skip_navigation,
     )
-
-
-def _plan(
-    source: ArticleSource, featurizer: Featurizer, max_wordpieces: int
-) -> dict[str, Any] | None:
-    """What decides the parts. Bad records do not: they are in none."""
-    if source.identity is None:
-        return None
-    return {
-        "sources": source.identity,
-        "skip_navigation": source.skip_navigation,
-        "tokenizer": featurizer.fingerprint,
-        "max_wordpieces": max_wordpieces,
-        "part_characters": corpus_parts.PART_CHARACTERS,
-        "cuts_long_sentences": True,
-        "counts_templates": True,
-        "library_version": _version.__version__,
-    }
 
 
 def _checked_processes(num_processes: int | None, source: ArticleSource) -> int:

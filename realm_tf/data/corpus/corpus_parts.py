@@ -56,6 +56,10 @@ class PartCounts(NamedTuple):
     num_blocks: int
     num_cut_sentences: int = 0
 
+    def plus(self, other: "PartCounts") -> "PartCounts":
+        """Counts of both."""
+        return PartCounts(*map(sum, zip(self, other, strict=True)))
+
 
 def cut_into_parts(
     articles: Iterable[SourceArticle], folder: pathlib.Path
@@ -119,7 +123,13 @@ def save_part(
     arrays = _arrays(documents, blocks)
     arrays["counts"] = np.array(counts)
     arrays[_TALLY] = _bytes((tally or TemplateTally()).encoded())
-    _save(path, arrays)
+    save_arrays(path, arrays)
+
+
+def save_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes a file that is there whole or not at all, for `read_part`."""
+    with replacing(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def read_part(path: pathlib.Path, *names: str) -> dict[str, np.ndarray]:
@@ -243,8 +253,3 @@ def _flat(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     splits = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(row) for row in rows], out=splits[1:])
     return np.concatenate(rows) if rows else np.zeros(0, np.uint8), splits
-
-
-def _save(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-    with replacing(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]

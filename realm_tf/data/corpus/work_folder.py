@@ -21,9 +21,14 @@ _PLAN_NAME = "plan.json"
 _MAX_PLAN_BYTES = 2**30  # the sources are listed
 
 
+def work_path(path: pathlib.Path) -> pathlib.Path:
+    """Where the work folder of a folder is."""
+    return path.with_name(f".{path.name}.building")
+
+
 @contextlib.contextmanager
 def open_work_folder(
-    path: pathlib.Path, plan: dict[str, Any] | None
+    path: pathlib.Path, plan: dict[str, Any] | None, *, keep: bool = False
 ) -> Iterator[pathlib.Path]:
     """Opens the work folder of a folder that is being built.
 
@@ -35,6 +40,7 @@ def open_work_folder(
         path: the folder to be built.
         plan: JSON value. Everything that decides the result; None if that is
             not known, and nothing is to be kept.
+        keep: leave the work folder when the body ends.
 
     Yields:
         The work folder, locked until the body ends.
@@ -43,7 +49,7 @@ def open_work_folder(
         FolderError: if `path` exists.
         LockedError: if another process is building it.
     """
-    work = path.with_name(f".{path.name}.building")
+    work = work_path(path)
     with writer_lock(work):
         _remove_leftovers(path)
         if path.exists():
@@ -61,7 +67,7 @@ def open_work_folder(
             yield work
             is_finished = True
         finally:
-            if is_finished or plan is None:
+            if (is_finished and not keep) or plan is None:
                 shutil.rmtree(work)
 
 

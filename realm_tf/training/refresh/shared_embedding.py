@@ -12,7 +12,7 @@ import numpy as np
 
 from realm_tf._files import replacing
 from realm_tf.data.corpus.corpus import Corpus
-from realm_tf.engine.text_embedder import TextEmbedder
+from realm_tf.engine.text_embedder import TextEmbedder, num_chunks
 from realm_tf.errors import FolderError
 from realm_tf.training.refresh.exchange import (
     BLOCK_NAME,
@@ -20,7 +20,6 @@ from realm_tf.training.refresh.exchange import (
     save_weights,
 )
 
-_CHUNK = 4096  # blocks
 _NAME = re.compile(r"step-(\d{9,})-.+")
 
 
@@ -63,7 +62,7 @@ class SharedEmbedding:
         self.embedder = embedder
         self.worker = worker
         self.num_workers = num_workers
-        self._num_chunks = -(-corpus.num_blocks // _CHUNK)
+        self._num_chunks = num_chunks(corpus)
 
     def help(self) -> int | None:
         """Embeds the chunks of this worker for worker 0.
@@ -127,9 +126,7 @@ class SharedEmbedding:
         return self.path / max(names) if names else None
 
     def _embed(self, folder: pathlib.Path, i: int) -> None:
-        end = min((i + 1) * _CHUNK, self.corpus.num_blocks)
-        blocks = self.corpus.blocks(range(i * _CHUNK, end))
-        embeddings = self.embedder.blocks(blocks)
+        embeddings = self.embedder.chunk(self.corpus, i)
         with replacing(_chunk(folder, i)) as file:
             np.save(file, embeddings, allow_pickle=False)
 

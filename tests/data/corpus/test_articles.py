@@ -236,3 +236,16 @@ def test_a_file_name_that_is_no_utf8_is_told_by_its_bytes(tmp_path):
     (tmp_path / "b.txt").write_text("Two.")
     ids = [item.article.document_id for item in ArticleFiles(tmp_path)]
     assert sorted(ids) == ["b.txt", "caf\\xe9.txt"]
+
+
+def test_shards_together_hold_the_same_articles(tmp_path):
+    for name in ("a/b.jsonl", "a/c.jsonl", "d.jsonl", "e.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('{"text": "Emma"}\n{}\n')
+    whole = ArticleFiles(tmp_path, skip_bad=True)
+    for num_bytes, sizes in ((1, [1] * 4), (30, [2, 2]), (10**6, [4])):
+        shards = whole.shards(num_bytes)
+        assert [len(shard.files) for shard in shards] == sizes
+        assert [a for shard in shards for a in shard] == list(whole)
+        assert sum(shard.num_bad for shard in shards) == whole.num_bad == 4
+        assert sum(s.num_bytes for s in shards) == whole.num_bytes

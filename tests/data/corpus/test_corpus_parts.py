@@ -5,13 +5,17 @@ from realm_tf.data.corpus import corpus_parts
 from realm_tf.data.corpus.articles import GivenArticles, SourceArticle
 from realm_tf.data.corpus.blocks import Article, Block
 from realm_tf.data.corpus.corpus_parts import (
+    PartCounts,
     PartTask,
     cut_into_parts,
     decode_block,
     encode_block,
     read_counts,
+    read_part,
+    save_arrays,
     write_part,
 )
+from realm_tf.errors import FolderError
 
 
 def test_parts_are_runs_of_articles(articles, tmp_path, monkeypatch):
@@ -66,3 +70,18 @@ def test_part_without_blocks_is_a_part(featurizer, tmp_path):
 def test_record_gives_the_block_back(text):
     block = Block(text, "title", "id", 7, (0, 2), (5, 9))
     assert decode_block(encode_block(block), 7) == block
+
+
+def test_counts_of_parts_add_up():
+    total = PartCounts(1, 2, 3, 4, 5).plus(PartCounts(10, 20, 30, 40))
+    assert total == PartCounts(11, 22, 33, 44, 5)
+
+
+def test_arrays_come_back_and_a_damaged_file_is_removed(tmp_path):
+    path = tmp_path / "part.npz"
+    save_arrays(path, {"a": np.arange(3), "b": np.array("x")})
+    assert read_part(path, "a")["a"].tolist() == [0, 1, 2]
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(FolderError, match="must hold a part"):
+        read_part(path)
+    assert not path.exists()

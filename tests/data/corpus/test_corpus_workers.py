@@ -9,7 +9,7 @@ from realm_tf.data.corpus.corpus_parts import PartTask
 from realm_tf.data.corpus.corpus_workers import write_parts
 
 
-def _die(article):
+def _die(article, tally):
     os._exit(9)
 
 

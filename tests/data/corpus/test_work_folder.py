@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from realm_tf.data.corpus.work_folder import open_work_folder
+from realm_tf.data.corpus.work_folder import open_work_folder, work_path
 from realm_tf.errors import FolderError, LockedError
 
 
@@ -91,3 +91,13 @@ def test_existing_folder_is_refused_and_leftovers_go(tmp_path):
     ):
         pass
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folder_is_kept_for_the_same_plan_if_asked(tmp_path):
+    path = tmp_path / "corpus"
+    with open_work_folder(path, {"a": 1}, keep=True) as work:
+        (work / "part").touch()
+    assert (work_path(path) / "part").exists()
+    with open_work_folder(path, {"a": 1}) as work:
+        assert (work / "part").exists()
+    assert list(tmp_path.iterdir()) == []

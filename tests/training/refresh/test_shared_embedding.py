@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from realm_tf.checkpoints.presets import copy_layer
+from realm_tf.engine import text_embedder
 from realm_tf.engine.text_embedder import TextEmbedder
-from realm_tf.training.refresh import shared_embedding
 from realm_tf.training.refresh.shared_embedding import SharedEmbedding
 
 
 @pytest.fixture
 def make(make_qa, town_corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(shared_embedding, "_CHUNK", 3)  # so there are four
+    monkeypatch.setattr(text_embedder, "_CHUNK", 3)  # so there are four
     qa = make_qa(width=8)
 
     def make_worker(worker, num_workers=2):
