@@ -15,6 +15,9 @@ class TrainingOptions:
             Cloze Task, 3e-5 for masked tokens.
         num_warmup_steps: steps until the peak learning rate. Default: a tenth
             of all steps, from 100 to 10,000.
+        bias_correction: correct Adam's moments for their start at 0. The
+            published optimizer does not, and its first steps are large: turn
+            it on for runs of some hundred steps.
         checkpoint_every: steps between checkpoints; a multiple of `log_every`.
         log_every: steps whose figures are averaged in a line of the log.
     """
@@ -22,6 +25,7 @@ class TrainingOptions:
     num_steps: int = 100_000
     learning_rate: float = 1e-4
     num_warmup_steps: int | None = limited(None, least=0)
+    bias_correction: bool = False
     checkpoint_every: int = 500
     log_every: int = 50
 

@@ -45,13 +45,16 @@ def new_optimizer(options: TrainingOptions) -> BertAdamW:
     return BertAdamW(
         WarmupLinearDecay(
             options.learning_rate, options.num_steps, options.num_warmup_steps
-        )
+        ),
+        bias_correction=options.bias_correction,
     )
 
 
 def _description(options: TrainingOptions) -> dict[str, Any]:
     """The options in a checkpoint; see `TrainState`."""
-    names = ("num_steps", *_CHANGEABLE)
+    names = ["num_steps", *_CHANGEABLE]
+    if options.bias_correction:  # what earlier versions did not have
+        names.append("bias_correction")
     return {name: getattr(options, name) for name in names}
 
 

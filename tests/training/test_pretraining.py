@@ -209,6 +209,16 @@ def test_run_that_was_stopped_early_goes_on(tmp_path):
     assert losses(tmp_path / "stopped") == losses(tmp_path / "unbroken")
 
 
+def test_correction_of_the_first_steps_is_part_of_a_run(tmp_path):
+    model = Regression()
+    corrected = options(bias_correction=True)
+    pretrain(model, Numbers(), tmp_path, corrected, callbacks=[Stop()])
+    assert model.optimizer.bias_correction
+    with pytest.raises(MismatchError, match="bias_correction"):
+        pretrain(Regression(), Numbers(), tmp_path, options())
+    assert pretrain(Regression(), Numbers(), tmp_path, corrected) == 5
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [({"num_steps": 12}, "num_steps=12"), ({"bad_step": 1}, "bad_step=1")],
