@@ -86,9 +86,9 @@ def write_version(
         writer.path, corpus.num_blocks, dtype=dtype, skip_bad=skip_bad
     ) as rows:
         for chunk in _chunks(embeddings):
-            is_first = rows.dim is None
+            unchecked = not (force or rows.rows_written)
             rows.write(chunk)
-            if is_first and rows.dim and not force:
+            if unchecked and rows.rows_written and rows.dim:
                 plan(rows.dim).check(writer.path)
             progress("index", rows.rows_written, corpus.num_blocks, {})
         matrix = rows.finish()
