@@ -117,6 +117,7 @@ class FewBlocks:
     fingerprint: str = "c" * 64
     tokenizer_fingerprint: str = "t" * 64
     num_blocks: int = 6
+    num_wordpieces: int = 6
 
     def __iter__(self):
         return iter(self.blocks(range(self.num_blocks)))
