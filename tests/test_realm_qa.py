@@ -1,5 +1,4 @@
 import dataclasses
-import shutil
 
 import keras
 import numpy as np
@@ -8,7 +7,6 @@ import tensorflow as tf
 
 from realm_tf import realm_qa
 from realm_tf.checkpoints.named_presets import register_preset
-from realm_tf.errors import FolderError
 from realm_tf.evaluation.calibration import Calibration
 from realm_tf.evaluation.evaluator import evaluate
 from realm_tf.options import ExportOptions, FinetuneOptions
@@ -97,15 +95,6 @@ def test_presets_are_listed_and_loaded_by_name(registry, own_index, tmp_path):
     assert qa.index.num_blocks == own_index.index.num_blocks
     with pytest.raises(ValueError, match="Names: .*realm_cities"):
         RealmQA.from_preset("realm_towns")
-
-
-@pytest.mark.parametrize("lost", [["corpus"], ["index"], ["corpus", "index"]])
-def test_a_preset_that_lost_its_index_is_refused(own_index, lost, tmp_path):
-    own_index.save_to_preset(tmp_path / "preset", include_corpus=True)
-    for name in lost:
-        shutil.rmtree(tmp_path / "preset" / name)
-    with pytest.raises(FolderError, match=f"no folder {' or '.join(lost)}"):
-        RealmQA.from_preset(tmp_path / "preset")
 
 
 # Training: Keras' words, in whatever form the questions come.

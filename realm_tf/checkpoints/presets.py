@@ -47,7 +47,6 @@ CONFIG_NAME = "config.json"
 VOCABULARY_NAME = "vocabulary.txt"
 CORPUS_NAME = "corpus"
 INDEX_NAME = "index"
-_SAVED_WITH_INDEX = "saved_with_index"
 _LAYERS = {
     "query_embedder": Embedder,
     "block_embedder": Embedder,
@@ -136,7 +135,6 @@ def save(
                 "tokenizer": parts.featurizer.fingerprint,
                 "embedder": embedder_fingerprint,
             },
-            options={_SAVED_WITH_INDEX: index is not None},
         )
 
 
@@ -248,22 +246,9 @@ def _copy(
 
 
 def has_index(folder: pathlib.Path) -> bool:
-    """Whether a preset has a corpus and an index, and so can answer.
-
-    Raises:
-        FolderError: if it was saved with them and has lost one.
-    """
+    """Whether a preset has a corpus and an index, and so can answer."""
     names = (CORPUS_NAME, INDEX_NAME)
-    missing = [name for name in names if not (folder / name).is_dir()]
-    if missing and _manifest.read_manifest(folder, KIND).options.get(
-        _SAVED_WITH_INDEX
-    ):
-        raise FolderError(
-            f"{folder} must hold the corpus and the index that it was saved "
-            f"with. Received: no folder {' or '.join(missing)}. Copy the "
-            "preset again, or save one without an index."
-        )
-    return not missing
+    return all((folder / name).is_dir() for name in names)
 
 
 def check_outside(corpus: pathlib.Path, preset: str | os.PathLike[str]) -> None:
