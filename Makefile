@@ -7,9 +7,9 @@ REQUIREMENTS := setup.cfg pyproject.toml
 # Tests trace models most of the time, which takes one core. A file runs in one
 # process, so that its fixtures are made once.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
-# TensorFlow keeps the graphs it has compiled until a process ends. The tests
-# that train make most of them, and get processes of their own.
-TRAIN := tests/models tests/training tests/test_realm_qa.py
+# TensorFlow keeps the graphs it has compiled until a process ends. So half of
+# the tests that make many of them get processes of their own.
+FIRST := tests/cli tests/models tests/training tests/test_realm_qa.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all attack lint docs clean
@@ -21,8 +21,8 @@ demo: $(VENV)/demo.stamp ## Answer questions over the bundled corpus
 	$(BIN)/realm-tf demo
 
 test: $(VENV)/dev.stamp ## Run the tests
-	$(PYTEST) $(TRAIN); code=$$?; \
-	$(PYTEST) $(addprefix --ignore=,$(TRAIN)) && exit $$code
+	$(PYTEST) $(FIRST); code=$$?; \
+	$(PYTEST) $(addprefix --ignore=,$(FIRST)) && exit $$code
 
 test-all: $(VENV)/dev.stamp ## Run the tests, the slow ones too
 	$(PYTEST) -m "not parity"
