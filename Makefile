@@ -7,9 +7,10 @@ REQUIREMENTS := setup.cfg pyproject.toml
 # Tests trace models most of the time, which takes one core. A file runs in one
 # process, so that its fixtures are made once.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
-# TensorFlow keeps the graphs it has compiled until a process ends. So half of
-# the tests that make many of them get processes of their own.
-FIRST := tests/cli tests/models tests/training tests/test_realm_qa.py
+# TensorFlow keeps the graphs it has compiled until a process ends. So the tests
+# that make most of them get processes of their own: otherwise all memory goes.
+TRAIN := tests/models tests/training tests/test_realm_qa.py
+COMMANDS := tests/cli
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all attack lint docs clean
@@ -21,11 +22,13 @@ demo: $(VENV)/demo.stamp ## Answer questions over the bundled corpus
 	$(BIN)/realm-tf demo
 
 test: $(VENV)/dev.stamp ## Run the tests
-	$(PYTEST) $(FIRST); code=$$?; \
-	$(PYTEST) $(addprefix --ignore=,$(FIRST)) && exit $$code
+	$(PYTEST) $(TRAIN); train=$$?; \
+	$(PYTEST) $(COMMANDS); commands=$$?; \
+	$(PYTEST) $(addprefix --ignore=,$(TRAIN) $(COMMANDS)) && \
+	exit $$((train + commands))
 
-test-all: $(VENV)/dev.stamp ## Run the tests, the slow ones too
-	$(PYTEST) -m "not parity"
+test-all: test ## Run the tests, the slow ones too
+	$(PYTEST) -m "attack or large"
 
 attack: $(VENV)/dev.stamp ## Attack files, writers and the service
 	$(PYTEST) -m attack tests/attack
