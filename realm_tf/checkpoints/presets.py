@@ -134,7 +134,7 @@ def save(
             fingerprints={
                 "tokenizer": parts.featurizer.fingerprint,
                 "embedder": embedder_fingerprint,
-            },
+            }
         )
 
 

@@ -84,16 +84,17 @@ def plan(
     qa = RealmQA.from_preset(preset, dtype=choose_dtype(dtype))
     opened = None if corpus is None else Corpus.open(corpus, verify=False)
     if opened is not None:
-        sample = opened.blocks(_spread(opened.num_blocks, _NUM_WORD_BLOCKS))
+        num_blocks = opened.num_blocks
+        sample = opened.blocks(_spread(num_blocks, _NUM_WORD_BLOCKS))
         wordpieces = index_builder.mean_wordpieces(opened)
     else:
+        num_blocks = blocks or 0  # one of the two was given
         sample = [_full_block(qa)] * _NUM_WORD_BLOCKS
         wordpieces = qa.featurizer.block_length
-    num_blocks = blocks if opened is None else opened.num_blocks
     index_plan = IndexPlan(
-        num_blocks or 0,
+        num_blocks,
         qa.block_embedding.blocks(sample[:1]).shape[-1],
-        index_builder.choose_searcher(searcher, num_blocks or 0),
+        index_builder.choose_searcher(searcher, num_blocks),
         storage,
         wordpieces if analyzer else 0,
         make(ScannOptions, scann),

@@ -155,7 +155,8 @@ class BlockIndex:
                 embeddings out of every search, in place of raising.
             training_step: steps the weights were trained for, if any.
             attachments: contents of files to keep with the version, by name.
-            force: start even if memory or disk will not do, see `IndexPlan`.
+            force: build even if memory or disk will not do, see `IndexPlan`.
+                That is checked with the first chunk.
             progress: see `Progress`; its stage is "index", its units are
                 blocks.
 
